@@ -1,0 +1,298 @@
+//! Every limit: a finite default, a name, a unit. Validated once, by [`Config::try_from`].
+
+use core::fmt;
+use core::time::Duration;
+
+/// What happens when a message does not fit a lane (design: "Overflow policies").
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+#[non_exhaustive]
+pub enum Policy {
+    /// The oldest waiting messages are lost until the new one fits. The consumer is told by a gap notice.
+    DropOldest,
+    /// The publish is refused as a whole; a client's publish waits up to [`Options::block_max`].
+    Block,
+}
+
+/// Who may make a topic that was not declared.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum CreateTopics {
+    /// Any client, by subscribing or publishing.
+    Clients,
+    /// Only the application.
+    Application,
+}
+
+/// The limits of a lane.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LaneLimits {
+    /// Waiting messages, at most 2^31.
+    pub messages_max: u32,
+    /// Waiting payload bytes.
+    pub bytes_max: u64,
+}
+
+/// What a topic is declared with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TopicOptions {
+    /// The policy of its lanes.
+    pub policy: Policy,
+    /// The limits of its lanes: 1,000 messages, 1 MiB.
+    pub lane: LaneLimits,
+    /// Payload bytes of one message; a larger publish is refused. At most `lane.bytes_max`. 256 KiB.
+    pub message_bytes_max: u32,
+    /// Resident bytes of the topic's log, by allocated capacity. 16 MiB.
+    pub log_bytes_max: usize,
+}
+
+impl Default for TopicOptions {
+    fn default() -> Self {
+        Self {
+            policy: Policy::DropOldest,
+            lane: LaneLimits { messages_max: 1_000, bytes_max: 1 << 20 },
+            message_bytes_max: 256 << 10,
+            log_bytes_max: 16 << 20,
+        }
+    }
+}
+
+/// How a session subscribes: the topic's limits, or lower ones.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct LaneOptions {
+    /// Waiting messages; at most the topic's.
+    pub messages_max: Option<u32>,
+    /// Waiting payload bytes; at most the topic's, at least the topic's `message_bytes_max`.
+    pub bytes_max: Option<u64>,
+}
+
+/// Where a new lane starts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub enum Start {
+    /// Behind the newest message: only what is published from now on.
+    #[default]
+    Latest,
+}
+
+/// Every limit of a hub. Plain numbers; [`Config::try_from`] checks them together.
+///
+/// ```
+/// use forebay_core::{Config, Options};
+/// let config = Config::try_from(Options { connections_max: 100, ..Options::default() });
+/// assert!(config.is_ok());
+/// let error = Config::try_from(Options { connections_max: 0, ..Options::default() }).unwrap_err();
+/// assert_eq!(error.field, "connections_max");
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Options {
+    /// Connections at a time: 65,536. One more is refused at accept.
+    pub connections_max: u32,
+    /// Topics at a time, declared or not: 10,000.
+    pub topics_max: u32,
+    /// Bytes of a topic's name: 256.
+    pub topic_name_bytes_max: u32,
+    /// Topics a session may be subscribed to at a time: 256.
+    pub lanes_per_session_max: u32,
+    /// Who may make undeclared topics: clients.
+    pub create_topics: CreateTopics,
+    /// What undeclared topics are made with.
+    pub topic_defaults: TopicOptions,
+
+    /// Resident bytes of the whole hub by allocated capacity (logs, partial messages, replies, parked publishes):
+    /// 256 MiB.
+    pub resident_bytes_max: usize,
+    /// Bytes of one Transmit, plus the rest of the message that crosses it: 128 KiB.
+    pub transmit_bytes_max: u32,
+    /// Bytes of one inbound WebSocket message: 1 MiB. A longer one closes with 1009.
+    pub message_bytes_max: u32,
+    /// Bytes of whole inbound messages that wait for the application or behind a parked publish, per connection: 1 MiB.
+    /// At the bound the connection is not read; it is read again at half of it.
+    pub inbound_bytes_max: u32,
+    /// Bytes of replies that wait, per connection: 64 KiB. At the bound the connection is not read.
+    pub reply_bytes_max: u32,
+    /// The direct lane of a connection: 1,024 messages, 1 MiB.
+    pub direct_lane: LaneLimits,
+    /// Bytes of an HTTP head: 16 KiB.
+    pub head_bytes_max: u32,
+
+    /// From accept to the end of the opening handshake: 5 s, absolute.
+    pub handshake_timeout: Duration,
+    /// From the first to the last byte of an inbound message: 30 s.
+    pub message_timeout: Duration,
+    /// Silence after which a ping is sent: 25 s.
+    pub ping_interval: Duration,
+    /// Silence after a ping until the connection is ended: 20 s. Stands still while output is blocked.
+    pub pong_timeout: Duration,
+    /// Blocked output without progress until the connection is ended: 30 s.
+    pub stall_timeout: Duration,
+    /// From the Close frame until the connection is cut: 5 s.
+    pub close_timeout: Duration,
+    /// How long a client's publish waits for room in the lanes of a `Block` topic: 30 s. Then it is answered `full`.
+    pub block_max: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            connections_max: 65_536,
+            topics_max: 10_000,
+            topic_name_bytes_max: 256,
+            lanes_per_session_max: 256,
+            create_topics: CreateTopics::Clients,
+            topic_defaults: TopicOptions::default(),
+            resident_bytes_max: 256 << 20,
+            transmit_bytes_max: 128 << 10,
+            message_bytes_max: 1 << 20,
+            inbound_bytes_max: 1 << 20,
+            reply_bytes_max: 64 << 10,
+            direct_lane: LaneLimits { messages_max: 1_024, bytes_max: 1 << 20 },
+            head_bytes_max: 16 << 10,
+            handshake_timeout: Duration::from_secs(5),
+            message_timeout: Duration::from_secs(30),
+            ping_interval: Duration::from_secs(25),
+            pong_timeout: Duration::from_secs(20),
+            stall_timeout: Duration::from_secs(30),
+            close_timeout: Duration::from_secs(5),
+            block_max: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Options that were checked.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    options: Options,
+}
+
+/// An option that cannot be had.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ConfigError {
+    /// The option's name.
+    pub field: &'static str,
+    /// What is wrong with it.
+    pub problem: &'static str,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.field, self.problem)
+    }
+}
+
+impl core::error::Error for ConfigError {}
+
+/// Longest message of any kind: sizes of frames and of base64 text stay below 2^32.
+const MESSAGE_BYTES_LIMIT: u32 = 1 << 30;
+
+fn check(good: bool, field: &'static str, problem: &'static str) -> Result<(), ConfigError> {
+    if good { Ok(()) } else { Err(ConfigError { field, problem }) }
+}
+
+impl LaneLimits {
+    fn check(&self, messages: &'static str, bytes: &'static str) -> Result<(), ConfigError> {
+        check(self.messages_max > 0, messages, "must be at least 1")?;
+        check(self.messages_max <= 1 << 31, messages, "must be at most 2147483648")?;
+        check(self.bytes_max > 0, bytes, "must be at least 1")?;
+        check(self.bytes_max <= 1 << 40, bytes, "must be at most 1 TiB")
+    }
+}
+
+impl TopicOptions {
+    /// Checks the options together.
+    ///
+    /// # Errors
+    /// The first option that cannot be had.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        self.lane.check("lane.messages_max", "lane.bytes_max")?;
+        check(self.message_bytes_max > 0, "message_bytes_max", "must be at least 1")?;
+        check(self.message_bytes_max <= MESSAGE_BYTES_LIMIT, "message_bytes_max", "must be at most 1 GiB")?;
+        check(
+            u64::from(self.message_bytes_max) <= self.lane.bytes_max,
+            "message_bytes_max",
+            "must not exceed lane.bytes_max: such a message would fit no lane",
+        )?;
+        check(
+            // One message in the larger of the encodings (base64 in a JSON envelope), and its place in the index.
+            self.log_bytes_max >= self.message_bytes_max as usize * 2 + 4_096,
+            "log_bytes_max",
+            "must be at least 2 * message_bytes_max + 4096: one message with its envelope",
+        )
+    }
+}
+
+impl TryFrom<Options> for Config {
+    type Error = ConfigError;
+
+    fn try_from(options: Options) -> Result<Self, ConfigError> {
+        let o = &options;
+        for (number, field) in [
+            (o.connections_max, "connections_max"),
+            (o.topics_max, "topics_max"),
+            (o.topic_name_bytes_max, "topic_name_bytes_max"),
+            (o.lanes_per_session_max, "lanes_per_session_max"),
+            (o.message_bytes_max, "message_bytes_max"),
+        ] {
+            check(number > 0, field, "must be at least 1")?;
+        }
+        check(o.topic_name_bytes_max <= 4_096, "topic_name_bytes_max", "must be at most 4096")?;
+        check(o.transmit_bytes_max >= 1_024, "transmit_bytes_max", "must be at least 1024")?;
+        check(o.reply_bytes_max >= 4_096, "reply_bytes_max", "must be at least 4096")?;
+        check(o.head_bytes_max >= 512, "head_bytes_max", "must be at least 512")?;
+        check(o.message_bytes_max <= MESSAGE_BYTES_LIMIT, "message_bytes_max", "must be at most 1 GiB")?;
+        check(
+            o.inbound_bytes_max >= o.message_bytes_max,
+            "inbound_bytes_max",
+            "must be at least message_bytes_max: one message has to fit",
+        )?;
+        o.direct_lane.check("direct_lane.messages_max", "direct_lane.bytes_max")?;
+        o.topic_defaults.check()?;
+        check(
+            o.resident_bytes_max >= o.topic_defaults.log_bytes_max.max(o.inbound_bytes_max as usize * 2),
+            "resident_bytes_max",
+            "must be at least topic_defaults.log_bytes_max and 2 * inbound_bytes_max",
+        )?;
+        for (duration, field) in [
+            (o.handshake_timeout, "handshake_timeout"),
+            (o.message_timeout, "message_timeout"),
+            (o.ping_interval, "ping_interval"),
+            (o.pong_timeout, "pong_timeout"),
+            (o.stall_timeout, "stall_timeout"),
+            (o.close_timeout, "close_timeout"),
+            (o.block_max, "block_max"),
+        ] {
+            check(duration >= Duration::from_millis(1), field, "must be at least 1 ms")?;
+        }
+        Ok(Self { options })
+    }
+}
+
+impl core::ops::Deref for Config {
+    type Target = Options;
+
+    fn deref(&self) -> &Options {
+        &self.options
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_good_and_each_edge_is_named() {
+        assert!(Config::try_from(Options::default()).is_ok());
+        let refused = |change: fn(&mut Options)| {
+            let mut options = Options::default();
+            change(&mut options);
+            Config::try_from(options).unwrap_err().field
+        };
+        assert_eq!(refused(|o| o.topics_max = 0), "topics_max");
+        assert_eq!(refused(|o| o.transmit_bytes_max = 1_023), "transmit_bytes_max");
+        assert_eq!(refused(|o| o.inbound_bytes_max = o.message_bytes_max - 1), "inbound_bytes_max");
+        assert_eq!(refused(|o| o.direct_lane.messages_max = 0), "direct_lane.messages_max");
+        assert_eq!(refused(|o| o.topic_defaults.lane.bytes_max = 262_143), "message_bytes_max");
+        assert_eq!(refused(|o| o.topic_defaults.log_bytes_max = 528_383), "log_bytes_max");
+        assert_eq!(refused(|o| o.resident_bytes_max = 1 << 20), "resident_bytes_max");
+        assert_eq!(refused(|o| o.stall_timeout = Duration::ZERO), "stall_timeout");
+        assert_eq!(refused(|o| o.message_bytes_max = (1 << 30) + 1), "message_bytes_max");
+    }
+}

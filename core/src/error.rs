@@ -1,0 +1,96 @@
+//! What the application did wrong, as values. A peer's fault is never an error here: it ends as
+//! [`Event::Closed`](crate::Event::Closed).
+
+use core::fmt;
+
+macro_rules! errors {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal,)* })*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+        #[non_exhaustive]
+        pub enum $name { $($(#[$vdoc])* $variant,)* }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self { $(Self::$variant => $text,)* })
+            }
+        }
+
+        impl core::error::Error for $name {}
+    )*};
+}
+
+errors! {
+    /// A connection was not taken.
+    AcceptError {
+        /// `connections_max` are there already.
+        ConnectionsFull = "connections_max reached",
+        /// The hub's memory budget is used up.
+        Overloaded = "the hub's memory budget is used up",
+        /// The hub is draining.
+        Draining = "draining",
+        /// The subprotocol of an upgraded connection is not one of the hub's dialects.
+        UnknownProtocol = "unknown subprotocol",
+    }
+    /// A client's connection could not be started.
+    ConnectError {
+        /// `connections_max` are there already.
+        ConnectionsFull = "connections_max reached",
+        /// The hub is draining.
+        Draining = "draining",
+        /// The host, target, a protocol or a header holds characters that may not stand there (RFC 9110 §5.5).
+        InvalidRequest = "a name or value of the request holds characters that may not stand there",
+    }
+    /// A topic was not declared.
+    TopicError {
+        /// Empty, longer than `topic_name_bytes_max`, or with control characters.
+        InvalidName = "empty, too long, or with control characters",
+        /// `topics_max` are there already.
+        TopicsFull = "topics_max reached",
+        /// There is a topic of that name.
+        AlreadyDeclared = "declared already",
+        /// The options contradict each other: see `TopicOptions::check`.
+        InvalidOptions = "options that contradict each other",
+    }
+    /// A lane was not made.
+    SubscribeError {
+        /// No such connection, or it is not open.
+        UnknownConnection = "no such open connection",
+        /// No such topic.
+        UnknownTopic = "no such topic",
+        /// The session has a lane on that topic.
+        AlreadySubscribed = "subscribed already",
+        /// `lanes_per_session_max` reached.
+        LanesFull = "lanes_per_session_max reached",
+        /// A limit above the topic's, zero, or below the topic's `message_bytes_max`.
+        InvalidLimits = "limits above the topic's or too low for one message",
+        /// The hub is draining.
+        Draining = "draining",
+    }
+    /// A publish was refused; nothing changed.
+    PublishError {
+        /// No such topic.
+        UnknownTopic = "no such topic",
+        /// A `Block` lane has no room, or other publishes wait for it; `Event::Drained` tells when to try again.
+        Full = "a lane with the policy block is full",
+        /// Longer than the topic's `message_bytes_max`.
+        TooLarge = "larger than message_bytes_max",
+        /// The hub's memory budget is used up and no lane could be shed.
+        Overloaded = "the hub's memory budget is used up",
+        /// A text payload that is not JSON text (checked with the feature `json`).
+        NotJson = "not JSON text",
+        /// The topic has used all sequence numbers below 2^53.
+        Exhausted = "no sequence number is left",
+    }
+    /// A direct message was refused; nothing changed.
+    SendError {
+        /// No such connection, or it is not open.
+        UnknownConnection = "no such open connection",
+        /// The direct lane has no room; `Event::Sendable` tells when it has.
+        Full = "the direct lane is full",
+        /// Longer than the direct lane's `bytes_max`.
+        TooLarge = "larger than the direct lane's bytes_max",
+        /// The hub's memory budget is used up.
+        Overloaded = "the hub's memory budget is used up",
+    }
+}

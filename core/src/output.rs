@@ -1,0 +1,437 @@
+//! What crosses the border: what the hub is given, what it wants, and its numbers.
+
+use bytes::Bytes;
+use core::net::SocketAddr;
+
+use crate::id::{ConnId, LaneId, SessionId, TopicId};
+use crate::time::Instant;
+use crate::wire::{CloseCode, HandshakeError, ResponseError, WireError};
+
+/// Who connects, and how it is to be spoken with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Peer {
+    /// The peer's address, where there is one.
+    pub address: Option<SocketAddr>,
+    /// Who understands the messages.
+    pub mode: Mode,
+}
+
+/// Who understands a connection's messages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
+pub enum Mode {
+    /// The dialect of the negotiated subprotocol (without one: `forebay.v1`).
+    #[default]
+    Dialect,
+    /// The application: [`Hub::receive`](crate::Hub::receive), [`Hub::send`](crate::Hub::send) and
+    /// [`Hub::subscribe`](crate::Hub::subscribe). No subprotocol is chosen.
+    Raw,
+}
+
+/// A connection whose opening handshake somebody else has answered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Upgraded<'a> {
+    /// Who connected.
+    pub peer: Peer,
+    /// The subprotocol that was answered.
+    pub protocol: Option<&'a str>,
+}
+
+/// What a client asks for in its opening handshake.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ClientRequest<'a> {
+    /// The value of `Host`: a name with a port where it is not the default one.
+    pub host: &'a str,
+    /// Path and query.
+    pub target: &'a str,
+    /// Subprotocols, the favourite first.
+    pub protocols: &'a [&'a str],
+    /// More header fields.
+    pub headers: &'a [(&'a str, &'a str)],
+}
+
+/// The payload of a message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Payload<'a> {
+    /// Text. For a topic it must be JSON text.
+    Text(&'a str),
+    /// Bytes.
+    Binary(&'a [u8]),
+}
+
+impl<'a> Payload<'a> {
+    /// The payload's bytes.
+    #[must_use]
+    pub const fn as_bytes(self) -> &'a [u8] {
+        match self {
+            Self::Text(text) => text.as_bytes(),
+            Self::Binary(bytes) => bytes,
+        }
+    }
+}
+
+/// A payload that is kept.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OwnedPayload {
+    /// Whether it is text (valid UTF-8).
+    pub is_text: bool,
+    /// The bytes.
+    pub bytes: Bytes,
+}
+
+impl OwnedPayload {
+    /// The payload as text, where it is text.
+    #[must_use]
+    pub fn as_text(&self) -> Option<&str> {
+        if self.is_text { core::str::from_utf8(&self.bytes).ok() } else { None }
+    }
+}
+
+/// Where a message stands: its topic's numbering and its number in it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub struct Position {
+    /// 64 random bits, new whenever the numbering starts anew.
+    pub epoch: u64,
+    /// From 1, dense, below 2^53.
+    pub seq: u64,
+}
+
+/// A publish that was taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Published {
+    /// The message's position.
+    pub position: Position,
+    /// How many lanes it entered.
+    pub matched: u32,
+}
+
+/// Why a message that entered a lane was not sent.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
+#[non_exhaustive]
+pub enum LossReason {
+    /// The lane was full: `Policy::DropOldest`.
+    Oldest,
+    /// The topic's `log_bytes_max` was reached.
+    LogBound,
+    /// The hub's `resident_bytes_max` was reached.
+    Overload,
+    /// The session, its connection or the topic ended.
+    Closed,
+    /// The lane was unsubscribed.
+    Unsubscribed,
+}
+
+impl LossReason {
+    /// All reasons, in the order of [`Totals::lost`].
+    pub const ALL: [LossReason; 5] = [Self::Oldest, Self::LogBound, Self::Overload, Self::Closed, Self::Unsubscribed];
+
+    /// The reason's name on the wire and in metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Oldest => "oldest",
+            Self::LogBound => "log_bound",
+            Self::Overload => "overload",
+            Self::Closed => "closed",
+            Self::Unsubscribed => "unsubscribed",
+        }
+    }
+}
+
+/// What a consumer lost since it was last told: messages numbered within `from..=to`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Gap {
+    /// The first message lost.
+    pub from: u64,
+    /// The last message lost.
+    pub to: u64,
+    /// How many were lost: `to - from + 1`, or fewer when some between were sent.
+    pub missed: u64,
+    /// Why: bit `n` for `LossReason::ALL[n]`.
+    pub reasons: u8,
+}
+
+impl Gap {
+    /// The reasons, each once.
+    pub fn reasons(&self) -> impl Iterator<Item = LossReason> + use<> {
+        let bits = self.reasons;
+        LossReason::ALL.into_iter().filter(move |reason| bits & (1 << *reason as u8) != 0)
+    }
+
+    /// One notice for two.
+    #[must_use]
+    pub fn merged(self, other: Gap) -> Gap {
+        Gap {
+            from: self.from.min(other.from),
+            to: self.to.max(other.to),
+            missed: self.missed + other.missed,
+            reasons: self.reasons | other.reasons,
+        }
+    }
+}
+
+/// What an in-process consumer takes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Entry {
+    /// The next message.
+    Message {
+        /// Its number.
+        seq: u64,
+        /// Its payload.
+        payload: OwnedPayload,
+    },
+    /// What was lost before the next message.
+    Gap(Gap),
+}
+
+/// What the embedder must do to a connection. Derived from state: an effect that was not polled before it was undone is
+/// never seen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Effect {
+    /// Close the socket: everything to be sent was sent, or the peer is given up. The id is stale from now on.
+    Close(ConnId),
+    /// Stop reading from the connection, so that TCP pushes back.
+    PauseRead(ConnId),
+    /// Read from the connection again.
+    ResumeRead(ConnId),
+}
+
+/// Something the application may want to know. Derived from state when it is polled.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// The opening handshake is done.
+    Opened {
+        /// The connection.
+        conn: ConnId,
+        /// Its session.
+        session: SessionId,
+    },
+    /// A raw connection has messages: [`Hub::receive`](crate::Hub::receive) until it gives none.
+    Received(ConnId),
+    /// The direct lane refused a message and is now at or below half of its limits.
+    Sendable(ConnId),
+    /// The connection has ended. The id is stale from now on.
+    Closed {
+        /// The connection.
+        conn: ConnId,
+        /// Why.
+        reason: EndReason,
+    },
+    /// An in-process lane has something: [`Hub::take`](crate::Hub::take) until it gives none.
+    Ready(LaneId),
+    /// An in-process lane has ended, because its topic was removed. The id is stale from now on.
+    LaneEnded(LaneId),
+    /// Every lane that refused a publish of the topic has room again.
+    Drained(TopicId),
+}
+
+/// Why a connection ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum EndReason {
+    /// The peer closed with this code (`None`: a Close frame without one, RFC 6455 §7.1.5).
+    PeerClosed(Option<CloseCode>),
+    /// The transport ended without a Close frame.
+    PeerGone,
+    /// The application closed it with this code.
+    Closed(CloseCode),
+    /// The hub drained.
+    Drained,
+    /// The peer broke RFC 6455.
+    Protocol(WireError),
+    /// The peer's opening request was refused.
+    Refused(HandshakeError),
+    /// The server's answer to our opening request cannot be used.
+    BadResponse(ResponseError),
+    /// No whole opening handshake within `handshake_timeout`.
+    HandshakeTimeout,
+    /// No whole message within `message_timeout` of its first byte.
+    MessageTimeout,
+    /// No sign of life within `pong_timeout` of a ping.
+    PongTimeout,
+    /// Output blocked without progress for `stall_timeout`.
+    Stalled,
+    /// The hub's memory budget left no room for what the peer was sending.
+    Overloaded,
+}
+
+/// When the hub wants [`Hub::handle_timeout`](crate::Hub::handle_timeout), and why.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Deadline {
+    /// When.
+    pub at: Instant,
+    /// Why.
+    pub cause: Cause,
+}
+
+/// What a deadline is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Cause {
+    /// Something is there to be polled: `poll_transmit`, `poll_effect`, `poll_event`.
+    Output,
+    /// More timers were due than one call handles.
+    Backlog,
+    /// A timer.
+    Timer,
+}
+
+/// Messages and payload bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Count {
+    /// Messages.
+    pub messages: u64,
+    /// Payload bytes.
+    pub bytes: u64,
+}
+
+impl Count {
+    /// A count.
+    #[must_use]
+    pub const fn new(messages: u64, bytes: u64) -> Self {
+        Self { messages, bytes }
+    }
+}
+
+impl core::ops::AddAssign for Count {
+    fn add_assign(&mut self, other: Count) {
+        self.messages += other.messages;
+        self.bytes += other.bytes;
+    }
+}
+
+/// The terms of the queue law: `entered = sent + waiting + lost`, at every moment, per lane, topic and hub.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Totals {
+    /// Entered a lane.
+    pub entered: Count,
+    /// Covered by `handle_sent` to the last byte: accepted by the kernel, not received by the peer.
+    pub sent: Count,
+    /// Waiting, outstanding included.
+    pub waiting: Count,
+    /// Lost, by reason in the order of [`LossReason::ALL`].
+    pub lost: [Count; 5],
+}
+
+impl Totals {
+    /// All that was lost.
+    #[must_use]
+    pub fn lost_total(&self) -> Count {
+        let mut total = Count::default();
+        self.lost.iter().for_each(|lost| total += *lost);
+        total
+    }
+
+    /// Entered less sent, waiting and lost, in messages: 0.
+    #[must_use]
+    pub fn conservation_error(&self) -> i128 {
+        let lost = self.lost_total();
+        let error = |entered: u64, sent: u64, waiting: u64, lost: u64| {
+            i128::from(entered) - i128::from(sent) - i128::from(waiting) - i128::from(lost)
+        };
+        let messages =
+            error(self.entered.messages, self.sent.messages, self.waiting.messages, lost.messages);
+        let bytes = error(self.entered.bytes, self.sent.bytes, self.waiting.bytes, lost.bytes);
+        if messages == 0 { bytes } else { messages }
+    }
+}
+
+/// How full something is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Hash)]
+pub enum Level {
+    /// Below the marks.
+    #[default]
+    Nominal,
+    /// At or above 3/4 of a limit, and since then not at or below half of it.
+    High,
+    /// At a limit: the policy acts.
+    Critical,
+}
+
+/// The pressure of a lane.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LanePressure {
+    /// The terms of the queue law.
+    pub totals: Totals,
+    /// Of what waits, how much is outstanding (in a Transmit, or partly sent).
+    pub outstanding: Count,
+    /// The lane's limit in messages.
+    pub messages_max: u32,
+    /// The lane's limit in payload bytes.
+    pub bytes_max: u64,
+    /// Age of the oldest waiting message.
+    pub oldest_age: core::time::Duration,
+    /// How full it is.
+    pub level: Level,
+}
+
+/// The pressure of a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ConnectionPressure {
+    /// Whole inbound messages that wait for the application or behind a parked publish, in bytes, and what is kept raw.
+    pub inbound_bytes: usize,
+    /// Replies that wait, in bytes.
+    pub reply_bytes: usize,
+    /// What is in a Transmit that was not answered, and the rest of a partly sent message, in bytes.
+    pub outstanding_bytes: usize,
+    /// What the kernel still held at the last `handle_kernel`, in bytes.
+    pub kernel_bytes: u32,
+    /// Lanes of its session.
+    pub lanes: u32,
+    /// Whether output is blocked: the last Transmit was sent in part and `handle_writable` did not come yet.
+    pub is_blocked: bool,
+    /// Whether the hub wants no more input from it.
+    pub is_paused: bool,
+}
+
+/// The pressure of a hub.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Pressure {
+    /// Waiting in all lanes.
+    pub waiting: Count,
+    /// Resident bytes, by allocated capacity.
+    pub resident_bytes: usize,
+    /// Their bound.
+    pub resident_bytes_max: usize,
+    /// How full it is.
+    pub level: Level,
+}
+
+/// The hub's numbers. Counters never fall.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Stats {
+    /// All lanes of topics, of all time.
+    pub lanes: Totals,
+    /// All direct lanes, of all time.
+    pub direct: Totals,
+    /// Publishes that were taken.
+    pub published: Count,
+    /// Publishes refused because a `Block` lane was full (a parked one counts when `block_max` is over).
+    pub refused_full: u64,
+    /// Publishes refused because they were too large.
+    pub refused_too_large: u64,
+    /// Publishes refused because the budget left no room.
+    pub refused_overloaded: u64,
+    /// Client publishes that were parked.
+    pub parked: u64,
+    /// Inbound messages.
+    pub received: Count,
+    /// Connections accepted or started.
+    pub accepted: u64,
+    /// Opening handshakes done.
+    pub opened: u64,
+    /// Connections that ended.
+    pub closed: u64,
+    /// Gap notices handed to the kernel.
+    pub gaps_sent: u64,
+    /// Calls with an id that names nothing any more.
+    pub stale_inputs: u64,
+    /// Connections now.
+    pub connections: u32,
+    /// Topics now.
+    pub topics: u32,
+    /// Lanes now, without direct lanes.
+    pub lanes_now: u32,
+    /// Resident bytes now, by allocated capacity.
+    pub resident_bytes: usize,
+}
