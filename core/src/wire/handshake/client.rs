@@ -1,0 +1,277 @@
+//! The client's side of the opening handshake (RFC 6455 §4.1).
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::BytesMut;
+
+use super::head::Fields;
+use super::response::accept_bytes;
+use super::token::{is_host, is_target_char, is_token, list_has};
+use super::{FIELDS_MAX, HandshakeError};
+
+/// What a client asks for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RequestOptions<'a> {
+    /// The server's name, with its port unless that is the scheme's own.
+    pub host: &'a str,
+    /// Path and query, beginning with `/`.
+    pub target: &'a str,
+    /// The Origin field; browsers send one, others need not.
+    pub origin: Option<&'a str>,
+    /// The subprotocols offered, most wanted first.
+    pub protocols: &'a [&'a str],
+    /// Further fields, such as Authorization. Those of the handshake itself are not among them.
+    pub headers: &'a [(&'a str, &'a str)],
+}
+
+/// What cannot be written into a request: it would change its meaning, or break out of its line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum InvalidRequest {
+    /// The host is not a name or address with an optional port.
+    Host,
+    /// The target does not begin with `/`, or is not visible ASCII without `#`.
+    Target,
+    /// The key is not visible ASCII.
+    Key,
+    /// The origin has control characters.
+    Origin,
+    /// A subprotocol is not a token, or is named twice (RFC 6455 §4.1).
+    Protocol,
+    /// A field's name is not a token, or is one that the handshake writes itself.
+    HeaderName,
+    /// A field's value has control characters.
+    HeaderValue,
+}
+
+impl core::fmt::Display for InvalidRequest {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::Host => "host not valid",
+            Self::Target => "target not valid",
+            Self::Key => "key not valid",
+            Self::Origin => "origin not valid",
+            Self::Protocol => "subprotocol not a token, or named twice",
+            Self::HeaderName => "header name not valid, or reserved",
+            Self::HeaderValue => "header value not valid",
+        })
+    }
+}
+
+impl core::error::Error for InvalidRequest {}
+
+/// The Sec-WebSocket-Key for 16 random bytes, which must be new for each connection (RFC 6455 §4.1).
+#[must_use]
+pub fn client_key(random: [u8; 16]) -> [u8; 24] {
+    let mut key = [0; 24];
+    let written = STANDARD.encode_slice(random, &mut key);
+    debug_assert_eq!(written, Ok(key.len()), "16 bytes are 24 characters");
+    key
+}
+
+/// Appends the request to upgrade.
+///
+/// # Errors
+/// If something cannot be written as it is; then nothing is.
+pub fn put_request(
+    out: &mut BytesMut,
+    key: &[u8; 24],
+    options: &RequestOptions<'_>,
+) -> Result<(), InvalidRequest> {
+    check(key, options)?;
+    let mut put = |parts: &[&str]| {
+        parts
+            .iter()
+            .for_each(|part| out.extend_from_slice(part.as_bytes()))
+    };
+    put(&["GET ", options.target, " HTTP/1.1\r\nHost: ", options.host]);
+    put(&[
+        "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ",
+    ]);
+    put(&[core::str::from_utf8(key).map_err(|_| InvalidRequest::Key)?]);
+    if let Some(origin) = options.origin {
+        put(&["\r\nOrigin: ", origin]);
+    }
+    for (at, name) in options.protocols.iter().enumerate() {
+        put(&[
+            if at == 0 {
+                "\r\nSec-WebSocket-Protocol: "
+            } else {
+                ", "
+            },
+            name,
+        ]);
+    }
+    for (name, value) in options.headers {
+        put(&["\r\n", name, ": ", value]);
+    }
+    put(&["\r\n\r\n"]);
+    Ok(())
+}
+
+fn check(key: &[u8; 24], options: &RequestOptions<'_>) -> Result<(), InvalidRequest> {
+    let ensure = |holds: bool, error| if holds { Ok(()) } else { Err(error) };
+    ensure(is_host(options.host.as_bytes()), InvalidRequest::Host)?;
+    let target = options.target;
+    ensure(
+        target.starts_with('/') && target.bytes().all(is_target_char),
+        InvalidRequest::Target,
+    )?;
+    ensure(key.iter().all(u8::is_ascii_graphic), InvalidRequest::Key)?;
+    ensure(options.origin.is_none_or(is_value), InvalidRequest::Origin)?;
+    for (at, name) in options.protocols.iter().enumerate() {
+        let is_new = !options.protocols[..at].contains(name);
+        ensure(
+            is_new && is_token(name.as_bytes()),
+            InvalidRequest::Protocol,
+        )?;
+    }
+    for (name, value) in options.headers {
+        ensure(
+            is_token(name.as_bytes()) && !is_ours(name),
+            InvalidRequest::HeaderName,
+        )?;
+        ensure(is_value(value), InvalidRequest::HeaderValue)?;
+    }
+    Ok(())
+}
+
+/// Field values have no control characters but HTAB (RFC 9110 §5.5).
+fn is_value(value: &str) -> bool {
+    value
+        .bytes()
+        .all(|byte| byte == b'\t' || !byte.is_ascii_control())
+}
+
+/// Fields that the handshake writes, or whose presence would make it another request.
+fn is_ours(name: &str) -> bool {
+    const OURS: [&str; 7] = [
+        "Host",
+        "Upgrade",
+        "Connection",
+        "Origin",
+        "Content-Length",
+        "Transfer-Encoding",
+        "Trailer",
+    ];
+    let prefix = name.as_bytes().get(..14);
+    OURS.iter().any(|ours| name.eq_ignore_ascii_case(ours))
+        || prefix.is_some_and(|prefix| prefix.eq_ignore_ascii_case(b"Sec-WebSocket-"))
+}
+
+/// A valid 101, borrowed from its head.
+#[derive(Clone, Copy, Debug)]
+pub struct Response<'a> {
+    /// The subprotocol the server chose, one of those offered.
+    pub protocol: Option<&'a str>,
+    /// All header fields.
+    pub fields: Fields<'a>,
+}
+
+/// Why a server's answer does not open a connection (RFC 6455 §4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ResponseError {
+    /// Another status than 101: a refusal, or a redirection, which is never followed.
+    Status(u16),
+    /// The head could not be collected or is not HTTP/1.1.
+    Head(HandshakeError),
+    /// Upgrade does not say `websocket`.
+    Upgrade,
+    /// Connection does not say `Upgrade`.
+    Connection,
+    /// Not exactly one Sec-WebSocket-Accept that answers our key.
+    Accept,
+    /// A subprotocol that was not offered, or more than one.
+    Protocol,
+    /// An extension that was not offered.
+    Extension,
+}
+
+impl core::fmt::Display for ResponseError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::Status(status) => return write!(f, "the server answered with status {status}"),
+            Self::Head(error) => return error.fmt(f),
+            Self::Upgrade => "the answer does not upgrade to websocket",
+            Self::Connection => "the answer does not upgrade the connection",
+            Self::Accept => "the answer does not fit the key",
+            Self::Protocol => "the server chose a subprotocol that was not offered",
+            Self::Extension => "the server chose an extension that was not offered",
+        })
+    }
+}
+
+impl core::error::Error for ResponseError {}
+
+impl From<HandshakeError> for ResponseError {
+    fn from(error: HandshakeError) -> Self {
+        Self::Head(error)
+    }
+}
+
+/// Parses the head of the server's answer to a request with this `key` that offered these subprotocols.
+///
+/// # Errors
+/// Anything but a 101 that fits the request. The connection is then to be closed.
+pub fn parse_response<'a>(
+    head: &'a [u8],
+    key: &[u8; 24],
+    offered: &[&str],
+) -> Result<Response<'a>, ResponseError> {
+    let fields = parse_head(head)?;
+    if !fields
+        .all("Upgrade")
+        .any(|value| value.eq_ignore_ascii_case(b"websocket"))
+    {
+        return Err(ResponseError::Upgrade);
+    }
+    if !fields
+        .all("Connection")
+        .any(|value| list_has(value, b"upgrade"))
+    {
+        return Err(ResponseError::Connection);
+    }
+    let mut accepts = fields.all("Sec-WebSocket-Accept");
+    if accepts.next() != Some(&accept_bytes(key)) || accepts.next().is_some() {
+        return Err(ResponseError::Accept);
+    }
+    if fields.get("Sec-WebSocket-Extensions").is_some() {
+        return Err(ResponseError::Extension);
+    }
+    let mut chosen = fields.all("Sec-WebSocket-Protocol");
+    let protocol = match chosen.next() {
+        None => None,
+        Some(value) => {
+            let name = core::str::from_utf8(value)
+                .ok()
+                .filter(|name| offered.contains(name));
+            Some(name.ok_or(ResponseError::Protocol)?)
+        }
+    };
+    if chosen.next().is_some() {
+        return Err(ResponseError::Protocol);
+    }
+    Ok(Response { protocol, fields })
+}
+
+/// The fields of a 101 in HTTP/1.1.
+fn parse_head(head: &[u8]) -> Result<Fields<'_>, ResponseError> {
+    if !head.starts_with(b"HTTP/") {
+        return Err(HandshakeError::Malformed.into());
+    }
+    let fields = Fields::of(head)?;
+    let mut headers = [httparse::EMPTY_HEADER; FIELDS_MAX];
+    let mut response = httparse::Response::new(&mut headers);
+    match response.parse(head) {
+        Ok(httparse::Status::Complete(end)) if end == head.len() => {}
+        Err(httparse::Error::TooManyHeaders) => return Err(HandshakeError::TooManyFields.into()),
+        Err(httparse::Error::Version) => return Err(HandshakeError::VersionNotSupported.into()),
+        _ => return Err(HandshakeError::Malformed.into()),
+    }
+    // A refusal may well come in HTTP/1.0, from a server that did not understand; its status is what to tell.
+    match response.code {
+        Some(101) if response.version == Some(1) => Ok(fields),
+        Some(101) => Err(HandshakeError::VersionNotSupported.into()),
+        Some(status) => Err(ResponseError::Status(status)),
+        None => Err(HandshakeError::Malformed.into()),
+    }
+}

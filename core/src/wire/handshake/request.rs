@@ -1,0 +1,207 @@
+//! Judging a client's request to upgrade (RFC 6455 §4.2.1).
+
+use super::head::Fields;
+use super::token::{as_text, is_host, is_target_char, is_token, list, list_has};
+use super::{FIELDS_MAX, HandshakeError};
+
+/// The longest request target.
+pub const TARGET_BYTES_MAX: usize = 8 * 1024;
+
+/// A valid request to upgrade to WebSocket, borrowed from its head.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// The path, as it came: beginning with `/`, percent-encoded, without the query.
+    pub path: &'a str,
+    /// What follows the first `?` of the target.
+    pub query: Option<&'a str>,
+    /// The host, with its port if it was named.
+    pub host: &'a str,
+    /// The origin of the page the request comes from; browsers always send it (RFC 6455 §10.2). Printable ASCII, and
+    /// to be compared whole.
+    pub origin: Option<&'a str>,
+    /// Sec-WebSocket-Key, for [`accept_key`](super::accept_key).
+    pub key: &'a str,
+    /// All header fields.
+    pub fields: Fields<'a>,
+}
+
+impl<'a> Request<'a> {
+    /// The subprotocols offered, most wanted first, across repeated fields. All are tokens.
+    pub fn protocols(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        self.fields
+            .all(PROTOCOL)
+            .flat_map(list)
+            .filter_map(|name| core::str::from_utf8(name).ok())
+    }
+
+    /// The value of the first field of that name, in any case.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&'a [u8]> {
+        self.fields.get(name)
+    }
+}
+
+const PROTOCOL: &str = "Sec-WebSocket-Protocol";
+
+/// A field that may come once: `Err` on the second.
+#[derive(Clone, Copy, Default)]
+struct Once<'a>(Option<&'a [u8]>);
+
+impl<'a> Once<'a> {
+    fn set(&mut self, value: &'a [u8], error: HandshakeError) -> Result<(), HandshakeError> {
+        self.0.replace(value).map_or(Ok(()), |_| Err(error))
+    }
+}
+
+/// The fields the handshake is about.
+#[derive(Clone, Copy, Default)]
+struct Collected<'a> {
+    host: Once<'a>,
+    origin: Once<'a>,
+    version: Once<'a>,
+    key: Once<'a>,
+    upgrade: bool,
+    connection: bool,
+    body: bool,
+}
+
+impl<'a> Collected<'a> {
+    fn from(fields: &Fields<'a>) -> Result<Self, HandshakeError> {
+        let mut all = Self::default();
+        for (name, value) in fields.iter() {
+            let is = |wanted: &str| name.eq_ignore_ascii_case(wanted);
+            if is("Host") {
+                all.host.set(value, HandshakeError::HostInvalid)?;
+            } else if is("Upgrade") {
+                all.upgrade |= list_has(value, b"websocket");
+            } else if is("Connection") {
+                all.connection |= list_has(value, b"upgrade");
+            } else if is("Origin") {
+                all.origin.set(value, HandshakeError::OriginInvalid)?;
+            } else if is("Sec-WebSocket-Key") {
+                all.key.set(value, HandshakeError::KeyInvalid)?;
+            } else if is("Sec-WebSocket-Version") {
+                all.version.set(value, HandshakeError::WebSocketVersion)?;
+            } else if is(PROTOCOL) && !list(value).all(is_token) {
+                return Err(HandshakeError::ProtocolInvalid);
+            }
+            // Even `Content-Length: 0`: what an intermediary makes of it is not worth a guess.
+            all.body |= is("Content-Length") || is("Transfer-Encoding");
+        }
+        Ok(all)
+    }
+}
+
+/// Parses a complete head and checks everything that RFC 6455 §4.2.1 and RFC 9112 ask of it.
+///
+/// Whether the origin is welcome, and which protocol to choose, is for the caller to say.
+///
+/// # Errors
+/// The first thing wrong with it, each with its status.
+pub fn parse_request(head: &[u8]) -> Result<Request<'_>, HandshakeError> {
+    let (target, fields) = parse_head(head)?;
+    let all = Collected::from(&fields)?;
+    let host = all
+        .host
+        .0
+        .filter(|host| is_host(host))
+        .and_then(as_text)
+        .ok_or(HandshakeError::HostInvalid)?;
+    if all.body {
+        return Err(HandshakeError::BodyNotAllowed);
+    }
+    let (path, query) = split_target(target, host).ok_or(HandshakeError::TargetInvalid)?;
+    let origin = match all.origin.0 {
+        Some(value) => Some(as_text(value).ok_or(HandshakeError::OriginInvalid)?),
+        None => None,
+    };
+    if !all.upgrade || !all.connection {
+        return Err(HandshakeError::UpgradeRequired);
+    }
+    if all.version.0 != Some(b"13") {
+        return Err(HandshakeError::WebSocketVersion);
+    }
+    let key = all
+        .key
+        .0
+        .filter(|key| is_key(key))
+        .and_then(as_text)
+        .ok_or(HandshakeError::KeyInvalid)?;
+    Ok(Request {
+        path,
+        query,
+        host,
+        origin,
+        key,
+        fields,
+    })
+}
+
+/// The request target and the fields of a GET in HTTP/1.1.
+fn parse_head(head: &[u8]) -> Result<(&str, Fields<'_>), HandshakeError> {
+    // A server should ignore an empty line before the request (RFC 9112 §2.2); the reader lets at most one through.
+    let head = head.strip_prefix(b"\r\n").unwrap_or(head);
+    if head.first().is_some_and(u8::is_ascii_whitespace) {
+        return Err(HandshakeError::Malformed);
+    }
+    let fields = Fields::of(head)?;
+    let mut headers = [httparse::EMPTY_HEADER; FIELDS_MAX];
+    let mut request = httparse::Request::new(&mut headers);
+    match request.parse(head) {
+        Ok(httparse::Status::Complete(end)) if end == head.len() => {}
+        Ok(_) => return Err(HandshakeError::Malformed),
+        Err(httparse::Error::TooManyHeaders) => return Err(HandshakeError::TooManyFields),
+        Err(httparse::Error::Version) => return Err(HandshakeError::VersionNotSupported),
+        Err(_) => return Err(HandshakeError::Malformed),
+    }
+    if request.method != Some("GET") {
+        return Err(HandshakeError::MethodNotAllowed);
+    }
+    if request.version != Some(1) {
+        return Err(HandshakeError::VersionNotSupported);
+    }
+    let target = request.path.ok_or(HandshakeError::Malformed)?;
+    if target.len() > TARGET_BYTES_MAX {
+        return Err(HandshakeError::TargetTooLong);
+    }
+    Ok((target, fields))
+}
+
+/// Path and query of an origin-form target, or of an absolute-form one that names the host of the Host field
+/// (RFC 9112 §3.2.2 requires servers to accept that form; another host is not ours to answer for).
+fn split_target<'a>(target: &'a str, host: &str) -> Option<(&'a str, Option<&'a str>)> {
+    if !target.bytes().all(is_target_char) {
+        return None;
+    }
+    let local = if target.starts_with('/') {
+        target
+    } else {
+        let (scheme, rest) = target.split_once("://")?;
+        if !["http", "https", "ws", "wss"]
+            .iter()
+            .any(|known| scheme.eq_ignore_ascii_case(known))
+        {
+            return None;
+        }
+        let end = rest.find(['/', '?']).unwrap_or(rest.len());
+        let (authority, local) = rest.split_at(end);
+        if !authority.eq_ignore_ascii_case(host) {
+            return None;
+        }
+        local
+    };
+    let (path, query) = match local.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (local, None),
+    };
+    Some((if path.is_empty() { "/" } else { path }, query))
+}
+
+/// 16 bytes in base64: 22 characters of its alphabet and two of padding.
+///
+/// The last character's four spare bits may be anything: nobody reads the decoded bytes, and clients exist that write
+/// 22 random characters.
+fn is_key(key: &[u8]) -> bool {
+    matches!(key, [digits @ .., b'=', b'='] if digits.len() == 22
+        && digits.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/')))
+}
