@@ -103,13 +103,9 @@ mod tests {
     #[test]
     fn exactly_the_codes_of_the_rfc_and_the_registry_are_sendable() {
         for code in 0..=u16::MAX {
-            let legal = (1000..=1014).contains(&code) && ![1004, 1005, 1006].contains(&code)
-                || (3000..5000).contains(&code);
-            assert_eq!(
-                CloseCode::new(code).map(CloseCode::get),
-                legal.then_some(code),
-                "{code}"
-            );
+            let legal =
+                (1000..=1014).contains(&code) && ![1004, 1005, 1006].contains(&code) || (3000..5000).contains(&code);
+            assert_eq!(CloseCode::new(code).map(CloseCode::get), legal.then_some(code), "{code}");
             let payload = code.to_be_bytes();
             let parsed = parse_close(&payload);
             if legal {
@@ -126,22 +122,10 @@ mod tests {
     fn payloads() {
         assert_eq!(parse_close(b""), Ok(None));
         assert_eq!(parse_close(b"\x03"), Err(WireError::CloseTruncated));
-        assert_eq!(
-            parse_close(b"\x03\xe8bye"),
-            Ok(Some((CloseCode::NORMAL, "bye")))
-        );
-        assert_eq!(
-            parse_close(b"\x03\xe8\xc3"),
-            Err(WireError::CloseReasonInvalid)
-        );
-        assert_eq!(
-            WireError::CloseReasonInvalid.close_code(),
-            CloseCode::INVALID_PAYLOAD
-        );
-        assert_eq!(
-            WireError::CloseTruncated.close_code(),
-            CloseCode::PROTOCOL_ERROR
-        );
+        assert_eq!(parse_close(b"\x03\xe8bye"), Ok(Some((CloseCode::NORMAL, "bye"))));
+        assert_eq!(parse_close(b"\x03\xe8\xc3"), Err(WireError::CloseReasonInvalid));
+        assert_eq!(WireError::CloseReasonInvalid.close_code(), CloseCode::INVALID_PAYLOAD);
+        assert_eq!(WireError::CloseTruncated.close_code(), CloseCode::PROTOCOL_ERROR);
     }
 
     #[test]

@@ -122,20 +122,10 @@ impl Decoder {
     #[inline]
     pub fn decode<'a>(&mut self, input: &'a mut [u8]) -> Result<Decoded<'a>, WireError> {
         if self.done {
-            return Ok(Decoded {
-                consumed: input.len(),
-                item: None,
-            });
+            return Ok(Decoded { consumed: input.len(), item: None });
         }
         let decoded = self.step(input);
-        self.done = matches!(
-            decoded,
-            Err(_)
-                | Ok(Decoded {
-                    item: Some(Item::Close(_)),
-                    ..
-                })
-        );
+        self.done = matches!(decoded, Err(_) | Ok(Decoded { item: Some(Item::Close(_)), .. }));
         decoded
     }
 
@@ -151,10 +141,7 @@ impl Decoder {
         if self.frame_left > 0 {
             return self.piece(input, 0);
         }
-        let more = Ok(Decoded {
-            consumed: 0,
-            item: None,
-        });
+        let more = Ok(Decoded { consumed: 0, item: None });
         let Some(prefix) = parse_prefix(input)? else {
             return more;
         };
@@ -203,11 +190,9 @@ impl Decoder {
             Opcode::Binary => self.begin_message(MessageKind::Binary),
             _ => {
                 // The bytes pay in advance: the next frame can only follow when all of them have arrived.
-                let useful = u32::try_from(prefix.len)
-                    .map_or(FRAGMENT_CREDIT, |len| len.min(FRAGMENT_CREDIT));
-                let credit = (self.credit + useful)
-                    .checked_sub(FRAGMENT_COST)
-                    .ok_or(WireError::FragmentFlood)?;
+                let useful = u32::try_from(prefix.len).unwrap_or(u32::MAX);
+                let credit = self.credit.saturating_add(useful);
+                let credit = credit.checked_sub(FRAGMENT_COST).ok_or(WireError::FragmentFlood)?;
                 self.credit = credit.min(FRAGMENT_CREDIT);
             }
         }
@@ -231,14 +216,9 @@ impl Decoder {
     #[inline]
     fn piece<'a>(&mut self, input: &'a mut [u8], start: usize) -> Result<Decoded<'a>, WireError> {
         let arrived = &mut input[start..];
-        let len = usize::try_from(self.frame_left)
-            .unwrap_or(usize::MAX)
-            .min(arrived.len());
+        let len = usize::try_from(self.frame_left).unwrap_or(usize::MAX).min(arrived.len());
         if len == 0 && self.frame_left > 0 {
-            return Ok(Decoded {
-                consumed: start,
-                item: None,
-            });
+            return Ok(Decoded { consumed: start, item: None });
         }
         let payload = &mut arrived[..len];
         if matches!(self.role, Role::Server) {
@@ -259,31 +239,15 @@ impl Decoder {
             self.message = None;
             self.message_bytes = 0;
         }
-        Ok(Decoded {
-            consumed: start + len,
-            item: Some(Item::Data {
-                kind,
-                payload,
-                first,
-                last,
-            }),
-        })
+        Ok(Decoded { consumed: start + len, item: Some(Item::Data { kind, payload, first, last }) })
     }
 }
 
 /// A Close, Ping or Pong, lent whole: it is left where it is until all of it has arrived.
-fn control<'a>(
-    prefix: &Prefix,
-    key: [u8; 4],
-    start: usize,
-    input: &'a mut [u8],
-) -> Result<Decoded<'a>, WireError> {
+fn control<'a>(prefix: &Prefix, key: [u8; 4], start: usize, input: &'a mut [u8]) -> Result<Decoded<'a>, WireError> {
     let end = start + usize::try_from(prefix.len).unwrap_or(usize::MAX);
     let Some(payload) = input.get_mut(start..end) else {
-        return Ok(Decoded {
-            consumed: 0,
-            item: None,
-        });
+        return Ok(Decoded { consumed: 0, item: None });
     };
     if prefix.masked {
         mask::apply(payload, key, 0);
@@ -293,10 +257,7 @@ fn control<'a>(
         Opcode::Pong => Item::Pong(payload),
         _ => Item::Close(parse_close(payload)?),
     };
-    Ok(Decoded {
-        consumed: end,
-        item: Some(item),
-    })
+    Ok(Decoded { consumed: end, item: Some(item) })
 }
 
 #[cfg(test)]

@@ -133,13 +133,7 @@ pub(super) fn parse_prefix(input: &[u8]) -> Result<Option<Prefix>, WireError> {
         }
         _ => (u64::from(short), 2),
     };
-    Ok(Some(Prefix {
-        fin,
-        opcode,
-        masked,
-        len,
-        end,
-    }))
+    Ok(Some(Prefix { fin, opcode, masked, len, end }))
 }
 
 /// Reads a frame header and how many bytes it took; `None` if more bytes are needed.
@@ -151,47 +145,21 @@ pub(super) fn parse_prefix(input: &[u8]) -> Result<Option<Prefix>, WireError> {
 /// Reserved bits and opcodes, fragmented or long control frames, lengths that are not minimal or over 63 bits.
 #[inline]
 pub fn parse_header(input: &[u8]) -> Result<Option<(Header, usize)>, WireError> {
-    let Some(Prefix {
-        fin,
-        opcode,
-        masked,
-        len,
-        end,
-    }) = parse_prefix(input)?
-    else {
+    let Some(Prefix { fin, opcode, masked, len, end }) = parse_prefix(input)? else {
         return Ok(None);
     };
     if !masked {
-        return Ok(Some((
-            Header {
-                fin,
-                opcode,
-                mask: None,
-                len,
-            },
-            end,
-        )));
+        return Ok(Some((Header { fin, opcode, mask: None, len }, end)));
     }
     let Some(key) = input[end..].first_chunk() else {
         return Ok(None);
     };
-    Ok(Some((
-        Header {
-            fin,
-            opcode,
-            mask: Some(*key),
-            len,
-        },
-        end + 4,
-    )))
+    Ok(Some((Header { fin, opcode, mask: Some(*key), len }, end + 4)))
 }
 
 /// Writes a header in its shortest form to the front of `out` and returns its length.
 #[inline]
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "each arm's range fits the type it is cast to"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "each arm's range fits the type it is cast to")]
 pub fn encode_header(out: &mut [u8; HEADER_BYTES_MAX], header: &Header) -> usize {
     let masked = if header.mask.is_some() { 0x80 } else { 0 };
     out[0] = (u8::from(header.fin) << 7) | header.opcode as u8;
@@ -242,20 +210,9 @@ pub const fn frame_bytes(payload_len: usize, masked: bool) -> usize {
 /// # Panics
 /// If the payload of a control frame is longer than [`CONTROL_BYTES_MAX`]: no such frame exists.
 pub fn put_frame(out: &mut BytesMut, opcode: Opcode, mask: Option<[u8; 4]>, payload: &[u8]) {
-    assert!(
-        !opcode.is_control() || payload.len() <= CONTROL_BYTES_MAX,
-        "control payload over 125 bytes"
-    );
+    assert!(!opcode.is_control() || payload.len() <= CONTROL_BYTES_MAX, "control payload over 125 bytes");
     let mut header = [0; HEADER_BYTES_MAX];
-    let end = encode_header(
-        &mut header,
-        &Header {
-            fin: true,
-            opcode,
-            mask,
-            len: payload.len() as u64,
-        },
-    );
+    let end = encode_header(&mut header, &Header { fin: true, opcode, mask, len: payload.len() as u64 });
     out.reserve(end + payload.len());
     out.extend_from_slice(&header[..end]);
     let start = out.len();

@@ -14,10 +14,7 @@ mod request;
 mod response;
 mod token;
 
-pub use client::{
-    InvalidRequest, RequestOptions, Response, ResponseError, client_key, parse_response,
-    put_request,
-};
+pub use client::{InvalidRequest, RequestOptions, Response, ResponseError, client_key, parse_response, put_request};
 pub use error::HandshakeError;
 pub use head::{Fields, HeadReader};
 pub use request::{Request, TARGET_BYTES_MAX, parse_request};

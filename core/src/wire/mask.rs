@@ -48,15 +48,10 @@ mod tests {
     fn equals_the_definition_for_every_length_and_offset() {
         for offset in (0..9).chain([usize::MAX - 1, usize::MAX]) {
             for len in 0..200usize {
-                let plain: Vec<u8> = (0..len)
-                    .map(|i| u8::try_from(i * 7 % 251).unwrap())
-                    .collect();
+                let plain: Vec<u8> = (0..len).map(|i| u8::try_from(i * 7 % 251).unwrap()).collect();
                 // RFC 6455 §5.3: octet i of the result is octet i XOR octet i mod 4 of the key.
-                let expected: Vec<u8> = plain
-                    .iter()
-                    .enumerate()
-                    .map(|(i, b)| b ^ KEY[(i % 4 + offset % 4) % 4])
-                    .collect();
+                let expected: Vec<u8> =
+                    plain.iter().enumerate().map(|(i, b)| b ^ KEY[(i % 4 + offset % 4) % 4]).collect();
                 let mut bytes = plain.clone();
                 apply(&mut bytes, KEY, offset);
                 assert_eq!(bytes, expected, "{len} at {offset}");

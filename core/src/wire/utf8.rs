@@ -41,11 +41,7 @@ impl Utf8 {
     #[inline]
     #[must_use]
     pub const fn new() -> Self {
-        Self {
-            need: 0,
-            low: 0,
-            high: 0,
-        }
+        Self { need: 0, low: 0, high: 0 }
     }
 
     /// Takes the next bytes of the text.
@@ -55,11 +51,7 @@ impl Utf8 {
     /// start over with a new value.
     #[inline]
     pub fn push(&mut self, bytes: &[u8]) -> Result<(), InvalidUtf8> {
-        let rest = if self.need == 0 {
-            bytes
-        } else {
-            self.finish(bytes)?
-        };
+        let rest = if self.need == 0 { bytes } else { self.finish(bytes)? };
         match core::str::from_utf8(rest) {
             Ok(_) => Ok(()),
             Err(error) if error.error_len().is_some() => Err(InvalidUtf8),
@@ -84,11 +76,7 @@ impl Utf8 {
                 return Err(InvalidUtf8);
             }
             // Only the second byte of a code point has a narrower range (RFC 3629 §4).
-            *self = Self {
-                need: self.need - 1,
-                low: 0x80,
-                high: 0xbf,
-            };
+            *self = Self { need: self.need - 1, low: 0x80, high: 0xbf };
             bytes = rest;
         }
         Ok(bytes)

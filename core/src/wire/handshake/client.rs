@@ -72,34 +72,21 @@ pub fn client_key(random: [u8; 16]) -> [u8; 24] {
 ///
 /// # Errors
 /// If something cannot be written as it is; then nothing is.
-pub fn put_request(
-    out: &mut BytesMut,
-    key: &[u8; 24],
-    options: &RequestOptions<'_>,
-) -> Result<(), InvalidRequest> {
+pub fn put_request(out: &mut BytesMut, key: &[u8; 24], options: &RequestOptions<'_>) -> Result<(), InvalidRequest> {
     check(key, options)?;
     let mut put = |parts: &[&str]| {
-        parts
-            .iter()
-            .for_each(|part| out.extend_from_slice(part.as_bytes()))
+        for part in parts {
+            out.extend_from_slice(part.as_bytes());
+        }
     };
     put(&["GET ", options.target, " HTTP/1.1\r\nHost: ", options.host]);
-    put(&[
-        "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ",
-    ]);
+    put(&["\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "]);
     put(&[core::str::from_utf8(key).map_err(|_| InvalidRequest::Key)?]);
     if let Some(origin) = options.origin {
         put(&["\r\nOrigin: ", origin]);
     }
     for (at, name) in options.protocols.iter().enumerate() {
-        put(&[
-            if at == 0 {
-                "\r\nSec-WebSocket-Protocol: "
-            } else {
-                ", "
-            },
-            name,
-        ]);
+        put(&[if at == 0 { "\r\nSec-WebSocket-Protocol: " } else { ", " }, name]);
     }
     for (name, value) in options.headers {
         put(&["\r\n", name, ": ", value]);
@@ -112,24 +99,15 @@ fn check(key: &[u8; 24], options: &RequestOptions<'_>) -> Result<(), InvalidRequ
     let ensure = |holds: bool, error| if holds { Ok(()) } else { Err(error) };
     ensure(is_host(options.host.as_bytes()), InvalidRequest::Host)?;
     let target = options.target;
-    ensure(
-        target.starts_with('/') && target.bytes().all(is_target_char),
-        InvalidRequest::Target,
-    )?;
+    ensure(target.starts_with('/') && target.bytes().all(is_target_char), InvalidRequest::Target)?;
     ensure(key.iter().all(u8::is_ascii_graphic), InvalidRequest::Key)?;
     ensure(options.origin.is_none_or(is_value), InvalidRequest::Origin)?;
     for (at, name) in options.protocols.iter().enumerate() {
         let is_new = !options.protocols[..at].contains(name);
-        ensure(
-            is_new && is_token(name.as_bytes()),
-            InvalidRequest::Protocol,
-        )?;
+        ensure(is_new && is_token(name.as_bytes()), InvalidRequest::Protocol)?;
     }
     for (name, value) in options.headers {
-        ensure(
-            is_token(name.as_bytes()) && !is_ours(name),
-            InvalidRequest::HeaderName,
-        )?;
+        ensure(is_token(name.as_bytes()) && !is_ours(name), InvalidRequest::HeaderName)?;
         ensure(is_value(value), InvalidRequest::HeaderValue)?;
     }
     Ok(())
@@ -137,22 +115,13 @@ fn check(key: &[u8; 24], options: &RequestOptions<'_>) -> Result<(), InvalidRequ
 
 /// Field values have no control characters but HTAB (RFC 9110 §5.5).
 fn is_value(value: &str) -> bool {
-    value
-        .bytes()
-        .all(|byte| byte == b'\t' || !byte.is_ascii_control())
+    value.bytes().all(|byte| byte == b'\t' || !byte.is_ascii_control())
 }
 
 /// Fields that the handshake writes, or whose presence would make it another request.
 fn is_ours(name: &str) -> bool {
-    const OURS: [&str; 7] = [
-        "Host",
-        "Upgrade",
-        "Connection",
-        "Origin",
-        "Content-Length",
-        "Transfer-Encoding",
-        "Trailer",
-    ];
+    const OURS: [&str; 7] =
+        ["Host", "Upgrade", "Connection", "Origin", "Content-Length", "Transfer-Encoding", "Trailer"];
     let prefix = name.as_bytes().get(..14);
     OURS.iter().any(|ours| name.eq_ignore_ascii_case(ours))
         || prefix.is_some_and(|prefix| prefix.eq_ignore_ascii_case(b"Sec-WebSocket-"))
@@ -212,22 +181,12 @@ impl From<HandshakeError> for ResponseError {
 ///
 /// # Errors
 /// Anything but a 101 that fits the request. The connection is then to be closed.
-pub fn parse_response<'a>(
-    head: &'a [u8],
-    key: &[u8; 24],
-    offered: &[&str],
-) -> Result<Response<'a>, ResponseError> {
+pub fn parse_response<'a>(head: &'a [u8], key: &[u8; 24], offered: &[&str]) -> Result<Response<'a>, ResponseError> {
     let fields = parse_head(head)?;
-    if !fields
-        .all("Upgrade")
-        .any(|value| value.eq_ignore_ascii_case(b"websocket"))
-    {
+    if !fields.all("Upgrade").any(|value| value.eq_ignore_ascii_case(b"websocket")) {
         return Err(ResponseError::Upgrade);
     }
-    if !fields
-        .all("Connection")
-        .any(|value| list_has(value, b"upgrade"))
-    {
+    if !fields.all("Connection").any(|value| list_has(value, b"upgrade")) {
         return Err(ResponseError::Connection);
     }
     let mut accepts = fields.all("Sec-WebSocket-Accept");
@@ -241,9 +200,7 @@ pub fn parse_response<'a>(
     let protocol = match chosen.next() {
         None => None,
         Some(value) => {
-            let name = core::str::from_utf8(value)
-                .ok()
-                .filter(|name| offered.contains(name));
+            let name = core::str::from_utf8(value).ok().filter(|name| offered.contains(name));
             Some(name.ok_or(ResponseError::Protocol)?)
         }
     };

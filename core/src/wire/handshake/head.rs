@@ -31,12 +31,7 @@ impl HeadReader {
     /// A reader for heads of at most `bytes_max` bytes, the empty line at their end included. Allocates nothing.
     #[must_use]
     pub const fn new(bytes_max: usize) -> Self {
-        Self {
-            buffer: Vec::new(),
-            bytes_max,
-            matched: 0,
-            failed: None,
-        }
+        Self { buffer: Vec::new(), bytes_max, matched: 0, failed: None }
     }
 
     /// Takes the next bytes. Returns the whole head and how many bytes of `input` it took (what follows them is not
@@ -46,10 +41,7 @@ impl HeadReader {
     /// [`HeadTooLarge`](HandshakeError::HeadTooLarge) at the first byte too many,
     /// [`StrayControl`](HandshakeError::StrayControl) at a CR or LF that is not part of a CRLF and at a NUL,
     /// [`OutOfMemory`](HandshakeError::OutOfMemory). An error stays: every later call returns it again.
-    pub fn read<'a>(
-        &'a mut self,
-        input: &'a [u8],
-    ) -> Result<Option<(&'a [u8], usize)>, HandshakeError> {
+    pub fn read<'a>(&'a mut self, input: &'a [u8]) -> Result<Option<(&'a [u8], usize)>, HandshakeError> {
         if let Some(error) = self.failed {
             return Err(error);
         }
@@ -105,9 +97,7 @@ impl HeadReader {
             // Doubling keeps byte-by-byte delivery linear; `scan` saw to it that `needed` is within the limit.
             let target = needed.max(self.buffer.capacity() * 2).min(self.bytes_max);
             let additional = target - self.buffer.len();
-            self.buffer
-                .try_reserve_exact(additional)
-                .map_err(|_| HandshakeError::OutOfMemory)?;
+            self.buffer.try_reserve_exact(additional).map_err(|_| HandshakeError::OutOfMemory)?;
         }
         self.buffer.extend_from_slice(bytes);
         Ok(end)
@@ -129,9 +119,7 @@ impl<'a> Fields<'a> {
             return Err(HandshakeError::StrayControl);
         }
         let (_, rest) = split_line(head);
-        let lines = rest
-            .strip_suffix(b"\r\n")
-            .ok_or(HandshakeError::Malformed)?;
+        let lines = rest.strip_suffix(b"\r\n").ok_or(HandshakeError::Malformed)?;
         Ok(Self { lines })
     }
 
@@ -142,26 +130,19 @@ impl<'a> Fields<'a> {
             let (line, after) = split_line(rest);
             rest = after;
             let colon = line.iter().position(|&byte| byte == b':')?;
-            Some((
-                core::str::from_utf8(&line[..colon]).ok()?,
-                trim(&line[colon + 1..]),
-            ))
+            Some((core::str::from_utf8(&line[..colon]).ok()?, trim(&line[colon + 1..])))
         })
     }
 
     /// The value of the first field of that name, in any case.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&'a [u8]> {
-        self.iter()
-            .find(|(other, _)| other.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value)
+        self.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
     /// The values of all fields of that name, in any case and in order.
     pub fn all<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
-        self.iter()
-            .filter(move |(other, _)| other.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value)
+        self.iter().filter(move |(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 }
 

@@ -28,10 +28,7 @@ pub struct Request<'a> {
 impl<'a> Request<'a> {
     /// The subprotocols offered, most wanted first, across repeated fields. All are tokens.
     pub fn protocols(&self) -> impl Iterator<Item = &'a str> + use<'a> {
-        self.fields
-            .all(PROTOCOL)
-            .flat_map(list)
-            .filter_map(|name| core::str::from_utf8(name).ok())
+        self.fields.all(PROTOCOL).flat_map(list).filter_map(|name| core::str::from_utf8(name).ok())
     }
 
     /// The value of the first field of that name, in any case.
@@ -101,12 +98,7 @@ impl<'a> Collected<'a> {
 pub fn parse_request(head: &[u8]) -> Result<Request<'_>, HandshakeError> {
     let (target, fields) = parse_head(head)?;
     let all = Collected::from(&fields)?;
-    let host = all
-        .host
-        .0
-        .filter(|host| is_host(host))
-        .and_then(as_text)
-        .ok_or(HandshakeError::HostInvalid)?;
+    let host = all.host.0.filter(|host| is_host(host)).and_then(as_text).ok_or(HandshakeError::HostInvalid)?;
     if all.body {
         return Err(HandshakeError::BodyNotAllowed);
     }
@@ -121,20 +113,8 @@ pub fn parse_request(head: &[u8]) -> Result<Request<'_>, HandshakeError> {
     if all.version.0 != Some(b"13") {
         return Err(HandshakeError::WebSocketVersion);
     }
-    let key = all
-        .key
-        .0
-        .filter(|key| is_key(key))
-        .and_then(as_text)
-        .ok_or(HandshakeError::KeyInvalid)?;
-    Ok(Request {
-        path,
-        query,
-        host,
-        origin,
-        key,
-        fields,
-    })
+    let key = all.key.0.filter(|key| is_key(key)).and_then(as_text).ok_or(HandshakeError::KeyInvalid)?;
+    Ok(Request { path, query, host, origin, key, fields })
 }
 
 /// The request target and the fields of a GET in HTTP/1.1.
@@ -177,10 +157,7 @@ fn split_target<'a>(target: &'a str, host: &str) -> Option<(&'a str, Option<&'a 
         target
     } else {
         let (scheme, rest) = target.split_once("://")?;
-        if !["http", "https", "ws", "wss"]
-            .iter()
-            .any(|known| scheme.eq_ignore_ascii_case(known))
-        {
+        if !["http", "https", "ws", "wss"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
             return None;
         }
         let end = rest.find(['/', '?']).unwrap_or(rest.len());

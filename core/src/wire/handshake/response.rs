@@ -53,15 +53,15 @@ pub fn put_response(out: &mut BytesMut, accept: &[u8; 28], protocol: Option<&str
 /// A 426 says what to upgrade to (RFC 9110 §15.5.22, RFC 6455 §4.4), a 405 what is allowed (RFC 9110 §15.5.6).
 pub fn put_refusal(out: &mut BytesMut, status: u16, text: &str) {
     let extra = match status {
-        405 => "Allow: GET\r\n",
+        405 => "\r\nAllow: GET",
         // `Upgrade` is hop-by-hop and must be named in `Connection` (RFC 9110 §7.8).
-        426 => "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n",
+        426 => ", Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13",
         _ => "",
     };
     let mut head = String::new();
     let written = write!(
         head,
-        "HTTP/1.1 {status:03} {}\r\n{extra}Connection: close\r\nContent-Type: text/plain; charset=utf-8\r\n\
+        "HTTP/1.1 {status:03} {}\r\nConnection: close{extra}\r\nContent-Type: text/plain; charset=utf-8\r\n\
          Content-Length: {}\r\n\r\n{text}",
         reason_phrase(status),
         text.len(),

@@ -9,20 +9,7 @@ const fn is_tchar(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(
             byte,
-            b'!' | b'#'
-                | b'$'
-                | b'%'
-                | b'&'
-                | b'\''
-                | b'*'
-                | b'+'
-                | b'-'
-                | b'.'
-                | b'^'
-                | b'_'
-                | b'`'
-                | b'|'
-                | b'~'
+            b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
         )
 }
 
@@ -36,10 +23,7 @@ pub(super) fn trim(mut text: &[u8]) -> &[u8] {
 
 /// The elements of a comma-separated list. Empty ones are passed over, as RFC 9110 §5.6.1.2 asks of a recipient.
 pub(super) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
-    value
-        .split(|&byte| byte == b',')
-        .map(trim)
-        .filter(|element| !element.is_empty())
+    value.split(|&byte| byte == b',').map(trim).filter(|element| !element.is_empty())
 }
 
 /// Whether a comma-separated list has this element, in any case.
@@ -62,10 +46,7 @@ pub(super) fn is_host(value: &[u8]) -> bool {
             &after[1..]
         }
         _ => {
-            let end = value
-                .iter()
-                .position(|&byte| byte == b':')
-                .unwrap_or(value.len());
+            let end = value.iter().position(|&byte| byte == b':').unwrap_or(value.len());
             let (name, after) = value.split_at(end);
             if name.is_empty() || !name.iter().all(|&byte| is_reg_name(byte)) {
                 return false;
@@ -109,8 +90,6 @@ pub(super) fn is_target_char(byte: u8) -> bool {
 
 /// The value as text, if it is printable ASCII.
 pub(super) fn as_text(value: &[u8]) -> Option<&str> {
-    let printable = value
-        .iter()
-        .all(|&byte| byte == b' ' || byte.is_ascii_graphic());
+    let printable = value.iter().all(|&byte| byte == b' ' || byte.is_ascii_graphic());
     core::str::from_utf8(value).ok().filter(|_| printable)
 }
