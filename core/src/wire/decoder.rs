@@ -68,7 +68,8 @@ pub struct Decoded<'a> {
 #[derive(Clone, Debug)]
 pub struct Decoder {
     message_bytes_max: u64,
-    /// What the frames of the message in progress have announced so far; never above `message_bytes_max`.
+    /// What the frames of the message in progress have announced so far; never above `message_bytes_max`, 0 between
+    /// messages.
     message_bytes: u64,
     /// Payload of the data frame in progress that has not arrived; 0 between frames.
     frame_left: u64,
@@ -76,6 +77,7 @@ pub struct Decoder {
     credit: u32,
     /// The key of the frame in progress, turned to fit its next byte.
     key: [u8; 4],
+    /// Between messages complete, that is as new.
     text: Utf8,
     role: Role,
     /// The kind of the message in progress; `Some` whenever `frame_left > 0`.
@@ -206,9 +208,7 @@ impl Decoder {
     #[inline]
     const fn begin_message(&mut self, kind: MessageKind) {
         self.message = Some(kind);
-        self.message_bytes = 0;
         self.credit = FRAGMENT_CREDIT;
-        self.text = Utf8::new();
         self.first = true;
     }
 

@@ -321,7 +321,8 @@ fn the_limit_is_for_the_sum_of_the_fragments() {
         receiver.take(&wire);
         if legal {
             receiver.take(&wire);
-            assert_eq!(receiver.events.len(), 2);
+            let message = Event::Message(MessageKind::Binary, vec![0; 10]);
+            assert_eq!(receiver.events, [message.clone(), message]);
         } else {
             assert_eq!(receiver.events, [Event::Failed(WireError::MessageTooBig)]);
         }
@@ -394,6 +395,14 @@ fn credit_comes_back_with_bytes_and_with_each_message() {
             frame(false, Opcode::Continuation, b"").unwrap();
         }
         frame(true, Opcode::Continuation, &large).unwrap();
+    }
+    // A message that spent all of it leaves nothing to be paid by the next.
+    for _ in 0..3 {
+        frame(false, Opcode::Binary, b"").unwrap();
+        for _ in 0..16_383 {
+            frame(false, Opcode::Continuation, b"").unwrap();
+        }
+        frame(true, Opcode::Continuation, b"").unwrap();
     }
     // Bytes do not lift it above where it started.
     frame(false, Opcode::Binary, &large).unwrap();

@@ -81,6 +81,8 @@ fn refusals() {
         (replaced("GET /chat", " GET /chat"), E::Malformed, 400),
         (format!("\r\n\r\n{REQUEST}"), E::Malformed, 400),
         (format!("{REQUEST}x"), E::Malformed, 400),
+        (format!("{REQUEST}X: y\r\n"), E::Malformed, 400),
+        (format!("{REQUEST}{REQUEST}"), E::Malformed, 400),
         (replaced("\r\n\r\n", "\r\n"), E::Malformed, 400),
         (String::new(), E::Malformed, 400),
         ("\r\n\r\n".to_string(), E::Malformed, 400),

@@ -117,6 +117,7 @@ fn answers() {
         (replaced("HTTP/1.1", "ICY"), head(HandshakeError::Malformed)),
         (replaced("HTTP/1.1", "\r\nHTTP/1.1"), head(HandshakeError::Malformed)),
         (replaced("\r\n\r\n", "\r\n"), head(HandshakeError::Malformed)),
+        (format!("{RESPONSE}X: y\r\n"), head(HandshakeError::Malformed)),
         (with("X : y"), head(HandshakeError::Malformed)),
         (with("X: y\r\n z"), head(HandshakeError::Malformed)),
         (with("X: y\nZ: z"), head(HandshakeError::StrayControl)),
