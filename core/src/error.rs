@@ -3,6 +3,8 @@
 
 use core::fmt;
 
+use crate::wire::handshake::InvalidRequest;
+
 macro_rules! errors {
     ($($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal,)* })*) => {$(
         $(#[$doc])*
@@ -31,15 +33,6 @@ errors! {
         Draining = "draining",
         /// The subprotocol of an upgraded connection is not one of the hub's dialects.
         UnknownProtocol = "unknown subprotocol",
-    }
-    /// A client's connection could not be started.
-    ConnectError {
-        /// `connections_max` are there already.
-        ConnectionsFull = "connections_max reached",
-        /// The hub is draining.
-        Draining = "draining",
-        /// The host, target, a protocol or a header holds characters that may not stand there (RFC 9110 §5.5).
-        InvalidRequest = "a name or value of the request holds characters that may not stand there",
     }
     /// A topic was not declared.
     TopicError {
@@ -94,3 +87,27 @@ errors! {
         Overloaded = "the hub's memory budget is used up",
     }
 }
+
+/// A client's connection could not be started.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// `connections_max` are there already.
+    ConnectionsFull,
+    /// The hub is draining.
+    Draining,
+    /// Something in the request may not stand there.
+    InvalidRequest(InvalidRequest),
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ConnectionsFull => f.write_str("connections_max reached"),
+            Self::Draining => f.write_str("draining"),
+            Self::InvalidRequest(error) => error.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for ConnectError {}

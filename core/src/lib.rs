@@ -1,17 +1,34 @@
-//! Delivery control for WebSocket servers.
+//! Delivery control for WebSocket servers, as a pure state machine: bounded, counted, isolated.
+//!
+//! [`Hub`] does everything that is not I/O: the opening handshake, RFC 6455 framing, subscription bookkeeping, bounded
+//! lanes, overflow policies, exact accounting. It has no clock, no random source, no socket, no thread, no lock and no
+//! log; its type's page is the manual for embedding it into an event loop. [`wire`] is the codec, usable alone.
+//!
+//! The crate is `no_std` (it needs `alloc`). Features: `std` (default) for `IoSlice` views; `json` (default) for the
+//! `forebay` dialect, which is specified in `src/dialect/forebay.md`. Without a dialect every connection is raw.
 #![no_std]
 #![forbid(unsafe_code)]
+
 extern crate alloc;
 #[cfg(any(feature = "std", test))]
 extern crate std;
 
 mod config;
+mod conn;
+mod dialect;
+mod entropy;
 mod error;
 mod hub;
 mod id;
+mod lane;
+mod ledger;
+mod log;
 mod output;
+mod session;
 mod slab;
 mod time;
+mod timers;
+mod topics;
 pub mod wire;
 
 pub use config::*;

@@ -5,6 +5,7 @@ use core::net::SocketAddr;
 
 use crate::id::{ConnId, LaneId, SessionId, TopicId};
 use crate::time::Instant;
+pub use crate::wire::handshake::RequestOptions as ClientRequest;
 use crate::wire::{CloseCode, HandshakeError, ResponseError, WireError};
 
 /// Who connects, and how it is to be spoken with.
@@ -34,19 +35,6 @@ pub struct Upgraded<'a> {
     pub peer: Peer,
     /// The subprotocol that was answered.
     pub protocol: Option<&'a str>,
-}
-
-/// What a client asks for in its opening handshake.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct ClientRequest<'a> {
-    /// The value of `Host`: a name with a port where it is not the default one.
-    pub host: &'a str,
-    /// Path and query.
-    pub target: &'a str,
-    /// Subprotocols, the favourite first.
-    pub protocols: &'a [&'a str],
-    /// More header fields.
-    pub headers: &'a [(&'a str, &'a str)],
 }
 
 /// The payload of a message.
@@ -329,8 +317,7 @@ impl Totals {
         let error = |entered: u64, sent: u64, waiting: u64, lost: u64| {
             i128::from(entered) - i128::from(sent) - i128::from(waiting) - i128::from(lost)
         };
-        let messages =
-            error(self.entered.messages, self.sent.messages, self.waiting.messages, lost.messages);
+        let messages = error(self.entered.messages, self.sent.messages, self.waiting.messages, lost.messages);
         let bytes = error(self.entered.bytes, self.sent.bytes, self.waiting.bytes, lost.bytes);
         if messages == 0 { bytes } else { messages }
     }
@@ -359,10 +346,8 @@ pub struct LanePressure {
     pub messages_max: u32,
     /// The lane's limit in payload bytes.
     pub bytes_max: u64,
-    /// Age of the oldest waiting message.
+    /// Age of the oldest message that waits and is not outstanding.
     pub oldest_age: core::time::Duration,
-    /// How full it is.
-    pub level: Level,
 }
 
 /// The pressure of a connection.

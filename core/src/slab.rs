@@ -92,7 +92,7 @@ mod tests {
         for step in 0..5_000_u32 {
             seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             let nth = (seed >> 8) as usize;
-            if seed % 3 == 0 && !model.is_empty() {
+            if seed.is_multiple_of(3) && !model.is_empty() {
                 let bits = *model.keys().nth(nth % model.len()).unwrap();
                 assert_eq!(slab.remove(ConnId::from_bits(bits)), model.remove(&bits));
                 gone.push(bits);

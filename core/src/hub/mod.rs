@@ -1,123 +1,652 @@
-//! The hub.
+//! The hub: the state machine that everything else is part of.
 
-use crate::*;
+mod accept;
+mod check;
+mod closing;
+mod drain;
+mod input;
+mod lanes;
+mod outputs;
+mod publish;
+mod request;
+mod retention;
+mod sent;
+mod timeouts;
 
-/// One shard's state machine.
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+#[cfg(feature = "std")]
+pub use drain::IoSlices;
+pub use drain::Transmit;
+
+use crate::config::{Config, LaneLimits, LaneOptions, Start, TopicOptions};
+use crate::conn::{Conn, Direct, Outstanding};
+use crate::dialect;
+use crate::entropy::Entropy;
+use crate::error::{AcceptError, ConnectError, PublishError, SendError, SubscribeError, TopicError};
+use crate::id::{ConnId, LaneId, SessionId, TopicId};
+use crate::lane::Lane;
+use crate::log::Log;
+use crate::output::{
+    ClientRequest, ConnectionPressure, Count, Deadline, Effect, Entry, Event, LanePressure, Level, LossReason,
+    OwnedPayload, Payload, Peer, Pressure, Published, Stats, Totals, Upgraded,
+};
+use crate::session::Session;
+use crate::slab::Slab;
+use crate::time::Instant;
+use crate::timers::Timers;
+use crate::topics::{Owner, Topics};
+use crate::wire::{CloseCode, frame};
+
+/// Who wants to be woken.
+#[derive(Clone, Copy, Debug)]
+enum TimerKey {
+    Conn(ConnId),
+    Drain,
+}
+
+/// Of what there is something to tell.
+#[derive(Clone, Copy, Debug)]
+enum News {
+    Conn(ConnId),
+    Lane(LaneId),
+    LaneEnded(LaneId),
+    Topic(TopicId),
+}
+
+/// One shard's state machine: connections, sessions, topics and lanes.
+///
+/// The hub does no I/O. It is told what happened, and says what it wants done; an embedder connects the two. This page is
+/// the whole manual for that.
+///
+/// # The loop
+///
+/// ```
+/// use forebay_core::{Config, Deadline, Effect, Event, Hub, Instant, Options, Peer};
+///
+/// // What an embedder has: a clock, entropy, sockets.
+/// let clock = || Instant::from_nanos(0);
+/// let entropy = [7; 32]; // from the operating system
+///
+/// let mut hub = Hub::new(Config::try_from(Options::default())?, entropy, clock());
+///
+/// // 1. Everything that happened since the last turn.
+/// let conn = hub.handle_accept(Peer::default(), clock())?; // per accepted socket
+/// hub.handle_bytes(conn, b"GET / HTTP/1.1\r\nHost: h\r\n", clock()); // per read
+/// hub.handle_timeout(clock()); // when the last deadline has come
+///
+/// // 2. Everything the hub wants now.
+/// while let Some(transmit) = hub.poll_transmit() {
+///     let (conn, written) = (transmit.conn(), transmit.len()); // write transmit.io_slices() to its socket
+///     hub.handle_sent(conn, written, clock());
+/// }
+/// while let Some(effect) = hub.poll_effect() {
+///     match effect {
+///         Effect::Close(_conn) => {}      // close its socket
+///         Effect::PauseRead(_conn) => {}  // leave its socket unread
+///         Effect::ResumeRead(_conn) => {} // read it again
+///         _ => {}
+///     }
+/// }
+/// while let Some(event) = hub.poll_event() {
+///     if let Event::Closed { reason, .. } = event {
+///         println!("{reason:?}");
+///     }
+/// }
+///
+/// // 3. Sleep until a socket is ready or the deadline has come.
+/// let deadline: Option<Deadline> = hub.poll_timeout();
+/// # assert!(deadline.is_some());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Rules
+///
+/// - **B. `handle_*`: something happened outside.** Never fails on a stale id (a counted no-op), never blocks, and a
+///   peer's fault is never an `Err`: it ends as [`Event::Closed`].
+/// - **C. bare verbs: the application wants something.** The caller's fault is a value: a small `Copy` error per method.
+/// - **D. `poll_*`: the hub wants something.** Drain them in any order, at any time, as often as you like: what is
+///   delivered does not depend on it. Outputs are state, not history: what was undone before it was polled is never seen,
+///   and nothing piles up.
+/// - **A. nouns: getters.**
+/// - Every [`Transmit`] is answered by exactly one [`handle_sent`](Self::handle_sent) with the number of bytes written.
+///   Fewer than its length (0 as well): the connection is blocked until [`handle_writable`](Self::handle_writable). The
+///   embedder keeps no bytes: whole messages that were not sent return to their lanes, and the hub keeps the rest of one
+///   that was sent in part.
+/// - **Nothing leaves a lane but through `poll_transmit` or `take`.** A bound on a queue is worth nothing unless
+///   draining is gated by real writability: give sockets small send buffers (`TCP_NOTSENT_LOWAT`), and do not queue
+///   behind the hub.
+/// - Time is passed in and clamped to be monotone. After `handle_timeout(now)` and a full drain, `poll_timeout` is later
+///   than `now` (or says that timers are left: [`Cause::Backlog`](crate::Cause::Backlog)).
+/// - A hub belongs to one thread at a time (it is `Send`).
+/// - A broken invariant panics: it is a bug of the hub.
+///
+/// # What waits, and for how long
+///
+/// A topic is a log; a lane is a window on it, and holds no messages. A message enters every lane of its topic when it is
+/// published. It leaves when `handle_sent` covers its last byte (*sent*: accepted by the kernel, not received), or is
+/// *lost* for a counted reason. `entered = sent + waiting + lost` at every moment, per lane, topic and hub.
+///
+/// - `Policy::DropOldest`: what is outstanding belongs to the connection and does not count towards the lane's limits.
+///   What returns unsent is judged again: the oldest go until it fits. What lay in an unanswered Transmit while more than
+///   `messages_max` newer messages were dropped is copied to the connection, and lost (`oldest`) if it returns.
+/// - `Policy::Block`: outstanding messages count. A publish that does not fit one lane is refused as a whole. A refused
+///   *application* is told [`Event::Drained`] when every lane that refused since is at or below half of both its limits
+///   and has room for the largest payload it refused (or has ended), and no client's publish is parked; a lane that
+///   refused because it kept the log at `log_bytes_max` must be empty. A refused *client* is parked: the first parked
+///   publish of a topic is tried again at the end of every call that made room, in order of arrival; its connection's
+///   later requests wait behind it, except `unsubscribe`, `ping`, control frames and the close. While others are parked
+///   every publish to the topic is refused or parked.
+/// - Across the topics of one connection the oldest publish goes first, so that a client sees what one queue would have
+///   shown it. Control frames and replies go before messages.
+/// - A gap notice goes before the next message of its lane, or by itself when nothing else waits. Raw connections get
+///   none; in-process consumers get [`Entry::Gap`].
+/// - A publish costs O(1), plus waking the lanes that were empty, plus, while any lane of the topic is full, one pass over
+///   its lanes.
+/// - An undeclared topic is forgotten at the first poll after it has neither lanes nor parked publishes.
+///
+/// # Deadlines
+///
+/// The pong deadline and the deadline of an unfinished message stand still while output is blocked (then
+/// `stall_timeout` runs) and while the connection is not read: a peer is not blamed for our silence.
 #[derive(Debug)]
 pub struct Hub {
     config: Config,
+    now: Instant,
+    entropy: Entropy,
+    conns: Slab<ConnId, Conn>,
+    sessions: Slab<SessionId, Session>,
+    topics: Topics,
+    timers: Timers<TimerKey>,
+    /// Connections that have something to send and may; each at most once.
+    ready: VecDeque<ConnId>,
+    /// Topics, and connections with direct lanes, that were written to since the last poll.
+    unfrozen: Vec<TopicId>,
+    unfrozen_direct: Vec<ConnId>,
+    /// Topics whose parked publishes may fit now; empty between calls.
+    room: Vec<TopicId>,
+    /// Topics that may have nothing left.
+    forgettable: Vec<TopicId>,
+    events: VecDeque<News>,
+    effects: VecDeque<ConnId>,
+    stats: Stats,
+    level: Level,
+    /// Numbers all publishes and direct messages.
+    stamp: u64,
+    /// Where a read is unmasked.
+    scratch: Vec<u8>,
+    /// Emptied Transmits, for use again.
+    spare: Vec<Outstanding>,
+    draining: Option<Instant>,
+    is_backlogged: bool,
 }
-
-/// Up to `transmit_bytes_max` bytes of one connection, to be answered by exactly one `handle_sent`.
-#[derive(Debug)]
-pub struct Transmit<'a> {
-    hub: &'a Hub,
-}
-
-impl<'a> Transmit<'a> {
-    /// The connection.
-    pub fn conn(&self) -> ConnId { unimplemented!() }
-    /// All bytes.
-    pub fn len(&self) -> usize { unimplemented!() }
-    /// The bytes, in order: at most 64 slices.
-    pub fn slices(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> { core::iter::empty() }
-    /// The slices for `write_vectored`: `let buffers = transmit.io_slices(); stream.write_vectored(&buffers)`
-    #[cfg(feature = "std")]
-    pub fn io_slices(&self) -> IoSlices<'a> { unimplemented!() }
-    /// The bytes as owned pieces, for an embedder that writes later.
-    pub fn segments(&self) -> impl Iterator<Item = bytes::Bytes> + use<'a> { core::iter::empty() }
-}
-
-/// Derefs to `[std::io::IoSlice<'a>]`.
-#[cfg(feature = "std")]
-#[derive(Debug)]
-pub struct IoSlices<'a> { slices: alloc::vec::Vec<std::io::IoSlice<'a>> }
-#[cfg(feature = "std")]
-impl<'a> core::ops::Deref for IoSlices<'a> { type Target = [std::io::IoSlice<'a>]; fn deref(&self) -> &Self::Target { &self.slices } }
 
 impl Hub {
-    /// A hub.
-    pub fn new(config: Config, entropy: [u8; 32], now: Instant) -> Self { unimplemented!() }
+    /// A hub. `entropy` must come from the operating system: it seeds session ids, epochs and client masks.
+    #[must_use]
+    pub fn new(config: Config, entropy: [u8; 32], now: Instant) -> Self {
+        Self {
+            config,
+            now,
+            entropy: Entropy::new(entropy),
+            conns: Slab::new(),
+            sessions: Slab::new(),
+            topics: Topics::new(),
+            timers: Timers::new(),
+            ready: VecDeque::new(),
+            unfrozen: Vec::new(),
+            unfrozen_direct: Vec::new(),
+            room: Vec::new(),
+            forgettable: Vec::new(),
+            events: VecDeque::new(),
+            effects: VecDeque::new(),
+            stats: Stats::default(),
+            level: Level::Nominal,
+            stamp: 0,
+            scratch: Vec::new(),
+            spare: Vec::new(),
+            draining: None,
+            is_backlogged: false,
+        }
+    }
 
-    // B. something happened outside
-    /// A connection was accepted: its opening handshake is awaited.
-    pub fn handle_accept(&mut self, peer: Peer, now: Instant) -> Result<ConnId, AcceptError> { unimplemented!() }
-    /// A connection was accepted whose handshake is done.
-    pub fn handle_upgraded(&mut self, upgraded: Upgraded<'_>, leftover: &[u8], now: Instant) -> Result<ConnId, AcceptError> { unimplemented!() }
-    /// Bytes were read.
-    pub fn handle_bytes(&mut self, conn: ConnId, bytes: &[u8], now: Instant) { unimplemented!() }
-    /// `bytes` of the outstanding Transmit were written; fewer than its length: not writable until handle_writable.
-    pub fn handle_sent(&mut self, conn: ConnId, bytes: usize, now: Instant) { unimplemented!() }
+    // ---- B. something happened outside -------------------------------------------------------------------------------
+
+    /// A connection was accepted; its opening handshake is awaited.
+    ///
+    /// # Errors
+    /// When no more connections are taken: close the socket.
+    pub fn handle_accept(&mut self, peer: Peer, now: Instant) -> Result<ConnId, AcceptError> {
+        self.advance(now);
+        self.accept(peer)
+    }
+
+    /// A connection was accepted whose opening handshake somebody else has answered; `leftover` is what was read behind
+    /// it.
+    ///
+    /// # Errors
+    /// When no more connections are taken, or the subprotocol is not one of ours: close the socket.
+    pub fn handle_upgraded(
+        &mut self,
+        upgraded: Upgraded<'_>,
+        leftover: &[u8],
+        now: Instant,
+    ) -> Result<ConnId, AcceptError> {
+        self.advance(now);
+        let conn = self.accept_upgraded(upgraded)?;
+        self.handle_bytes(conn, leftover, now);
+        Ok(conn)
+    }
+
+    /// Bytes were read. Whatever is not understood yet is kept; while [`wants_read`](Self::wants_read) is false, all of
+    /// it, so at most one read should be under way then.
+    pub fn handle_bytes(&mut self, conn: ConnId, bytes: &[u8], now: Instant) {
+        self.advance(now);
+        let now = self.now;
+        match self.conns.get_mut(conn).filter(|conn| !conn.is_ended()) {
+            None => return self.stale(),
+            Some(conn) if !bytes.is_empty() => {
+                conn.last_heard = now;
+                conn.ping_sent = None;
+            }
+            Some(_) => {}
+        }
+        self.input(conn, bytes);
+        self.settle(conn);
+    }
+
+    /// `bytes` of the outstanding Transmit were written. Answers exactly one [`Transmit`]; fewer than its length: the
+    /// connection is blocked until [`handle_writable`](Self::handle_writable).
+    pub fn handle_sent(&mut self, conn: ConnId, bytes: usize, now: Instant) {
+        self.advance(now);
+        self.sent(conn, bytes);
+        self.settle(conn);
+    }
+
     /// The connection may be written to again.
-    pub fn handle_writable(&mut self, conn: ConnId, now: Instant) { unimplemented!() }
-    /// The peer closed its side, or the transport failed. The id is stale from now on (no Effect::Close follows).
-    pub fn handle_eof(&mut self, conn: ConnId, now: Instant) { unimplemented!() }
-    /// What the kernel still holds, in bytes.
-    pub fn handle_kernel(&mut self, conn: ConnId, unsent: u32) { unimplemented!() }
-    /// Time passed.
-    pub fn handle_timeout(&mut self, now: Instant) { unimplemented!() }
+    pub fn handle_writable(&mut self, conn: ConnId, now: Instant) {
+        self.advance(now);
+        match self.conns.get_mut(conn).filter(|conn| !conn.is_ended()) {
+            None => self.stale(),
+            Some(state) => {
+                // While a Transmit is outstanding its answer decides.
+                state.outbound.is_blocked &= state.outbound.outstanding.is_some();
+                self.settle(conn);
+            }
+        }
+    }
 
-    // C. the application wants something
-    /// Starts the client role on a transport that is (being) connected: the opening request is the first Transmit.
-    pub fn connect(&mut self, request: ClientRequest<'_>, now: Instant) -> Result<ConnId, ConnectError> { unimplemented!() }
+    /// The peer closed its side, or the transport failed. The embedder closes the socket; no [`Effect::Close`] follows.
+    pub fn handle_eof(&mut self, conn: ConnId, now: Instant) {
+        self.advance(now);
+        match self.conns.get(conn).map(|conn| &conn.phase) {
+            None | Some(crate::conn::Phase::Ended { .. }) => self.stale(),
+            Some(crate::conn::Phase::Closing { reason, .. }) => {
+                let reason = *reason;
+                self.end(conn, reason, false);
+            }
+            Some(_) => self.end(conn, crate::EndReason::PeerGone, false),
+        }
+        self.settle(conn);
+    }
+
+    /// What the kernel still holds of what was written, in bytes. Optional; shown by [`connection`](Self::connection).
+    pub fn handle_kernel(&mut self, conn: ConnId, unsent: u32) {
+        match self.conns.get_mut(conn) {
+            None => self.stale(),
+            Some(conn) => conn.outbound.kernel_bytes = unsent,
+        }
+    }
+
+    /// Time passed. At most 1,024 timers are handled; [`poll_timeout`](Self::poll_timeout) says if there are more.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.advance(now);
+        self.fire_timers();
+        self.retry_parked();
+    }
+
+    // ---- C. the application wants something --------------------------------------------------------------------------
+
+    /// Starts the client role on a transport that is connected, or about to be: the opening request is the first
+    /// Transmit. The connection is raw.
+    ///
+    /// # Errors
+    /// When the request cannot be written, or no more connections are taken.
+    pub fn connect(&mut self, request: ClientRequest<'_>, now: Instant) -> Result<ConnId, ConnectError> {
+        self.advance(now);
+        self.start_client(request)
+    }
+
     /// Declares a topic.
-    pub fn topic(&mut self, name: &str, options: TopicOptions) -> Result<TopicId, TopicError> { unimplemented!() }
-    /// The topic of that name; an undeclared one is made with the defaults (whoever may create) and forgotten when it has no lanes.
-    pub fn open_topic(&mut self, name: &str) -> Result<TopicId, TopicError> { unimplemented!() }
-    /// Removes a topic; its lanes end.
-    pub fn remove_topic(&mut self, topic: TopicId, now: Instant) -> bool { unimplemented!() }
-    /// Subscribes a connection's session.
-    pub fn subscribe(&mut self, conn: ConnId, topic: TopicId, lane: LaneOptions, from: Start, now: Instant) -> Result<LaneId, SubscribeError> { unimplemented!() }
-    /// Ends the session's lane on the topic.
-    pub fn unsubscribe(&mut self, conn: ConnId, topic: TopicId, now: Instant) -> bool { unimplemented!() }
-    /// An in-process consumer.
-    pub fn subscribe_local(&mut self, topic: TopicId, lane: LaneOptions, from: Start, now: Instant) -> Result<LaneId, SubscribeError> { unimplemented!() }
-    /// Ends an in-process lane.
-    pub fn unsubscribe_local(&mut self, lane: LaneId, now: Instant) -> bool { unimplemented!() }
-    /// The next entry of an in-process lane; a message taken is a message sent.
-    pub fn take(&mut self, lane: LaneId, now: Instant) -> Option<Entry> { unimplemented!() }
-    /// Publishes.
-    pub fn publish(&mut self, topic: TopicId, payload: Payload<'_>, now: Instant) -> Result<Published, PublishError> { unimplemented!() }
-    /// Sends a message to one connection through its direct lane.
-    pub fn send(&mut self, conn: ConnId, payload: Payload<'_>, now: Instant) -> Result<(), SendError> { unimplemented!() }
-    /// Takes the next inbound message of a raw (or client) connection.
-    pub fn receive(&mut self, conn: ConnId, now: Instant) -> Option<OwnedPayload> { unimplemented!() }
-    /// Starts the closing handshake. What waits in the connection's lanes is lost (`closed`).
-    pub fn close(&mut self, conn: ConnId, code: wire::CloseCode, reason: &str, now: Instant) { unimplemented!() }
-    /// Takes nothing new; ends each connection (1001) as soon as nothing waits for it, at the latest at `until`. Over when `connections()` is 0.
-    pub fn drain(&mut self, until: Instant, now: Instant) { unimplemented!() }
+    ///
+    /// # Errors
+    /// When the name is not allowed or taken, the options contradict each other, or `topics_max` is reached.
+    pub fn topic(&mut self, name: &str, options: TopicOptions) -> Result<TopicId, TopicError> {
+        self.declare_topic(name, options)
+    }
 
-    // D. the hub wants something
-    /// The next bytes to write, of a connection that may be written to.
-    pub fn poll_transmit(&mut self) -> Option<Transmit<'_>> { unimplemented!() }
+    /// The topic of that name. One that is not there is made with the defaults, undeclared: it is forgotten at the first
+    /// poll after it has no lanes.
+    ///
+    /// # Errors
+    /// When the name is not allowed or `topics_max` is reached.
+    pub fn open_topic(&mut self, name: &str) -> Result<TopicId, TopicError> {
+        match self.topics.by_name.get(name) {
+            Some(topic) => Ok(*topic),
+            None => {
+                let defaults = self.config.topic_defaults;
+                self.create_topic(name, defaults, false)
+            }
+        }
+    }
+
+    /// Removes a topic: its lanes end (clients are told `ended`), publishes that wait for it are refused. Whether there
+    /// was one.
+    pub fn remove_topic(&mut self, topic: TopicId, now: Instant) -> bool {
+        self.advance(now);
+        let removed = self.remove_topic_now(topic);
+        self.retry_parked();
+        removed
+    }
+
+    /// Subscribes a connection's session to a topic.
+    ///
+    /// # Errors
+    /// See [`SubscribeError`].
+    pub fn subscribe(
+        &mut self,
+        conn: ConnId,
+        topic: TopicId,
+        lane: LaneOptions,
+        from: Start,
+        now: Instant,
+    ) -> Result<LaneId, SubscribeError> {
+        let Start::Latest = from;
+        self.advance(now);
+        self.add_session_lane(conn, topic, lane)
+    }
+
+    /// Ends the lane of a connection's session on a topic; whether there was one.
+    pub fn unsubscribe(&mut self, conn: ConnId, topic: TopicId, now: Instant) -> bool {
+        self.advance(now);
+        let ended = self.end_session_lane(conn, topic, LossReason::Unsubscribed);
+        self.settle(conn);
+        ended
+    }
+
+    /// Makes a lane for an in-process consumer: [`Event::Ready`] tells when there is something to [`take`](Self::take).
+    ///
+    /// # Errors
+    /// See [`SubscribeError`].
+    pub fn subscribe_local(
+        &mut self,
+        topic: TopicId,
+        lane: LaneOptions,
+        from: Start,
+        now: Instant,
+    ) -> Result<LaneId, SubscribeError> {
+        let Start::Latest = from;
+        self.advance(now);
+        self.add_lane(topic, Owner::Local, dialect::RAW, lane)
+    }
+
+    /// Ends an in-process lane; whether there was one.
+    pub fn unsubscribe_local(&mut self, lane: LaneId, now: Instant) -> bool {
+        self.advance(now);
+        let is_local = self.topics.of_lane(lane).is_some_and(|(topic, place)| {
+            let topic = self.topics.slab.get(topic).expect("a lane's topic exists");
+            topic.lanes[place].owner == Owner::Local
+        });
+        if is_local {
+            self.end_lane(lane, LossReason::Unsubscribed);
+            self.retry_parked();
+        }
+        is_local
+    }
+
+    /// The next entry of an in-process lane, `None` when nothing waits. A message taken is a message sent. Its bytes are
+    /// shared with the topic's log: copy what is kept for long.
+    pub fn take(&mut self, lane: LaneId, now: Instant) -> Option<Entry> {
+        self.advance(now);
+        let entry = self.take_entry(lane);
+        self.retry_parked();
+        entry
+    }
+
+    /// Publishes a message: it enters every lane of the topic, or is refused and nothing changed.
+    ///
+    /// # Errors
+    /// See [`PublishError`]. After `Full`, [`Event::Drained`] tells when to try again.
+    pub fn publish(&mut self, topic: TopicId, payload: Payload<'_>, now: Instant) -> Result<Published, PublishError> {
+        self.advance(now);
+        self.publish_checked(topic, payload)
+    }
+
+    /// Sends a message to one connection, through its direct lane.
+    ///
+    /// # Errors
+    /// See [`SendError`]. After `Full`, [`Event::Sendable`] tells when to try again.
+    pub fn send(&mut self, conn: ConnId, payload: Payload<'_>, now: Instant) -> Result<(), SendError> {
+        self.advance(now);
+        self.send_direct(conn, payload)
+    }
+
+    /// Takes the next message of a raw connection, `None` when there is none. What is not taken counts against
+    /// `inbound_bytes_max`; at the bound the connection is not read.
+    pub fn receive(&mut self, conn: ConnId, now: Instant) -> Option<OwnedPayload> {
+        self.advance(now);
+        let state = self.conns.get_mut(conn).filter(|state| state.dialect.is_none())?;
+        let message = state.inbound.pop();
+        if state.is_ended() {
+            if state.inbound.inbox.is_empty() && state.news.closed {
+                self.announce_conn(conn);
+            }
+            self.recharge_conn(conn);
+        } else if message.is_some() {
+            if state.inbound.is_stopped {
+                self.pump(conn);
+            }
+            self.settle(conn);
+        }
+        message
+    }
+
+    /// Starts the closing handshake (RFC 6455 §7.1.2); what waits in the connection's lanes is lost (`closed`). The reason
+    /// is cut to 123 bytes.
+    pub fn close(&mut self, conn: ConnId, code: CloseCode, reason: &str, now: Instant) {
+        self.advance(now);
+        self.close_now(conn, code, reason);
+        self.settle(conn);
+    }
+
+    /// Takes nothing new, and closes each connection (1001) when nothing waits for it any more, at the latest at `until`.
+    /// It is over when [`connections`](Self::connections) is 0.
+    pub fn drain(&mut self, until: Instant, now: Instant) {
+        self.advance(now);
+        self.start_draining(until);
+        self.retry_parked();
+    }
+
+    // ---- D. the hub wants something ----------------------------------------------------------------------------------
+
+    /// The next bytes to write, of a connection that may be written to. `None` until something else happens.
+    pub fn poll_transmit(&mut self) -> Option<Transmit<'_>> {
+        let conn = self.next_transmit()?;
+        Some(self.transmit(conn))
+    }
+
     /// The next thing to do to a connection.
-    pub fn poll_effect(&mut self) -> Option<Effect> { unimplemented!() }
-    /// The next thing to know.
-    pub fn poll_event(&mut self) -> Option<Event> { unimplemented!() }
-    /// When to call `handle_timeout`, at the latest. Cause::Output: something is there to be polled.
-    pub fn poll_timeout(&self) -> Option<Deadline> { unimplemented!() }
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.next_effect()
+    }
 
-    // A. getters
-    /// Whether the connection wants input.
-    pub fn wants_read(&self, conn: ConnId) -> bool { unimplemented!() }
-    /// Connections now.
-    pub fn connections(&self) -> usize { unimplemented!() }
-    /// The subprotocol of an open connection.
-    pub fn protocol(&self, conn: ConnId) -> Option<&str> { unimplemented!() }
-    /// A topic's id by name.
-    pub fn find_topic(&self, name: &str) -> Option<TopicId> { unimplemented!() }
-    /// The hub's pressure.
-    pub fn pressure(&self) -> Pressure { unimplemented!() }
-    /// A lane's pressure.
-    pub fn lane(&self, lane: LaneId) -> Option<LanePressure> { unimplemented!() }
+    /// The next thing to know.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.next_event()
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout), at the latest. [`Cause::Output`](crate::Cause::Output):
+    /// there is something to be polled. `None`: nothing is waited for.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Deadline> {
+        self.next_deadline()
+    }
+
+    // ---- A. getters --------------------------------------------------------------------------------------------------
+
+    /// Whether the connection is to be read. Changes with [`Effect::PauseRead`] and [`Effect::ResumeRead`], or earlier.
+    #[must_use]
+    pub fn wants_read(&self, conn: ConnId) -> bool {
+        self.conns.get(conn).is_some_and(Conn::wants_read)
+    }
+
+    /// Connections that are there, those included whose end was not polled yet.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.conns.len()
+    }
+
+    /// The subprotocol that was chosen.
+    #[must_use]
+    pub fn protocol(&self, conn: ConnId) -> Option<&str> {
+        self.conns.get(conn)?.protocol.as_deref()
+    }
+
+    /// The topic of that name, if it is there.
+    #[must_use]
+    pub fn find_topic(&self, name: &str) -> Option<TopicId> {
+        self.topics.by_name.get(name).copied()
+    }
+
     /// The lane of a connection's session on a topic.
-    pub fn find_lane(&self, conn: ConnId, topic: TopicId) -> Option<LaneId> { unimplemented!() }
+    #[must_use]
+    pub fn find_lane(&self, conn: ConnId, topic: TopicId) -> Option<LaneId> {
+        self.sessions.get(self.conns.get(conn)?.session)?.lane_on(topic)
+    }
+
+    /// The hub's pressure.
+    #[must_use]
+    pub fn pressure(&self) -> Pressure {
+        let mut waiting = self.stats.lanes.waiting;
+        waiting += self.stats.direct.waiting;
+        Pressure {
+            waiting,
+            resident_bytes: self.stats.resident_bytes,
+            resident_bytes_max: self.config.resident_bytes_max,
+            level: self.level,
+        }
+    }
+
+    /// A lane's pressure. A lane that ended is there until what is outstanding of it is settled.
+    #[must_use]
+    pub fn lane(&self, lane: LaneId) -> Option<LanePressure> {
+        let (topic, place) = self.topics.of_lane(lane)?;
+        let topic = self.topics.slab.get(topic)?;
+        let state = &topic.lanes[place].lane;
+        let front = state.front(topic.head);
+        let oldest_age =
+            if front.is_empty() { Duration::ZERO } else { self.now.since(topic.log(place).at(front.first())) };
+        Some(LanePressure {
+            totals: state.totals(topic.head),
+            outstanding: state.outstanding().count(),
+            messages_max: state.limits.messages_max,
+            bytes_max: state.limits.bytes_max,
+            oldest_age,
+        })
+    }
+
     /// A topic's terms of the queue law.
-    pub fn topic_totals(&self, topic: TopicId) -> Option<Totals> { unimplemented!() }
+    #[must_use]
+    pub fn topic_totals(&self, topic: TopicId) -> Option<Totals> {
+        self.topics.get(topic).map(|topic| topic.totals)
+    }
+
     /// A connection's pressure.
-    pub fn connection(&self, conn: ConnId) -> Option<ConnectionPressure> { unimplemented!() }
+    #[must_use]
+    pub fn connection(&self, conn: ConnId) -> Option<ConnectionPressure> {
+        let conn = self.conns.get(conn)?;
+        let lanes = self.sessions.get(conn.session).map_or(0, |session| session.lanes().len());
+        Some(ConnectionPressure {
+            inbound_bytes: conn.inbound.inbox_bytes + conn.inbound.undecoded.len() + conn.inbound.message.len(),
+            reply_bytes: conn.outbound.reply_bytes(),
+            outstanding_bytes: conn.outbound.outstanding_bytes(),
+            kernel_bytes: conn.outbound.kernel_bytes,
+            lanes: u32::try_from(lanes).unwrap_or(u32::MAX),
+            is_blocked: conn.outbound.is_blocked,
+            is_paused: !conn.wants_read(),
+        })
+    }
+
     /// The hub's numbers.
-    pub fn stats(&self) -> &Stats { unimplemented!() }
-    /// Recounts everything and panics where the ledger disagrees. For tests: O(everything).
-    pub fn check_invariants(&self) { unimplemented!() }
+    #[must_use]
+    pub fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// Recounts everything and panics where the ledger disagrees. For tests: it looks at everything there is.
+    pub fn check_invariants(&self) {
+        self.check();
+    }
+
+    // ---- shared by the parts -----------------------------------------------------------------------------------------
+
+    fn advance(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+    }
+
+    fn stale(&mut self) {
+        self.stats.stale_inputs += 1;
+    }
+
+    fn conn_mut(&mut self, id: ConnId) -> &mut Conn {
+        self.conns.get_mut(id).expect("the connection exists")
+    }
+
+    /// The end of a `handle_*` call on a connection.
+    fn settle(&mut self, conn: ConnId) {
+        self.drain_further(conn);
+        self.refresh(conn);
+        self.retry_parked();
+    }
+
+    fn send_direct(&mut self, id: ConnId, payload: Payload<'_>) -> Result<(), SendError> {
+        let bytes = payload.as_bytes().len() as u64;
+        let limits: LaneLimits = self.config.direct_lane;
+        if bytes > limits.bytes_max {
+            return Err(SendError::TooLarge);
+        }
+        if !self.conns.get(id).is_some_and(Conn::is_open) {
+            return Err(SendError::UnknownConnection);
+        }
+        let mask = self.mask(id);
+        let len = frame::frame_bytes(payload.as_bytes().len(), mask.is_some());
+        let conn = self.conns.get_mut(id).expect("just looked up");
+        let direct = conn.direct.get_or_insert_with(|| {
+            let (lane, mut log) = (Lane::new(limits, true, Default::default()), Log::new(Default::default()));
+            log.change_needs(&Lane::NO_NEEDS, &lane.needs());
+            alloc::boxed::Box::new(Direct { lane, log })
+        });
+        if !direct.lane.fits(direct.log.head(), Count::new(1, bytes)) {
+            conn.owes_sendable = true;
+            return Err(SendError::Full);
+        }
+        let growth = direct.log.growth(len);
+        let room = self.config.resident_bytes_max.saturating_sub(self.stats.resident_bytes);
+        if growth > room && !self.make_room_for(growth) {
+            return Err(SendError::Overloaded);
+        }
+        let (stamp, now) = (self.stamp + 1, self.now);
+        let direct = self.conn_mut(id).direct.as_mut().expect("just made");
+        let was_frozen = !direct.log.is_open();
+        direct.log.append((bytes, len), (stamp, now), room, |out| dialect::put_payload(out, mask, payload));
+        self.stamp = stamp;
+        self.stats.direct.enter(1, bytes);
+        if was_frozen {
+            self.unfrozen_direct.push(id);
+        }
+        self.refresh(id);
+        Ok(())
+    }
 }

@@ -1,0 +1,175 @@
+//! What a connection has to write: the rest of a message, replies, and what is in a Transmit.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use bytes::{Buf, Bytes, BytesMut};
+
+use super::joined;
+use crate::id::LaneId;
+use crate::lane::{Mark, Run};
+use crate::log::Log;
+use crate::output::Gap;
+use crate::time::Instant;
+use crate::wire::{Opcode, frame};
+
+/// Where messages come from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Source {
+    Lane(LaneId),
+    Direct,
+}
+
+/// The message a partly sent Transmit ended in. (A notice, unlike a message, is in nobody's account.)
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PinnedMessage {
+    pub(crate) source: Source,
+    /// The cut behind it.
+    pub(crate) through: Mark,
+}
+
+/// The rest of what was sent in part. Nothing else may be written before it.
+#[derive(Debug)]
+pub(crate) struct Pinned {
+    pub(crate) rest: Bytes,
+    pub(crate) message: Option<PinnedMessage>,
+}
+
+/// A piece of a Transmit.
+#[derive(Debug)]
+pub(crate) enum Segment {
+    /// `Outbound::pinned`.
+    Pinned,
+    /// `Outbound::control`.
+    Control,
+    Notice {
+        lane: LaneId,
+        gap: Gap,
+        frame: Bytes,
+    },
+    Messages {
+        source: Source,
+        run: Run,
+        len: usize,
+        /// A copy, once the log should not keep the run any longer.
+        copy: Option<Box<Log>>,
+    },
+}
+
+/// A Transmit that was not answered.
+#[derive(Debug, Default)]
+pub(crate) struct Outstanding {
+    pub(crate) segments: Vec<Segment>,
+    pub(crate) len: usize,
+}
+
+#[derive(Debug)]
+pub(crate) struct Outbound {
+    pub(crate) pinned: Option<Box<Pinned>>,
+    /// Replies and control frames on their way, in the order in which they were written.
+    pub(crate) control: Bytes,
+    /// The allocation behind `control`.
+    control_capacity: usize,
+    /// Replies and control frames behind them.
+    pub(crate) replies: BytesMut,
+    /// The newest ping that came while output was blocked, to be answered (RFC 6455 §5.5.3 allows to answer only it).
+    pong: Option<Bytes>,
+    pub(crate) outstanding: Option<Outstanding>,
+    /// The last Transmit was sent in part; nothing is written until `handle_writable`.
+    pub(crate) is_blocked: bool,
+    /// When something was last sent, or output became blocked.
+    pub(crate) progress_at: Instant,
+    /// Listed in the hub's `ready`.
+    pub(crate) is_ready: bool,
+    pub(crate) kernel_bytes: u32,
+}
+
+impl Outbound {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self {
+            pinned: None,
+            control: Bytes::new(),
+            control_capacity: 0,
+            replies: BytesMut::new(),
+            pong: None,
+            outstanding: None,
+            is_blocked: false,
+            progress_at: now,
+            is_ready: false,
+            kernel_bytes: 0,
+        }
+    }
+
+    /// Replies and control frames that wait.
+    pub(crate) fn reply_bytes(&self) -> usize {
+        self.control.len() + self.replies.len()
+    }
+
+    pub(crate) fn outstanding_bytes(&self) -> usize {
+        let pinned = self.pinned.as_ref().map_or(0, |pinned| pinned.rest.len());
+        let is_counted =
+            self.outstanding.as_ref().is_some_and(|out| matches!(out.segments.first(), Some(Segment::Pinned)));
+        self.outstanding.as_ref().map_or(0, |out| out.len) + if is_counted { 0 } else { pinned }
+    }
+
+    /// Whether anything but messages is to be written.
+    pub(crate) fn has_control(&self) -> bool {
+        self.pinned.is_some() || !self.control.is_empty() || !self.replies.is_empty() || self.pong.is_some()
+    }
+
+    pub(crate) fn resident(&self) -> usize {
+        let copies = self.outstanding.iter().flat_map(|out| &out.segments).map(|segment| match segment {
+            Segment::Messages { copy: Some(copy), .. } => copy.resident(),
+            Segment::Notice { frame, .. } => frame.len(),
+            _ => 0,
+        });
+        self.pinned.as_ref().map_or(0, |pinned| pinned.rest.len())
+            + self.control_capacity
+            + self.replies.capacity()
+            + self.pong.as_ref().map_or(0, Bytes::len)
+            + copies.sum::<usize>()
+    }
+
+    /// Answers a ping, at once where there is room for the answer.
+    pub(crate) fn answer_ping(&mut self, mask: Option<[u8; 4]>, payload: &[u8], reply_bytes_max: usize) {
+        if self.is_blocked || self.reply_bytes() + frame::frame_bytes(payload.len(), true) > reply_bytes_max {
+            let mut pong = BytesMut::with_capacity(frame::frame_bytes(payload.len(), mask.is_some()));
+            frame::put_frame(&mut pong, Opcode::Pong, mask, payload);
+            self.pong = Some(pong.freeze());
+        } else {
+            self.pong = None;
+            frame::put_frame(&mut self.replies, Opcode::Pong, mask, payload);
+        }
+    }
+
+    /// Gathers replies into `control`.
+    pub(crate) fn flush_replies(&mut self) {
+        if let Some(pong) = self.pong.take() {
+            self.replies.extend_from_slice(&pong);
+        }
+        if self.replies.is_empty() {
+            return;
+        }
+        let replies = core::mem::take(&mut self.replies);
+        if self.control.is_empty() {
+            self.control_capacity = replies.capacity();
+            self.control = replies.freeze();
+        } else {
+            self.control = joined(&self.control, &replies);
+            self.control_capacity = self.control.len();
+        }
+    }
+
+    /// `bytes` of `control` were sent.
+    pub(crate) fn control_sent(&mut self, bytes: usize) {
+        self.control.advance(bytes);
+        if self.control.is_empty() {
+            self.control = Bytes::new();
+            self.control_capacity = 0;
+        }
+    }
+
+    /// Forgets everything but what is pinned: the connection is closing, and nothing is to follow the Close frame.
+    pub(crate) fn forget_pong(&mut self) {
+        self.pong = None;
+    }
+}

@@ -1,0 +1,197 @@
+//! How an application protocol maps onto subscribe, publish and deliver.
+//!
+//! A dialect turns inbound messages into requests and outbound messages, notices and replies into frames. It keeps no
+//! state: one `static` each. Nothing outside this folder asks which dialect it has.
+
+#[cfg(feature = "json")]
+mod forebay;
+mod raw;
+
+use alloc::borrow::Cow;
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use bytes::BytesMut;
+
+use crate::config::Options;
+use crate::error::{PublishError, SubscribeError, TopicError};
+use crate::output::{Gap, Payload};
+
+pub(crate) use raw::{RAW, payload as raw_payload, put_payload};
+
+/// How many encodings a topic may have: one per dialect, and `RAW`.
+pub(crate) const ENCODINGS: usize = 2;
+
+/// The dialect of the first offered subprotocol that is known, with that subprotocol; without one, the first dialect.
+/// `None`: no dialect is compiled in.
+pub(crate) fn choose<'a>(
+    mut offered: impl Iterator<Item = &'a str>,
+) -> Option<(&'static dyn Dialect, Option<&'static str>)> {
+    offered.find_map(|name| DIALECTS.iter().copied().find(|dialect| dialect.subprotocol() == name)).map_or_else(
+        || DIALECTS.first().map(|dialect| (*dialect, None)),
+        |dialect| Some((dialect, Some(dialect.subprotocol()))),
+    )
+}
+
+#[cfg(feature = "json")]
+static DIALECTS: &[&dyn Dialect] = &[&forebay::Forebay];
+#[cfg(not(feature = "json"))]
+static DIALECTS: &[&dyn Dialect] = &[];
+
+/// One application protocol. Sealed: the hub knows all of them.
+pub(crate) trait Dialect: Sync + core::fmt::Debug {
+    /// The place of its encoding among a topic's logs, below `ENCODINGS`.
+    fn encoding(&self) -> usize;
+
+    /// The name in `Sec-WebSocket-Protocol`.
+    fn subprotocol(&self) -> &'static str;
+
+    /// What an inbound message asks for.
+    fn decode<'a>(&self, is_text: bool, message: &'a [u8]) -> Result<Request<'a>, Fault<'a>>;
+
+    /// What frames of the topic have in common; handed back to `message_bytes` and `put_message`.
+    fn prefix(&self, topic: &str) -> Box<[u8]>;
+
+    /// The length of a message's frame.
+    fn message_bytes(&self, prefix: &[u8], seq: u64, payload: Payload<'_>) -> usize;
+
+    /// Writes a message's frame.
+    fn put_message(&self, out: &mut BytesMut, prefix: &[u8], seq: u64, payload: Payload<'_>);
+
+    /// Writes the frame of a gap notice; nothing in a dialect without them.
+    fn put_gap(&self, out: &mut BytesMut, topic: &str, gap: &Gap);
+
+    /// Writes the frame of a reply; nothing in a dialect without them.
+    fn put_reply(&self, out: &mut BytesMut, reply: &Reply<'_>, id: Option<&str>);
+}
+
+/// What a client asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Request<'a> {
+    /// The client's name for the request, in the form in which it is to be repeated.
+    pub(crate) id: Option<&'a str>,
+    pub(crate) action: Action<'a>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Action<'a> {
+    Subscribe(Cow<'a, str>),
+    Unsubscribe(Cow<'a, str>),
+    Publish(Cow<'a, str>, ActionPayload<'a>),
+    Ping,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum ActionPayload<'a> {
+    /// JSON text.
+    Text(&'a str),
+    Binary(Vec<u8>),
+}
+
+impl ActionPayload<'_> {
+    pub(crate) fn as_payload(&self) -> Payload<'_> {
+        match self {
+            Self::Text(text) => Payload::Text(text),
+            Self::Binary(bytes) => Payload::Binary(bytes),
+        }
+    }
+}
+
+impl Action<'_> {
+    /// Whether it is carried out while a publish of the connection waits (design §6: acks, credit, pongs, unsubscribe
+    /// and close are processed).
+    pub(crate) fn passes_a_parked_publish(&self) -> bool {
+        matches!(self, Self::Unsubscribe(_) | Self::Ping)
+    }
+}
+
+/// What the hub answers.
+#[derive(Debug)]
+pub(crate) enum Reply<'a> {
+    Hello { session: [u8; 16], options: &'a Options },
+    Subscribed { topic: &'a str, epoch: u64, seq: u64 },
+    Unsubscribed { topic: &'a str },
+    Published { seq: u64, matched: u32 },
+    Pong,
+    Ended { topic: &'a str, code: &'static str },
+    Error(Code, &'a str),
+}
+
+/// A request that cannot be read.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Fault<'a> {
+    pub(crate) id: Option<&'a str>,
+    pub(crate) code: Code,
+    pub(crate) message: Cow<'static, str>,
+}
+
+macro_rules! codes {
+    ($($variant:ident = $name:literal,)*) => {
+        /// Why a request was not carried out: a stable list, the same in all dialects.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        pub(crate) enum Code { $($variant,)* }
+
+        impl Code {
+            pub(crate) fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    BadMessage = "bad-message",
+    UnknownOp = "unknown-op",
+    Unsupported = "unsupported",
+    BadTopic = "bad-topic",
+    UnknownTopic = "unknown-topic",
+    TopicsFull = "topics-full",
+    AlreadySubscribed = "already-subscribed",
+    NotSubscribed = "not-subscribed",
+    LanesFull = "lanes-full",
+    Full = "full",
+    TooLarge = "too-large",
+    Overloaded = "overloaded",
+    Draining = "draining",
+}
+
+impl From<TopicError> for Code {
+    fn from(error: TopicError) -> Code {
+        match error {
+            TopicError::TopicsFull => Code::TopicsFull,
+            TopicError::InvalidName | TopicError::AlreadyDeclared | TopicError::InvalidOptions => Code::BadTopic,
+        }
+    }
+}
+
+impl From<SubscribeError> for Code {
+    fn from(error: SubscribeError) -> Code {
+        match error {
+            SubscribeError::AlreadySubscribed => Code::AlreadySubscribed,
+            SubscribeError::LanesFull => Code::LanesFull,
+            SubscribeError::Draining => Code::Draining,
+            SubscribeError::UnknownTopic | SubscribeError::UnknownConnection => Code::UnknownTopic,
+            SubscribeError::InvalidLimits => Code::BadMessage,
+        }
+    }
+}
+
+impl From<PublishError> for Code {
+    fn from(error: PublishError) -> Code {
+        match error {
+            PublishError::Full => Code::Full,
+            PublishError::TooLarge => Code::TooLarge,
+            PublishError::Overloaded => Code::Overloaded,
+            PublishError::UnknownTopic | PublishError::Exhausted => Code::UnknownTopic,
+            PublishError::NotJson => Code::BadMessage,
+        }
+    }
+}
+
+/// Whether a text payload may be published: one JSON text. Without the feature `json` nobody looks.
+pub(crate) fn is_publishable(payload: Payload<'_>) -> bool {
+    match payload {
+        #[cfg(feature = "json")]
+        Payload::Text(text) => forebay::is_json(text),
+        _ => true,
+    }
+}

@@ -1,0 +1,147 @@
+//! The ledger recounted, for tests.
+
+use alloc::vec::Vec;
+
+use super::Hub;
+use crate::conn::{Phase, Source};
+use crate::lane::Needs;
+use crate::output::{Count, Totals};
+use crate::topics::{Owner, Topic};
+
+impl Hub {
+    pub(super) fn check(&self) {
+        let mut waiting = Count::default();
+        let mut resident = 0;
+        let mut lanes = 0;
+        for (id, topic) in self.topics.slab.iter() {
+            waiting += topic.check();
+            resident += topic.charged;
+            lanes += topic.live_lanes;
+            assert!(topic.is_removed || self.topics.by_name.get(&*topic.name) == Some(&id), "a topic has its name");
+            assert!(!topic.is_forgettable() || self.forgettable.contains(&id), "an empty topic is forgotten");
+            assert_eq!(topic.has_room, self.room.contains(&id));
+            for lane in &topic.lanes {
+                assert_eq!(self.topics.of_lane(lane.id).map(|(topic, _)| topic), Some(id), "a lane knows its topic");
+                self.check_owner(topic, lane);
+            }
+        }
+        assert_eq!(self.stats.lanes.waiting, waiting, "the hub's lanes");
+        assert_eq!(self.stats.lanes_now, lanes);
+        assert_eq!(self.stats.topics as usize, self.topics.slab.len());
+        assert_eq!(self.stats.lanes.conservation_error(), 0, "the queue law of the hub");
+        assert_eq!(self.stats.direct.conservation_error(), 0, "the queue law of direct lanes");
+        let mut direct = Count::default();
+        for (_, conn) in self.conns.iter() {
+            assert_eq!(conn.charged, conn.resident(), "a connection's charge");
+            resident += conn.charged;
+            if let Some(lane) = &conn.direct {
+                lane.log.check();
+                lane.log.check_needs(&[lane.lane.needs()]);
+                let totals = lane.lane.totals(lane.log.head());
+                assert_eq!(totals.conservation_error(), 0, "the queue law of a direct lane");
+                direct += totals.waiting;
+            }
+            self.check_conn(conn);
+        }
+        assert_eq!(self.stats.direct.waiting, direct, "direct lanes");
+        assert_eq!(self.stats.resident_bytes, resident, "resident bytes");
+        assert!(self.room.is_empty(), "parked publishes are tried at the end of each call");
+    }
+
+    fn check_owner(&self, topic: &Topic, lane: &crate::topics::TopicLane) {
+        let Owner::Session(session) = lane.owner else { return };
+        let Some(session) = self.sessions.get(session) else {
+            panic!("a lane outlived its session");
+        };
+        if lane.end_reason.is_some() {
+            return assert!(!session.active.contains(&lane.id), "a lane that ended is not active");
+        }
+        assert_eq!(session.active.contains(&lane.id), lane.is_active, "active lanes are listed");
+        let has_something = !lane.lane.front(topic.head).is_empty() || lane.lane.gap().is_some();
+        assert!(!has_something || lane.is_active, "a lane with something waiting is active");
+        let conn = self.conns.get(session.conn).expect("a session's connection exists");
+        let outbound = &conn.outbound;
+        if lane.is_active && conn.is_open() && !outbound.is_blocked && outbound.outstanding.is_none() {
+            assert!(outbound.is_ready, "a connection with an active lane is ready");
+        }
+    }
+
+    fn check_conn(&self, conn: &crate::conn::Conn) {
+        let payloads: usize = conn.inbound.inbox.iter().map(|m| m.bytes.len() + crate::conn::INBOX_ENTRY_BYTES).sum();
+        assert_eq!(conn.inbound.inbox_bytes, payloads, "the inbox");
+        if let Phase::Ended { .. } = conn.phase {
+            return assert!(
+                conn.outbound.outstanding.is_none() && conn.direct.is_none(),
+                "an ended connection owns nothing"
+            );
+        }
+        if let Some(parked) = conn.inbound.parked {
+            assert!(!conn.inbound.inbox.is_empty(), "a parked publish is in the inbox");
+            let topic = self.topics.get(parked.topic).expect("a parked publish has a topic");
+            let id = self.sessions.get(conn.session).expect("a connection's session exists").conn;
+            assert_eq!(topic.parked.iter().filter(|waiting| **waiting == id).count(), 1, "it waits once");
+        }
+        if let Some(out) = &conn.outbound.outstanding {
+            let mut len = 0;
+            for segment in &out.segments {
+                len += match segment {
+                    crate::conn::Segment::Pinned => conn.outbound.pinned.as_ref().expect("pinned").rest.len(),
+                    crate::conn::Segment::Control => conn.outbound.control.len(),
+                    crate::conn::Segment::Notice { frame, .. } => frame.len(),
+                    crate::conn::Segment::Messages { source, len, run, .. } => {
+                        if let Source::Lane(lane) = source {
+                            let (topic, place) = self.topics.lane(*lane);
+                            assert!(topic.lanes[place].lane.outstanding().last() >= run.last(), "a run is outstanding");
+                        }
+                        *len
+                    }
+                };
+            }
+            assert_eq!(len, out.len, "the length of a Transmit");
+        }
+    }
+}
+
+impl Topic {
+    /// What waits in its lanes.
+    fn check(&self) -> Count {
+        assert_eq!(self.totals.conservation_error(), 0, "the queue law of a topic");
+        assert_eq!(self.charged, self.resident(), "a topic's charge");
+        let mut sum = Totals::default();
+        let mut needs: [Vec<Needs>; crate::dialect::ENCODINGS] = Default::default();
+        for lane in &self.lanes {
+            let totals = lane.lane.totals(self.head);
+            assert_eq!(totals.conservation_error(), 0, "the queue law of a lane");
+            sum.waiting += totals.waiting;
+            needs[lane.encoding].push(lane.lane.needs());
+            if lane.end_reason.is_some() {
+                assert!(!lane.lane.outstanding().is_empty(), "a settled lane is gone");
+                continue;
+            }
+            assert!(lane.lane.fits(self.head, Count::default()), "a lane holds no more than its limits");
+            let due = lane.lane.due(self.head);
+            assert!(
+                due.messages >= self.due.messages && due.bytes >= self.due.bytes,
+                "no lane is full before it is due"
+            );
+            let is_empty = lane.lane.front(self.head).is_empty();
+            assert!(!is_empty || lane.is_idle || lane.is_active, "an empty lane is woken by the next publish");
+            assert!(lane.is_idle == self.idle.contains(&lane.id), "idle lanes are listed");
+        }
+        assert_eq!(self.totals.waiting, sum.waiting, "what waits in a topic");
+        let refusing = self.lanes.iter().filter(|lane| lane.refusal.is_some()).count();
+        assert_eq!(self.refusing as usize, refusing, "lanes that refused");
+        let live = self.lanes.iter().filter(|lane| lane.end_reason.is_none()).count();
+        assert_eq!(self.live_lanes as usize, live, "lanes that have not ended");
+        for (log, needs) in self.logs.iter().zip(&needs) {
+            assert_eq!(log.as_ref().map_or(0, |encoded| encoded.lanes as usize), needs.len(), "readers of a log");
+            if let Some(encoded) = log {
+                assert_eq!(encoded.log.head(), self.head, "a log reaches the head");
+                encoded.log.check();
+                encoded.log.check_needs(needs);
+            }
+        }
+        assert!(self.charged <= self.options.log_bytes_max, "the log bound");
+        sum.waiting
+    }
+}

@@ -1,0 +1,208 @@
+//! Connections end.
+
+use super::{Hub, News};
+use crate::conn::{Inbound, Outbound, Phase, Source};
+use crate::id::ConnId;
+use crate::lane::Mark;
+use crate::output::{EndReason, LossReason};
+use crate::wire::{CloseCode, Opcode, Role, frame};
+
+impl Hub {
+    /// The mask for the next frame of a connection, where one is due (RFC 6455 §5.3).
+    pub(super) fn mask(&mut self, id: ConnId) -> Option<[u8; 4]> {
+        let is_client = self.conns.get(id).is_some_and(|conn| conn.role == Role::Client);
+        is_client.then(|| self.entropy.bytes())
+    }
+
+    /// Sends a Close frame behind the replies; nothing follows it. What waits in lanes is lost.
+    pub(super) fn begin_close(
+        &mut self,
+        id: ConnId,
+        reason: EndReason,
+        (code, text): (CloseCode, &str),
+        awaits_peer: bool,
+    ) {
+        let (mask, now) = (self.mask(id), self.now);
+        self.end_lanes(id);
+        let conn = self.conn_mut(id);
+        conn.outbound.forget_pong();
+        frame::put_close(&mut conn.outbound.replies, mask, Some((code, text)));
+        conn.phase = Phase::Closing { reason, awaits_peer };
+        conn.since = now;
+        conn.inbound.message = alloc::vec::Vec::new();
+        conn.inbound.message_began = None;
+    }
+
+    /// The peer's Close frame came (RFC 6455 §5.5.1): it is answered with the same code, once.
+    pub(super) fn peer_closed(&mut self, id: ConnId, code: Option<CloseCode>) {
+        let is_server = self.conn_mut(id).role == Role::Server;
+        if let Phase::Closing { awaits_peer, .. } = &mut self.conn_mut(id).phase {
+            // A client waits for the server to close the transport (RFC 6455 §7.1.1).
+            *awaits_peer &= !is_server;
+            return;
+        }
+        let (mask, now) = (self.mask(id), self.now);
+        self.end_lanes(id);
+        let conn = self.conn_mut(id);
+        conn.outbound.forget_pong();
+        frame::put_close(&mut conn.outbound.replies, mask, code.map(|code| (code, "")));
+        conn.phase = Phase::Closing { reason: EndReason::PeerClosed(code), awaits_peer: !is_server };
+        conn.since = now;
+    }
+
+    pub(super) fn close_now(&mut self, id: ConnId, code: CloseCode, text: &str) {
+        let Some(conn) = self.conns.get(id) else { return self.stale() };
+        match conn.phase {
+            Phase::Request(_) | Phase::Response(_) => self.end(id, EndReason::Closed(code), true),
+            Phase::Open => self.begin_close(id, EndReason::Closed(code), (code, text), true),
+            Phase::Closing { .. } | Phase::Ended { .. } => {}
+        }
+        self.refresh(id);
+    }
+
+    /// Ends the session's lanes and the direct lane; drops what came in and is not done with.
+    fn end_lanes(&mut self, id: ConnId) {
+        self.unpark(id);
+        let Some(conn) = self.conns.get(id) else { return };
+        let session_id = conn.session;
+        while let Some((topic, _)) = self.sessions.get(session_id).and_then(|session| session.lanes().last().copied()) {
+            self.end_session_lane(id, topic, LossReason::Closed);
+        }
+        let conn = self.conn_mut(id);
+        if conn.dialect.is_some() {
+            conn.inbound.inbox.clear();
+            conn.inbound.inbox_bytes = 0;
+        }
+        if let Some(direct) = &mut conn.direct {
+            let head = direct.log.head();
+            if !direct.lane.is_ended() {
+                let lost = crate::topics::change_lane(&mut direct.lane, &mut direct.log, |lane, _| {
+                    lane.end(head, LossReason::Closed)
+                });
+                self.stats.direct.lose(LossReason::Closed, lost);
+            }
+        }
+    }
+
+    /// The connection is over: everything it owned is released, and what is to be told is listed.
+    pub(super) fn end(&mut self, id: ConnId, reason: EndReason, owes_effect: bool) {
+        let Some(conn) = self.conns.get(id).filter(|conn| !conn.is_ended()) else { return };
+        let (session_id, timer) = (conn.session, conn.timer);
+        self.end_lanes(id);
+        self.lose_outstanding(id);
+        let conn = self.conn_mut(id);
+        conn.phase = Phase::Ended { reason, owes_effect };
+        conn.direct = None;
+        conn.outbound = Outbound::new(conn.since);
+        let inbound = core::mem::take(&mut conn.inbound);
+        if conn.dialect.is_none() && !matches!(reason, EndReason::Closed(_) | EndReason::Drained) {
+            // The application is told of the end when it has taken what came before it.
+            conn.inbound = Inbound { inbox: inbound.inbox, inbox_bytes: inbound.inbox_bytes, ..Inbound::default() };
+        }
+        conn.news.closed = true;
+        self.sessions.remove(session_id).expect("a connection's session exists");
+        self.timers.remove(timer);
+        self.stats.closed += 1;
+        self.stats.connections -= 1;
+        self.recharge_conn(id);
+        self.announce_conn(id);
+        if owes_effect {
+            self.list_effect(id);
+        }
+    }
+
+    /// What is in a Transmit, or pinned, will not be answered any more.
+    fn lose_outstanding(&mut self, id: ConnId) {
+        let outbound = &mut self.conn_mut(id).outbound;
+        let pinned = outbound.pinned.take().and_then(|pinned| pinned.message).map(|message| message.source);
+        let outstanding = outbound.outstanding.take();
+        let sources = outstanding.iter().flat_map(|out| &out.segments).filter_map(|segment| match segment {
+            crate::conn::Segment::Messages { source, .. } => Some(*source),
+            _ => None,
+        });
+        for source in pinned.into_iter().chain(sources) {
+            match source {
+                Source::Lane(lane) if self.topics.of_lane(lane).is_none() => {}
+                Source::Lane(lane) => {
+                    let (topic, place) = self.topics.lane(lane);
+                    let from: Mark = topic.lanes[place].lane.outstanding().after;
+                    self.lane_returned(source, id, from);
+                    self.remove_lane_if_settled(lane);
+                }
+                Source::Direct => {
+                    let direct = self.conns.get(id).and_then(|conn| conn.direct.as_ref());
+                    let from = direct.expect("what is outstanding has a lane").lane.outstanding().after;
+                    self.lane_returned(source, id, from);
+                }
+            }
+        }
+    }
+
+    /// A closing connection with nothing left to flush is over; one that is draining begins to close.
+    pub(super) fn drain_further(&mut self, id: ConnId) {
+        let Some(conn) = self.conns.get(id) else { return };
+        let is_flushed = conn.outbound.outstanding.is_none() && !conn.outbound.has_control();
+        match conn.phase {
+            Phase::Closing { reason, awaits_peer: false } if is_flushed => self.end(id, reason, true),
+            Phase::Open if self.draining.is_some() && is_flushed && self.has_nothing_waiting(id) => {
+                self.begin_close(id, EndReason::Drained, (CloseCode::GOING_AWAY, "shutting down"), true);
+            }
+            _ => {}
+        }
+    }
+
+    fn has_nothing_waiting(&self, id: ConnId) -> bool {
+        let conn = self.conns.get(id).expect("just looked up");
+        let session = self.sessions.get(conn.session).expect("a connection's session exists");
+        let direct_waits = conn.direct.as_ref().is_some_and(|direct| direct.lane.load(direct.log.head()).messages > 0);
+        session.active.is_empty() && !direct_waits && conn.inbound.parked.is_none()
+    }
+
+    pub(super) fn start_draining(&mut self, until: crate::Instant) {
+        if self.draining.is_none() {
+            let timer = self.timers.add(super::TimerKey::Drain);
+            self.timers.arm(timer, until);
+            self.draining = Some(until);
+        }
+        let ids: alloc::vec::Vec<ConnId> = self.conns.iter().map(|(id, _)| id).collect();
+        for id in ids {
+            match self.conn_mut(id).phase {
+                Phase::Request(_) | Phase::Response(_) => self.end(id, EndReason::Drained, true),
+                _ => self.drain_further(id),
+            }
+            self.refresh(id);
+        }
+    }
+
+    /// `until` has come: whoever still has something waiting loses it.
+    pub(super) fn end_draining(&mut self) {
+        let ids: alloc::vec::Vec<ConnId> = self.conns.iter().map(|(id, _)| id).collect();
+        for id in ids {
+            match self.conn_mut(id).phase {
+                Phase::Open => {
+                    self.begin_close(id, EndReason::Drained, (CloseCode::GOING_AWAY, "shutting down"), true);
+                }
+                Phase::Request(_) | Phase::Response(_) => self.end(id, EndReason::Drained, true),
+                Phase::Closing { .. } | Phase::Ended { .. } => {}
+            }
+            self.refresh(id);
+        }
+    }
+
+    pub(super) fn put_ping(&mut self, id: ConnId) {
+        let mask = self.mask(id);
+        frame::put_frame(&mut self.conn_mut(id).outbound.replies, Opcode::Ping, mask, b"");
+    }
+
+    pub(super) fn announce_conn(&mut self, id: ConnId) {
+        if !core::mem::replace(&mut self.conn_mut(id).news.is_listed, true) {
+            self.events.push_back(News::Conn(id));
+        }
+    }
+
+    pub(super) fn list_effect(&mut self, id: ConnId) {
+        if !core::mem::replace(&mut self.conn_mut(id).is_effect_listed, true) {
+            self.effects.push_back(id);
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! Out: what a connection has waiting becomes a Transmit.
+
+use bytes::{Bytes, BytesMut};
+use core::ops::Range;
+
+use super::Hub;
+use crate::conn::{Outstanding, Segment, Source};
+use crate::dialect::RAW;
+use crate::id::{ConnId, LaneId};
+use crate::lane::{Mark, Run};
+use crate::log::Log;
+
+/// Slices of one Transmit: what `writev` takes without a second thought (IOV_MAX is 1,024 on Linux, 16 by POSIX).
+pub(super) const SLICES_MAX: usize = 64;
+
+/// Up to `transmit_bytes_max` bytes of one connection (and the rest of the message that crosses it), in order, in at most
+/// 64 slices. Write as much as the transport takes and answer with exactly one
+/// [`handle_sent`](Hub::handle_sent).
+#[derive(Clone, Copy, Debug)]
+pub struct Transmit<'a> {
+    hub: &'a Hub,
+    conn: ConnId,
+    outstanding: &'a Outstanding,
+}
+
+impl<'a> Transmit<'a> {
+    /// The connection to write to.
+    #[must_use]
+    pub fn conn(&self) -> ConnId {
+        self.conn
+    }
+
+    /// All bytes; never 0.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "a Transmit is never empty")]
+    pub fn len(&self) -> usize {
+        self.outstanding.len
+    }
+
+    fn pieces(self) -> impl Iterator<Item = (&'a Bytes, Range<usize>)> {
+        let Transmit { hub, conn, outstanding } = self;
+        let conn = hub.conns.get(conn).expect("a Transmit's connection exists");
+        outstanding.segments.iter().flat_map(move |segment| {
+            let whole = |bytes: &'a Bytes| (bytes, 0..bytes.len());
+            let (one, run) = match segment {
+                Segment::Pinned => (conn.outbound.pinned.as_ref().map(|pinned| whole(&pinned.rest)), None),
+                Segment::Control => (Some(whole(&conn.outbound.control)), None),
+                Segment::Notice { frame, .. } => (Some(whole(frame)), None),
+                Segment::Messages { source, run, .. } => (None, Some((hub.source_log(self.conn, *source), *run))),
+            };
+            one.into_iter().chain(run.into_iter().flat_map(|(log, run)| log.pieces(run)))
+        })
+    }
+
+    /// The bytes, lent.
+    pub fn slices(&self) -> impl Iterator<Item = &'a [u8]> {
+        self.pieces().map(|(bytes, range)| &bytes[range])
+    }
+
+    /// The bytes, lent in the form `write_vectored` takes.
+    ///
+    /// ```no_run
+    /// # use std::io::Write;
+    /// # fn write(transmit: forebay_core::Transmit<'_>, mut stream: std::net::TcpStream) -> std::io::Result<usize> {
+    /// let slices = transmit.io_slices();
+    /// stream.write_vectored(&slices)
+    /// # }
+    /// ```
+    #[cfg(feature = "std")]
+    #[must_use]
+    pub fn io_slices(&self) -> IoSlices<'a> {
+        let mut slices = [std::io::IoSlice::new(&[]); SLICES_MAX];
+        let mut len = 0;
+        for slice in self.slices() {
+            slices[len] = std::io::IoSlice::new(slice);
+            len += 1;
+        }
+        IoSlices { slices, len }
+    }
+
+    /// The bytes, shared: for an embedder that writes them later. Drop them before `handle_sent`; what is kept longer is
+    /// in nobody's account.
+    pub fn segments(&self) -> impl Iterator<Item = Bytes> {
+        self.pieces().map(|(bytes, range)| bytes.slice(range))
+    }
+}
+
+/// The slices of a [`Transmit`], on the stack.
+#[cfg(feature = "std")]
+#[derive(Debug)]
+pub struct IoSlices<'a> {
+    slices: [std::io::IoSlice<'a>; SLICES_MAX],
+    len: usize,
+}
+
+#[cfg(feature = "std")]
+impl<'a> core::ops::Deref for IoSlices<'a> {
+    type Target = [std::io::IoSlice<'a>];
+
+    fn deref(&self) -> &Self::Target {
+        &self.slices[..self.len]
+    }
+}
+
+/// What is left of a Transmit's bounds.
+struct Room {
+    bytes: usize,
+    slices: usize,
+    has_message: bool,
+}
+
+impl Hub {
+    /// Freezes what was published since the last poll.
+    pub(super) fn freeze(&mut self) {
+        for id in self.unfrozen.drain(..) {
+            if let Some(topic) = self.topics.slab.get_mut(id) {
+                topic.is_unfrozen = false;
+                topic.logs.iter_mut().flatten().for_each(|encoded| encoded.log.freeze());
+            }
+        }
+        for id in self.unfrozen_direct.drain(..) {
+            if let Some(direct) = self.conns.get_mut(id).and_then(|conn| conn.direct.as_mut()) {
+                direct.log.freeze();
+            }
+        }
+    }
+
+    pub(super) fn next_transmit(&mut self) -> Option<ConnId> {
+        self.freeze();
+        self.forget_topics();
+        while let Some(id) = self.ready.pop_front() {
+            let Some(conn) = self.conns.get_mut(id) else { continue };
+            conn.outbound.is_ready = false;
+            if conn.is_ended() || conn.outbound.is_blocked || conn.outbound.outstanding.is_some() {
+                continue;
+            }
+            let outstanding = self.build(id);
+            if outstanding.len == 0 {
+                self.spare.push(outstanding);
+                continue;
+            }
+            self.conn_mut(id).outbound.outstanding = Some(outstanding);
+            return Some(id);
+        }
+        None
+    }
+
+    pub(super) fn transmit(&self, id: ConnId) -> Transmit<'_> {
+        let conn = self.conns.get(id).expect("just built");
+        Transmit { hub: self, conn: id, outstanding: conn.outbound.outstanding.as_ref().expect("just built") }
+    }
+
+    pub(super) fn source_log(&self, conn: ConnId, source: Source) -> &Log {
+        match source {
+            Source::Lane(id) => {
+                let (topic, place) = self.topics.lane(id);
+                topic.log(place)
+            }
+            Source::Direct => {
+                let direct = self.conns.get(conn).and_then(|conn| conn.direct.as_ref());
+                &direct.expect("what is outstanding has a lane").log
+            }
+        }
+    }
+
+    fn build(&mut self, id: ConnId) -> Outstanding {
+        let mut out = self.spare.pop().unwrap_or_default();
+        let mut room = Room { bytes: self.config.transmit_bytes_max as usize, slices: SLICES_MAX, has_message: false };
+        let conn = self.conns.get_mut(id).expect("the connection exists");
+        conn.outbound.flush_replies();
+        if let Some(pinned) = &conn.outbound.pinned {
+            room.has_message = true;
+            out.push(Segment::Pinned, pinned.rest.len(), &mut room);
+        }
+        if !conn.outbound.control.is_empty() {
+            let len = conn.outbound.control.len();
+            out.push(Segment::Control, len, &mut room);
+        }
+        if conn.is_open() {
+            while room.slices > 0 && (room.bytes > 0 || !room.has_message) && self.add_next(id, &mut out, &mut room) {}
+        }
+        out
+    }
+
+    /// Adds what the connection's client would have seen next, had it one queue: the oldest publish first.
+    fn add_next(&mut self, id: ConnId, out: &mut Outstanding, room: &mut Room) -> bool {
+        let conn = self.conns.get(id).expect("the connection exists");
+        let session = self.sessions.get(conn.session).expect("a connection's session exists");
+        let mut best: Option<(u64, Source)> = None;
+        let mut limit = u64::MAX;
+        let direct = conn.direct.as_ref().and_then(|direct| {
+            let run = direct.lane.front(direct.log.head());
+            (!run.is_empty()).then(|| (direct.log.stamp(run.first()), Source::Direct))
+        });
+        let lanes = session.active.iter().filter_map(|lane| self.front_stamp(*lane));
+        for (stamp, source) in direct.into_iter().chain(lanes) {
+            match best {
+                Some((first, _)) if first <= stamp => limit = limit.min(stamp),
+                _ => limit = limit.min(best.replace((stamp, source)).map_or(u64::MAX, |(second, _)| second)),
+            }
+        }
+        match best {
+            None => false,
+            Some((_, Source::Direct)) => self.add_direct(id, limit, out, room),
+            Some((_, Source::Lane(lane))) => self.add_lane_messages(id, lane, limit, out, room),
+        }
+    }
+
+    /// When the lane's next message was published; `None` if it has to wait for what is outstanding.
+    fn front_stamp(&self, id: LaneId) -> Option<(u64, Source)> {
+        let (topic, place) = self.topics.lane(id);
+        let lane = &topic.lanes[place].lane;
+        let front = lane.front(topic.head);
+        let outstanding = lane.outstanding();
+        // What is outstanding is one run, so that it can be put back as one.
+        if !outstanding.is_empty() && (outstanding.through != front.after || lane.gap().is_some()) {
+            return None;
+        }
+        let stamp = if front.is_empty() { 0 } else { topic.log(place).stamp(front.first()) };
+        Some((stamp, Source::Lane(id)))
+    }
+
+    fn add_direct(&mut self, id: ConnId, limit: u64, out: &mut Outstanding, room: &mut Room) -> bool {
+        let conn = self.conns.get_mut(id).expect("the connection exists");
+        let direct = conn.direct.as_mut().expect("its front was just looked at");
+        let head = direct.log.head();
+        let front = direct.lane.front(head);
+        let Some((run, len, slices)) = room.plan(&direct.log, front, limit) else { return false };
+        crate::topics::change_lane(&mut direct.lane, &mut direct.log, |lane, _| lane.start(head, run.through));
+        out.push_messages(Source::Direct, run, len, slices, room);
+        true
+    }
+
+    fn add_lane_messages(
+        &mut self,
+        id: ConnId,
+        lane_id: LaneId,
+        limit: u64,
+        out: &mut Outstanding,
+        room: &mut Room,
+    ) -> bool {
+        let dialect = self.conn_mut(id).dialect.unwrap_or(RAW);
+        let (topic, place) = self.topics.lane_mut(lane_id);
+        let head = topic.head;
+        if let Some(gap) = topic.lanes[place].lane.take_gap() {
+            let mut frame = BytesMut::new();
+            dialect.put_gap(&mut frame, &topic.name, &gap);
+            if !frame.is_empty() {
+                let len = frame.len();
+                out.push(Segment::Notice { lane: lane_id, gap, frame: frame.freeze() }, len, room);
+            }
+        } else {
+            let front = topic.lanes[place].lane.front(head);
+            let Some((run, len, slices)) = room.plan(topic.log(place), front, limit) else {
+                // Either the Transmit is full, or the lane was listed for nothing.
+                return self.drop_from_active(id, lane_id);
+            };
+            topic.change(place, |lane, _| lane.start(head, run.through));
+            out.push_messages(Source::Lane(lane_id), run, len, slices, room);
+        }
+        self.drop_from_active(id, lane_id);
+        true
+    }
+
+    /// Takes a lane with nothing left off its session's active ones; whether it was.
+    fn drop_from_active(&mut self, id: ConnId, lane: LaneId) -> bool {
+        if !self.rest_if_empty(lane) {
+            return false;
+        }
+        let session = self.conn_mut(id).session;
+        let active = &mut self.sessions.get_mut(session).expect("a connection's session exists").active;
+        if let Some(place) = active.iter().position(|active| *active == lane) {
+            active.swap_remove(place);
+        }
+        true
+    }
+}
+
+impl Room {
+    /// How much of what was published before `limit` goes into the Transmit.
+    fn plan(&self, log: &Log, front: Run, limit: u64) -> Option<(Run, usize, usize)> {
+        if front.is_empty() {
+            return None;
+        }
+        let through: Mark = if limit == u64::MAX { front.through } else { log.last_before(front, limit) };
+        let run = Run { after: front.after, through };
+        let plan = log.plan(run, self.bytes, self.slices, !self.has_message);
+        let run = Run { after: front.after, through: plan.cut };
+        (!run.is_empty()).then_some((run, plan.bytes, plan.slices))
+    }
+
+    fn take(&mut self, bytes: usize, slices: usize) {
+        self.bytes = self.bytes.saturating_sub(bytes);
+        self.slices -= slices;
+    }
+}
+
+impl Outstanding {
+    fn push(&mut self, segment: Segment, len: usize, room: &mut Room) {
+        self.segments.push(segment);
+        self.len += len;
+        room.take(len, 1);
+    }
+
+    fn push_messages(&mut self, source: Source, run: Run, len: usize, slices: usize, room: &mut Room) {
+        self.segments.push(Segment::Messages { source, run, len, copy: None });
+        self.len += len;
+        room.has_message = true;
+        room.take(len, slices);
+    }
+
+    /// The parts, for use again.
+    pub(super) fn clear(mut self) -> Self {
+        self.segments.clear();
+        Self { segments: self.segments, len: 0 }
+    }
+}
+
+/// How many emptied Transmits are kept for use again.
+pub(super) const SPARE_MAX: usize = 64;

@@ -1,0 +1,181 @@
+//! Bytes become messages; bounds stop the reading.
+
+use alloc::vec::Vec;
+use bytes::Bytes;
+
+use super::Hub;
+use crate::conn::Phase;
+use crate::id::ConnId;
+use crate::output::{Count, EndReason, OwnedPayload};
+use crate::wire::{CloseCode, Item, MessageKind, WireError};
+
+/// A read is decoded in pieces of this size, so that the scratch buffer is bounded however much one read brings.
+const PIECE_BYTES_MAX: usize = 64 << 10;
+
+/// What an item asked for, once it no longer borrows the scratch buffer.
+enum Then {
+    Continue,
+    Stop,
+}
+
+impl Hub {
+    pub(super) fn input(&mut self, id: ConnId, bytes: &[u8]) {
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        match conn.phase {
+            Phase::Request(_) | Phase::Response(_) => return self.input_head(id, bytes),
+            Phase::Open | Phase::Closing { .. } => {}
+            Phase::Ended { .. } => return,
+        }
+        if conn.inbound.is_stopped {
+            self.keep_undecoded(id, bytes);
+            return;
+        }
+        let mut scratch = core::mem::take(&mut self.scratch);
+        let mut pieces = bytes.chunks(PIECE_BYTES_MAX);
+        let mut rest = bytes;
+        for piece in &mut pieces {
+            rest = &rest[piece.len()..];
+            scratch.clear();
+            scratch.append(&mut core::mem::take(&mut self.conn_mut(id).inbound.undecoded));
+            scratch.extend_from_slice(piece);
+            if let Then::Stop = self.decode(id, &mut scratch) {
+                break;
+            }
+        }
+        self.scratch = scratch;
+        self.keep_undecoded(id, rest);
+    }
+
+    /// Keeps what cannot be decoded now, behind what is kept already.
+    fn keep_undecoded(&mut self, id: ConnId, bytes: &[u8]) {
+        if bytes.is_empty() || self.conns.get(id).is_none_or(crate::conn::Conn::is_ended) {
+            return;
+        }
+        if self.make_room_for(bytes.len()) {
+            self.conn_mut(id).inbound.undecoded.extend_from_slice(bytes);
+        } else {
+            self.fail_overloaded(id);
+        }
+    }
+
+    /// Decodes what was kept, if it may be decoded again.
+    pub(super) fn input_kept(&mut self, id: ConnId) {
+        let conn = self.conn_mut(id);
+        if conn.inbound.is_stopped || conn.inbound.undecoded.is_empty() || conn.is_ended() {
+            return;
+        }
+        let mut kept = core::mem::take(&mut conn.inbound.undecoded);
+        self.decode(id, &mut kept);
+    }
+
+    /// Decodes until more bytes are needed, a bound is reached, or the connection is over. What is left is kept.
+    fn decode(&mut self, id: ConnId, bytes: &mut [u8]) -> Then {
+        let mut from = 0;
+        loop {
+            let Some(conn) = self.conns.get_mut(id) else { return Then::Stop };
+            if conn.is_ended() {
+                return Then::Stop;
+            }
+            conn.update_stopped(&self.config);
+            if conn.inbound.is_stopped {
+                self.keep_undecoded(id, &bytes[from..]);
+                return Then::Stop;
+            }
+            let decoded = match conn.decoder.decode(&mut bytes[from..]) {
+                Ok(decoded) => decoded,
+                Err(error) => {
+                    self.fail(id, error);
+                    return Then::Stop;
+                }
+            };
+            let consumed = decoded.consumed;
+            from += consumed;
+            if let Some(item) = decoded.item {
+                self.item(id, item);
+            } else if consumed == 0 || from == bytes.len() {
+                self.keep_undecoded(id, &bytes[from..]);
+                return Then::Continue;
+            }
+        }
+    }
+
+    fn item(&mut self, id: ConnId, item: Item<'_>) {
+        let is_open = self.conn_mut(id).is_open();
+        match item {
+            Item::Data { kind, payload, first, last } if is_open => {
+                let is_text = kind == MessageKind::Text;
+                if first && last {
+                    self.message(id, is_text, payload);
+                } else {
+                    self.fragment(id, is_text, payload, last);
+                }
+            }
+            Item::Ping(payload) if is_open => {
+                let mask = self.mask(id);
+                let reply_bytes_max = self.config.reply_bytes_max as usize;
+                self.conn_mut(id).outbound.answer_ping(mask, payload, reply_bytes_max);
+            }
+            Item::Close(close) => self.peer_closed(id, close.map(|(code, _)| code)),
+            _ => {} // A pong: its bytes were the sign of life. Anything behind our Close frame is ignored.
+        }
+    }
+
+    fn fragment(&mut self, id: ConnId, is_text: bool, payload: &[u8], is_last: bool) {
+        if !self.make_room_for(payload.len()) {
+            return self.fail_overloaded(id);
+        }
+        let now = self.now;
+        let inbound = &mut self.conn_mut(id).inbound;
+        inbound.message.extend_from_slice(payload);
+        if is_last {
+            inbound.message_began = None;
+            let message: Vec<u8> = core::mem::take(&mut inbound.message);
+            self.message(id, is_text, &message);
+        } else if inbound.message_began.is_none() {
+            inbound.message_began = Some(now);
+        }
+    }
+
+    fn message(&mut self, id: ConnId, is_text: bool, bytes: &[u8]) {
+        self.stats.received += Count::new(1, bytes.len() as u64);
+        let conn = self.conns.get_mut(id).expect("the connection exists");
+        if conn.dialect.is_some() {
+            return self.request(id, is_text, bytes);
+        }
+        if self.queue(id, is_text, bytes) {
+            self.conn_mut(id).news.received = true;
+            self.announce_conn(id);
+        }
+    }
+
+    /// Puts a message into the inbox; `false` if there was no room and the connection is over.
+    pub(super) fn queue(&mut self, id: ConnId, is_text: bool, bytes: &[u8]) -> bool {
+        let has_room = self.make_room_for(bytes.len() + crate::conn::INBOX_ENTRY_BYTES);
+        if has_room {
+            let message = OwnedPayload { is_text, bytes: Bytes::copy_from_slice(bytes) };
+            self.conn_mut(id).inbound.push(message);
+            self.recharge_conn(id);
+        } else {
+            self.fail_overloaded(id);
+        }
+        has_room
+    }
+
+    fn fail(&mut self, id: ConnId, error: WireError) {
+        if self.conn_mut(id).is_open() {
+            let close = (error.close_code(), error.as_str());
+            self.begin_close(id, EndReason::Protocol(error), close, false);
+        } else if let Phase::Closing { awaits_peer, .. } = &mut self.conn_mut(id).phase {
+            *awaits_peer = false; // There is nothing to wait for.
+        }
+    }
+
+    fn fail_overloaded(&mut self, id: ConnId) {
+        let close = (CloseCode::TRY_AGAIN_LATER, "out of memory budget");
+        if self.conn_mut(id).is_open() {
+            self.begin_close(id, EndReason::Overloaded, close, false);
+        } else {
+            self.end(id, EndReason::Overloaded, true);
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! Topics and lanes: made, ended, taken from.
+
+use super::{Hub, News};
+use crate::config::{LaneLimits, LaneOptions, Policy, TopicOptions};
+use crate::conn::Source;
+use crate::dialect::{Code, Dialect, RAW, Reply, raw_payload};
+use crate::error::{SubscribeError, TopicError};
+use crate::id::{ConnId, LaneId, TopicId};
+use crate::lane::{Lane, Mark};
+use crate::output::{Count, Entry, LossReason};
+use crate::topics::{Owner, Topic};
+
+impl Hub {
+    pub(super) fn check_name(&self, name: &str) -> Result<(), TopicError> {
+        let is_short = name.len() <= self.config.topic_name_bytes_max as usize;
+        let is_plain = !name.is_empty() && !name.bytes().any(|byte| byte < 0x20 || byte == 0x7F);
+        if is_short && is_plain { Ok(()) } else { Err(TopicError::InvalidName) }
+    }
+
+    pub(super) fn create_topic(
+        &mut self,
+        name: &str,
+        options: TopicOptions,
+        is_declared: bool,
+    ) -> Result<TopicId, TopicError> {
+        self.check_name(name)?;
+        if self.topics.slab.len() >= self.config.topics_max as usize {
+            return Err(TopicError::TopicsFull);
+        }
+        let epoch = self.entropy.u64();
+        let id = self.topics.slab.insert_with(|_| Topic::new(name, epoch, options, is_declared));
+        self.topics.by_name.insert(name.into(), id);
+        self.stats.topics += 1;
+        self.may_be_forgotten(id);
+        Ok(id)
+    }
+
+    pub(super) fn declare_topic(&mut self, name: &str, options: TopicOptions) -> Result<TopicId, TopicError> {
+        options.check().map_err(|_| TopicError::InvalidOptions)?;
+        match self.topics.by_name.get(name) {
+            Some(_) => Err(TopicError::AlreadyDeclared),
+            None => self.create_topic(name, options, true),
+        }
+    }
+
+    pub(super) fn remove_topic_now(&mut self, id: TopicId) -> bool {
+        let Some(topic) = self.topics.get_mut(id) else { return false };
+        topic.is_removed = true;
+        let (name, parked) = (topic.name.clone(), topic.parked.clone());
+        let lanes: alloc::vec::Vec<(LaneId, Owner)> =
+            topic.lanes.iter().filter(|lane| lane.end_reason.is_none()).map(|lane| (lane.id, lane.owner)).collect();
+        self.topics.by_name.remove(&*name);
+        for (lane, owner) in lanes {
+            self.end_lane(lane, LossReason::Closed);
+            match owner {
+                Owner::Local => self.events.push_back(News::LaneEnded(lane)),
+                Owner::Session(session) => {
+                    let session = self.sessions.get_mut(session).expect("a lane's session exists");
+                    session.remove(id);
+                    let conn = session.conn;
+                    self.reply(conn, &Reply::Ended { topic: &name, code: "removed" }, None);
+                    self.refresh(conn);
+                }
+            }
+        }
+        for conn in parked {
+            self.refuse_parked(conn, Code::UnknownTopic, "the topic was removed");
+            self.refresh(conn);
+        }
+        self.may_be_forgotten(id);
+        true
+    }
+
+    /// The topic is forgotten at the next poll if nothing would be missed.
+    pub(super) fn may_be_forgotten(&mut self, id: TopicId) {
+        if self.topics.slab.get(id).is_some_and(Topic::is_forgettable) {
+            self.forgettable.push(id);
+        }
+    }
+
+    pub(super) fn forget_topics(&mut self) {
+        while let Some(id) = self.forgettable.pop() {
+            if self.topics.slab.get(id).is_some_and(Topic::is_forgettable) {
+                let topic = self.topics.slab.remove(id).expect("just looked up");
+                self.recharge(topic.charged, 0);
+                self.stats.topics -= 1;
+                if !topic.is_removed {
+                    self.topics.by_name.remove(&*topic.name);
+                }
+            }
+        }
+    }
+
+    pub(super) fn add_session_lane(
+        &mut self,
+        conn_id: ConnId,
+        topic_id: TopicId,
+        options: LaneOptions,
+    ) -> Result<LaneId, SubscribeError> {
+        let conn = self.conns.get(conn_id).filter(|conn| conn.is_open()).ok_or(SubscribeError::UnknownConnection)?;
+        let (session_id, dialect) = (conn.session, conn.dialect.unwrap_or(RAW));
+        let session = self.sessions.get(session_id).expect("a connection's session exists");
+        if session.lane_on(topic_id).is_some() {
+            return Err(SubscribeError::AlreadySubscribed);
+        }
+        if session.lanes().len() >= self.config.lanes_per_session_max as usize {
+            return Err(SubscribeError::LanesFull);
+        }
+        let lane = self.add_lane(topic_id, Owner::Session(session_id), dialect, options)?;
+        self.sessions.get_mut(session_id).expect("a connection's session exists").add(topic_id, lane);
+        Ok(lane)
+    }
+
+    pub(super) fn add_lane(
+        &mut self,
+        topic_id: TopicId,
+        owner: Owner,
+        dialect: &'static dyn Dialect,
+        options: LaneOptions,
+    ) -> Result<LaneId, SubscribeError> {
+        if self.draining.is_some() {
+            return Err(SubscribeError::Draining);
+        }
+        let topic = self.topics.get(topic_id).ok_or(SubscribeError::UnknownTopic)?;
+        let declared = topic.options.lane;
+        let limits = LaneLimits {
+            messages_max: options.messages_max.unwrap_or(declared.messages_max),
+            bytes_max: options.bytes_max.unwrap_or(declared.bytes_max),
+        };
+        let is_lower = limits.messages_max <= declared.messages_max && limits.bytes_max <= declared.bytes_max;
+        let is_enough = limits.messages_max > 0 && limits.bytes_max >= u64::from(topic.options.message_bytes_max);
+        if !is_lower || !is_enough {
+            return Err(SubscribeError::InvalidLimits);
+        }
+        let policy = topic.options.policy;
+        let lane = Lane::new(limits, policy == Policy::Block, topic.head);
+        let id = self.topics.add_lane(topic_id, lane, (owner, policy), dialect);
+        self.stats.lanes_now += 1;
+        self.recharge_topic(topic_id);
+        Ok(id)
+    }
+
+    pub(super) fn end_session_lane(&mut self, conn: ConnId, topic: TopicId, reason: LossReason) -> bool {
+        let Some(session) = self.conns.get(conn).map(|conn| conn.session) else { return false };
+        let Some(session) = self.sessions.get_mut(session) else { return false };
+        let Some(lane) = session.lane_on(topic) else { return false };
+        session.remove(topic);
+        self.end_lane(lane, reason);
+        true
+    }
+
+    /// Ends a lane: what waits is lost; what is outstanding is settled when its Transmit is answered.
+    pub(super) fn end_lane(&mut self, id: LaneId, reason: LossReason) {
+        let (topic, place) = self.topics.lane_mut(id);
+        let head = topic.head;
+        topic.lanes[place].end_reason = Some(reason);
+        topic.live_lanes -= 1;
+        let lost = topic.change(place, |lane, _| lane.end(head, reason));
+        topic.totals.lose(reason, lost);
+        self.stats.lanes.lose(reason, lost);
+        self.stats.lanes_now -= 1;
+        self.lane_progressed(id);
+        self.remove_lane_if_settled(id);
+    }
+
+    pub(super) fn remove_lane_if_settled(&mut self, id: LaneId) {
+        let (topic, place) = self.topics.lane(id);
+        let lane = &topic.lanes[place];
+        if lane.end_reason.is_some() && lane.lane.outstanding().is_empty() {
+            let topic_id = self.topics.of_lane(id).expect("the lane exists").0;
+            self.topics.remove_lane(id);
+            self.recharge_topic(topic_id);
+            self.may_be_forgotten(topic_id);
+        }
+    }
+
+    /// The lane has nothing waiting and nothing to tell: the next publish wakes it.
+    pub(super) fn rest_if_empty(&mut self, id: LaneId) -> bool {
+        let (topic, place) = self.topics.lane_mut(id);
+        let head = topic.head;
+        let lane = &mut topic.lanes[place];
+        if lane.lane.front(head).is_empty() && lane.lane.gap().is_none() {
+            lane.is_active = false;
+            if !core::mem::replace(&mut lane.is_idle, true) {
+                topic.idle.push(id);
+            }
+            return true;
+        }
+        false
+    }
+
+    pub(super) fn take_entry(&mut self, id: LaneId) -> Option<Entry> {
+        let (topic_id, place) = self.topics.of_lane(id)?;
+        let topic = self.topics.get_mut(topic_id)?;
+        let head = topic.head;
+        if topic.lanes[place].owner != Owner::Local {
+            return None;
+        }
+        if let Some(gap) = topic.lanes[place].lane.take_gap() {
+            self.rest_if_empty(id);
+            return Some(Entry::Gap(gap));
+        }
+        let (lane, log) = topic.lane_and_log(place);
+        log.freeze();
+        let run = lane.lane.front(head);
+        if run.is_empty() {
+            self.rest_if_empty(id);
+            return None;
+        }
+        let seq = run.first();
+        let cut = log.mark(seq);
+        let (bytes, range) =
+            log.pieces(crate::lane::Run { after: run.after, through: cut }).next().expect("one message is one piece");
+        let payload = raw_payload(&bytes.slice(range));
+        let sent = topic.change(place, |lane, _| {
+            lane.start(head, cut);
+            lane.sent(cut)
+        });
+        topic.totals.send(sent);
+        self.stats.lanes.send(sent);
+        self.recharge_topic(topic_id);
+        self.lane_progressed(id);
+        self.rest_if_empty(id);
+        Some(Entry::Message { seq, payload })
+    }
+
+    /// Part of what is outstanding of a lane was sent: up to `cut`.
+    pub(super) fn lane_sent(&mut self, source: Source, conn: ConnId, cut: Mark) {
+        match source {
+            Source::Lane(id) => {
+                let (topic, place) = self.topics.lane_mut(id);
+                let count = topic.change(place, |lane, _| lane.sent(cut));
+                topic.totals.send(count);
+                self.stats.lanes.send(count);
+            }
+            Source::Direct => {
+                let direct = self.conns.get_mut(conn).and_then(|conn| conn.direct.as_mut());
+                let direct = direct.expect("what is outstanding has a lane");
+                let count = crate::topics::change_lane(&mut direct.lane, &mut direct.log, |lane, _| lane.sent(cut));
+                self.stats.direct.send(count);
+            }
+        }
+    }
+
+    /// What is outstanding of a lane after `cut` was not sent.
+    pub(super) fn lane_returned(&mut self, source: Source, conn: ConnId, cut: Mark) {
+        match source {
+            Source::Lane(id) => {
+                let (topic, place) = self.topics.lane_mut(id);
+                let head = topic.head;
+                let lane = &topic.lanes[place];
+                let reason = lane.end_reason.unwrap_or(LossReason::Oldest);
+                let judge = lane.end_reason.is_none() && lane.policy == Policy::DropOldest;
+                let lost = topic.change(place, |lane, log| {
+                    let mut lost = lane.returned(cut, reason);
+                    if judge {
+                        lost += lane.trim(head, Count::default(), LossReason::Oldest, |seq| log.mark(seq));
+                    }
+                    lost
+                });
+                topic.totals.lose(reason, lost);
+                self.stats.lanes.lose(reason, lost);
+                if topic.lanes[place].end_reason.is_none() {
+                    topic.look_at(place);
+                    self.activate(id);
+                }
+            }
+            Source::Direct => {
+                let direct = self.conns.get_mut(conn).and_then(|conn| conn.direct.as_mut());
+                let direct = direct.expect("what is outstanding has a lane");
+                let reason = LossReason::Closed;
+                let lost =
+                    crate::topics::change_lane(&mut direct.lane, &mut direct.log, |lane, _| lane.returned(cut, reason));
+                self.stats.direct.lose(reason, lost);
+            }
+        }
+    }
+
+    /// The partly sent message before `cut` was copied to its connection.
+    pub(super) fn lane_pinned(&mut self, source: Source, conn: ConnId, cut: Mark) {
+        self.lane_returned(source, conn, cut);
+        match source {
+            Source::Lane(id) => {
+                let (topic, place) = self.topics.lane_mut(id);
+                topic.change(place, |lane, _| lane.unhold());
+            }
+            Source::Direct => {
+                let direct = self.conns.get_mut(conn).and_then(|conn| conn.direct.as_mut());
+                let direct = direct.expect("what is outstanding has a lane");
+                crate::topics::change_lane(&mut direct.lane, &mut direct.log, |lane, _| lane.unhold());
+            }
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Effects and events: made from state when they are polled.
+
+use super::{Hub, News};
+use crate::conn::Phase;
+use crate::id::ConnId;
+use crate::output::{Cause, Deadline, Effect, Event};
+
+impl Hub {
+    pub(super) fn next_effect(&mut self) -> Option<Effect> {
+        while let Some(id) = self.effects.pop_front() {
+            let Some(conn) = self.conns.get_mut(id) else { continue };
+            conn.is_effect_listed = false;
+            if let Phase::Ended { owes_effect, .. } = &mut conn.phase {
+                if core::mem::replace(owes_effect, false) {
+                    self.remove_if_told(id);
+                    return Some(Effect::Close(id));
+                }
+                continue;
+            }
+            let is_paused = !conn.wants_read();
+            if conn.was_paused != is_paused {
+                conn.was_paused = is_paused;
+                return Some(if is_paused { Effect::PauseRead(id) } else { Effect::ResumeRead(id) });
+            }
+        }
+        None
+    }
+
+    pub(super) fn next_event(&mut self) -> Option<Event> {
+        while let Some(news) = self.events.pop_front() {
+            let event = match news {
+                News::Conn(id) => self.conn_event(id),
+                News::LaneEnded(id) => Some(Event::LaneEnded(id)),
+                News::Lane(id) => self.topics.of_lane(id).map(|_| Event::Ready(id)),
+                News::Topic(id) => self.topics.get_mut(id).and_then(|topic| {
+                    topic.is_announced = false;
+                    // It may have become full again, and others may have been refused since.
+                    if topic.owes_drained && topic.is_drained() {
+                        topic.owes_drained = false;
+                        Some(Event::Drained(id))
+                    } else {
+                        None
+                    }
+                }),
+            };
+            if event.is_some() {
+                return event;
+            }
+        }
+        None
+    }
+
+    fn conn_event(&mut self, id: ConnId) -> Option<Event> {
+        let conn = self.conns.get_mut(id)?;
+        let has_messages = !conn.inbound.inbox.is_empty();
+        let news = &mut conn.news;
+        news.is_listed = false;
+        if news.closed && has_messages && !news.received && !news.opened {
+            return None; // `receive` lists it again after the last one.
+        }
+        let event = if core::mem::take(&mut news.opened) {
+            // A connection that ended before anybody heard of it is only told as closed.
+            match conn.phase {
+                Phase::Ended { .. } => None,
+                _ => Some(Event::Opened { conn: id, session: conn.session }),
+            }
+        } else if core::mem::take(&mut news.received) {
+            has_messages.then_some(Event::Received(id))
+        } else if core::mem::take(&mut news.sendable) {
+            Some(Event::Sendable(id))
+        } else if let (true, Phase::Ended { reason, .. }) = (core::mem::take(&mut news.closed), &conn.phase) {
+            let event = Event::Closed { conn: id, reason: *reason };
+            self.remove_if_told(id);
+            return Some(event);
+        } else {
+            return None;
+        };
+        self.announce_conn(id);
+        match event {
+            None => self.next_event(),
+            Some(_) => event,
+        }
+    }
+
+    /// A connection that ended goes when both the embedder and the application know.
+    fn remove_if_told(&mut self, id: ConnId) {
+        let conn = self.conns.get(id).expect("just looked up");
+        if let Phase::Ended { owes_effect: false, .. } = conn.phase
+            && !conn.news.closed
+        {
+            let conn = self.conns.remove(id).expect("just looked up");
+            self.recharge(conn.charged, 0);
+        }
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Deadline> {
+        let has_output = !self.ready.is_empty()
+            || !self.effects.is_empty()
+            || !self.events.is_empty()
+            || !self.unfrozen.is_empty()
+            || !self.unfrozen_direct.is_empty()
+            || !self.forgettable.is_empty();
+        if has_output {
+            return Some(Deadline { at: self.now, cause: Cause::Output });
+        }
+        if self.is_backlogged {
+            return Some(Deadline { at: self.now, cause: Cause::Backlog });
+        }
+        self.timers.next().map(|at| Deadline { at, cause: Cause::Timer })
+    }
+}

@@ -1,0 +1,239 @@
+//! Publishes: admitted as a whole or refused as a whole.
+
+use super::Hub;
+use crate::config::Policy;
+use crate::dialect;
+use crate::error::PublishError;
+use crate::id::{LaneId, TopicId};
+use crate::lane::Mark;
+use crate::output::{Count, LossReason, Payload, Position, Published};
+use crate::topics::{Owner, Refusal, Topic, TopicLane};
+
+/// Sequence numbers stay below 2^53, so that a JSON number holds them exactly.
+const SEQ_LIMIT: u64 = 1 << 53;
+
+/// Who publishes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Publisher {
+    /// The application: when it is refused, it is owed `Event::Drained`.
+    Application,
+    /// A client: when it is refused, it is parked.
+    Client,
+    /// A client whose publish is the first of those parked.
+    Parked,
+}
+
+impl Hub {
+    pub(super) fn publish_checked(&mut self, topic: TopicId, payload: Payload<'_>) -> Result<Published, PublishError> {
+        if self.topics.get(topic).is_none() {
+            return Err(PublishError::UnknownTopic);
+        }
+        if !dialect::is_publishable(payload) {
+            return Err(PublishError::NotJson);
+        }
+        self.admit(topic, payload, Publisher::Application)
+    }
+
+    /// First the `Block` lanes and the log bound, then the budget; if any refuses, no lane changes.
+    pub(super) fn admit(
+        &mut self,
+        topic_id: TopicId,
+        payload: Payload<'_>,
+        publisher: Publisher,
+    ) -> Result<Published, PublishError> {
+        let bytes = payload.as_bytes().len() as u64;
+        let topic = self.topics.get_mut(topic_id).ok_or(PublishError::UnknownTopic)?;
+        if bytes > u64::from(topic.options.message_bytes_max) {
+            self.stats.refused_too_large += 1;
+            return Err(PublishError::TooLarge);
+        }
+        if topic.head.messages + 1 >= SEQ_LIMIT {
+            return Err(PublishError::Exhausted);
+        }
+        let waits_behind_others = publisher != Publisher::Parked && !topic.parked.is_empty();
+        let after = Mark { messages: topic.head.messages + 1, bytes: topic.head.bytes + bytes };
+        let is_due = after.messages > topic.due.messages || after.bytes > topic.due.bytes;
+        if waits_behind_others || (is_due && refuse_where_full(topic, bytes)) {
+            return Err(self.refused_full(topic_id, publisher));
+        }
+        match self.make_room_in_log(topic_id, payload) {
+            Err(PublishError::Full) => return Err(self.refused_full(topic_id, publisher)),
+            other => other?,
+        }
+        if is_due {
+            self.trim_where_full(topic_id, bytes);
+        }
+        self.append(topic_id, payload);
+        if is_due {
+            let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
+            topic.due = Mark { messages: u64::MAX, bytes: u64::MAX };
+            (0..topic.lanes.len()).filter(|place| topic.lanes[*place].end_reason.is_none()).for_each(|place| {
+                let due = topic.lanes[place].lane.due(after);
+                topic.due.messages = topic.due.messages.min(due.messages);
+                topic.due.bytes = topic.due.bytes.min(due.bytes);
+            });
+        }
+        self.wake_idle(topic_id);
+        let topic = self.topics.slab.get(topic_id).expect("the topic exists");
+        let position = Position { epoch: topic.epoch, seq: topic.head.messages };
+        Ok(Published { position, matched: topic.live_lanes })
+    }
+
+    fn refused_full(&mut self, topic_id: TopicId, publisher: Publisher) -> PublishError {
+        if publisher == Publisher::Application {
+            let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
+            topic.owes_drained = true;
+            self.stats.refused_full += 1;
+        }
+        PublishError::Full
+    }
+
+    /// The lossy lanes' policies act, so that the message fits every lane.
+    fn trim_where_full(&mut self, topic_id: TopicId, bytes: u64) {
+        let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
+        let (head, more) = (topic.head, Count::new(1, bytes));
+        let mut to_copy: Option<alloc::vec::Vec<LaneId>> = None;
+        for place in 0..topic.lanes.len() {
+            let lane = &topic.lanes[place];
+            if lane.end_reason.is_some() || lane.policy != Policy::DropOldest || lane.lane.fits(head, more) {
+                continue;
+            }
+            let id = lane.id;
+            let reason = LossReason::Oldest;
+            let lost = topic.change(place, |lane, log| lane.trim(head, more, reason, |seq| log.mark(seq)));
+            topic.totals.lose(reason, lost);
+            self.stats.lanes.lose(reason, lost);
+            if topic.lanes[place].lane.outlived_its_outstanding() {
+                to_copy.get_or_insert_default().push(id);
+            }
+        }
+        to_copy.into_iter().flatten().for_each(|id| self.copy_outstanding(id));
+    }
+
+    fn append(&mut self, topic_id: TopicId, payload: Payload<'_>) {
+        let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
+        let (seq, bytes) = (topic.head.messages + 1, payload.as_bytes().len() as u64);
+        let hub_room = self.config.resident_bytes_max.saturating_sub(self.stats.resident_bytes);
+        let mut room = topic.options.log_bytes_max.saturating_sub(topic.charged).min(hub_room);
+        self.stamp += 1;
+        for encoded in topic.logs.iter_mut().flatten() {
+            let (dialect, prefix) = (encoded.dialect, &encoded.prefix);
+            let len = dialect.message_bytes(prefix, seq, payload);
+            let before = encoded.log.resident();
+            encoded.log.append((bytes, len), (self.stamp, self.now), room, |out| {
+                dialect.put_message(out, prefix, seq, payload);
+            });
+            room = room.saturating_sub(encoded.log.resident() - before);
+        }
+        topic.head = Mark { messages: seq, bytes: topic.head.bytes + bytes };
+        topic.totals.enter(u64::from(topic.live_lanes), bytes);
+        self.stats.lanes.enter(u64::from(topic.live_lanes), bytes);
+        self.stats.published += Count::new(1, bytes);
+        if !topic.is_unfrozen && !topic.lanes.is_empty() {
+            topic.is_unfrozen = true;
+            self.unfrozen.push(topic_id);
+        }
+        self.recharge_topic(topic_id);
+    }
+
+    fn wake_idle(&mut self, topic_id: TopicId) {
+        let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
+        let mut idle = core::mem::take(&mut topic.idle);
+        for id in idle.drain(..) {
+            if let Some((topic_id, place)) = self.topics.of_lane(id) {
+                let topic = self.topics.slab.get_mut(topic_id).expect("a lane's topic exists");
+                topic.lanes[place].is_idle = false;
+                if topic.lanes[place].end_reason.is_none() {
+                    self.activate(id);
+                }
+            }
+        }
+        self.topics.slab.get_mut(topic_id).expect("the topic exists").idle = idle;
+    }
+
+    /// The lane has something to send, or to tell.
+    pub(super) fn activate(&mut self, id: LaneId) {
+        let (topic, place) = self.topics.lane_mut(id);
+        let lane = &mut topic.lanes[place];
+        if core::mem::replace(&mut lane.is_active, true) {
+            return;
+        }
+        match lane.owner {
+            Owner::Local => self.events.push_back(super::News::Lane(id)),
+            Owner::Session(session) => {
+                let session = self.sessions.get_mut(session).expect("a lane's session exists");
+                session.active.push(id);
+                let conn = session.conn;
+                self.make_ready(conn);
+            }
+        }
+    }
+
+    /// A lane has less to hold than before: publishes it refused may fit now.
+    pub(super) fn lane_progressed(&mut self, id: LaneId) {
+        let (topic_id, place) = self.topics.of_lane(id).expect("the lane exists");
+        let topic = self.topics.slab.get_mut(topic_id).expect("a lane's topic exists");
+        let head = topic.head;
+        let TopicLane { lane, refusal, end_reason, .. } = &mut topic.lanes[place];
+        let is_over = refusal.is_some_and(|refusal| {
+            let is_empty = lane.load(head) == Count::default();
+            end_reason.is_some() || (lane.is_drained(head, refusal.bytes) && (is_empty || !refusal.until_empty))
+        });
+        if is_over {
+            *refusal = None;
+            topic.refusing -= 1;
+        }
+        if is_over || !topic.parked.is_empty() {
+            self.may_have_room(topic_id);
+        }
+    }
+
+    /// Parked publishes of the topic are tried again at the end of this call.
+    pub(super) fn may_have_room(&mut self, topic_id: TopicId) {
+        if let Some(topic) = self.topics.slab.get_mut(topic_id)
+            && !core::mem::replace(&mut topic.has_room, true)
+        {
+            self.room.push(topic_id);
+        }
+    }
+
+    /// Tells the application of room, if it was refused and every lane that refused has room again.
+    pub(super) fn announce_drained(&mut self, topic_id: TopicId) {
+        let Some(topic) = self.topics.get_mut(topic_id) else { return };
+        if topic.owes_drained && topic.is_drained() && !core::mem::replace(&mut topic.is_announced, true) {
+            self.events.push_back(super::News::Topic(topic_id));
+        }
+    }
+}
+
+impl Topic {
+    /// Whether no lane and no parked publish keeps others from being taken.
+    pub(super) fn is_drained(&self) -> bool {
+        self.refusing == 0 && self.parked.is_empty()
+    }
+
+    /// A lane refuses a publish.
+    pub(super) fn refuse(&mut self, place: usize, bytes: u64, until_empty: bool) {
+        let lane = &mut self.lanes[place];
+        let before = lane.refusal.unwrap_or_else(|| {
+            self.refusing += 1;
+            Refusal { bytes: 0, until_empty: false }
+        });
+        let until_empty = before.until_empty || until_empty;
+        lane.refusal = Some(Refusal { bytes: before.bytes.max(bytes), until_empty });
+    }
+}
+
+/// Marks every `Block` lane that has no room for a message; whether there is any.
+fn refuse_where_full(topic: &mut Topic, bytes: u64) -> bool {
+    let (head, mut is_full) = (topic.head, false);
+    for place in 0..topic.lanes.len() {
+        let lane = &topic.lanes[place];
+        let is_block = lane.policy == Policy::Block && lane.end_reason.is_none();
+        if is_block && !lane.lane.fits(head, Count::new(1, bytes)) {
+            topic.refuse(place, bytes, false);
+            is_full = true;
+        }
+    }
+    is_full
+}

@@ -1,0 +1,228 @@
+//! What clients ask for through a dialect, in order; a publish without room is parked.
+
+use alloc::borrow::Cow;
+
+use super::Hub;
+use super::publish::Publisher;
+use crate::config::{CreateTopics, LaneOptions};
+use crate::conn::Parked;
+use crate::dialect::{Action, Code, Reply, Request};
+use crate::error::{PublishError, TopicError};
+use crate::id::{ConnId, TopicId};
+use crate::output::{LossReason, OwnedPayload};
+
+/// Whether a request was carried out (or refused), or has to wait for room in a topic.
+enum Outcome {
+    Done,
+    Waits(TopicId),
+}
+
+impl Hub {
+    /// A message of a connection with a dialect.
+    pub(super) fn request(&mut self, id: ConnId, is_text: bool, bytes: &[u8]) {
+        let conn = self.conn_mut(id);
+        if conn.inbound.inbox.is_empty() {
+            if let Outcome::Waits(topic) = self.carry_out(id, is_text, bytes, Publisher::Client) {
+                self.park(id, topic, is_text, bytes);
+            }
+            return;
+        }
+        let dialect = conn.dialect.expect("only called with a dialect");
+        match dialect.decode(is_text, bytes) {
+            Ok(request) if request.action.passes_a_parked_publish() => {
+                self.carry_out(id, is_text, bytes, Publisher::Client);
+            }
+            _ => drop(self.queue(id, is_text, bytes)),
+        }
+    }
+
+    fn park(&mut self, id: ConnId, topic: TopicId, is_text: bool, bytes: &[u8]) {
+        if !self.queue(id, is_text, bytes) {
+            return;
+        }
+        self.mark_parked(id, topic);
+    }
+
+    /// The first message of the inbox waits for room in `topic`.
+    fn mark_parked(&mut self, id: ConnId, topic: TopicId) {
+        let until = self.now + self.config.block_max;
+        self.conn_mut(id).inbound.parked = Some(Parked { topic, until });
+        self.topics.get_mut(topic).expect("a publish waits for a topic that exists").parked.push_back(id);
+        self.stats.parked += 1;
+    }
+
+    /// Carries out what waits in the inbox until it is empty, a publish is parked, or a reply bound is reached; then
+    /// decodes what was kept.
+    pub(super) fn pump(&mut self, id: ConnId) {
+        loop {
+            let Some(conn) = self.conns.get_mut(id) else { return };
+            if conn.is_ended() || conn.inbound.parked.is_some() {
+                break;
+            }
+            conn.update_stopped(&self.config);
+            let replies_full = conn.outbound.reply_bytes() >= self.config.reply_bytes_max as usize;
+            if conn.dialect.is_some()
+                && conn.is_open()
+                && !replies_full
+                && let Some(OwnedPayload { is_text, bytes }) = conn.inbound.inbox.front().cloned()
+            {
+                match self.carry_out(id, is_text, &bytes, Publisher::Client) {
+                    Outcome::Done => self.pop_inbox(id),
+                    Outcome::Waits(topic) => self.mark_parked(id, topic),
+                }
+                continue;
+            }
+            if conn.inbound.is_stopped || conn.inbound.undecoded.is_empty() {
+                break;
+            }
+            let before = conn.inbound.undecoded.len();
+            self.input_kept(id);
+            if self.conns.get(id).is_none_or(|conn| conn.inbound.undecoded.len() >= before) {
+                break; // Only the beginning of a frame is left.
+            }
+        }
+    }
+
+    fn pop_inbox(&mut self, id: ConnId) {
+        if let Some(conn) = self.conns.get_mut(id) {
+            conn.inbound.pop();
+        }
+    }
+
+    /// Tries again the publishes that wait for room in topics that may have some.
+    pub(super) fn retry_parked(&mut self) {
+        while let Some(topic_id) = self.room.pop() {
+            let Some(topic) = self.topics.slab.get_mut(topic_id) else { continue };
+            topic.has_room = false;
+            while let Some(id) = self.topics.get(topic_id).and_then(|topic| topic.parked.front().copied()) {
+                let message = self.conn_mut(id).inbound.inbox.front().cloned();
+                let OwnedPayload { is_text, bytes } = message.expect("a parked publish is the first of its inbox");
+                if let Outcome::Waits(_) = self.carry_out(id, is_text, &bytes, Publisher::Parked) {
+                    break;
+                }
+                self.unpark(id);
+                self.pop_inbox(id);
+                self.pump(id);
+                self.refresh(id);
+            }
+            self.announce_drained(topic_id);
+        }
+    }
+
+    /// The connection's publish waits no longer, for whatever reason.
+    pub(super) fn unpark(&mut self, id: ConnId) {
+        if let Some(parked) = self.conn_mut(id).inbound.parked.take() {
+            if let Some(topic) = self.topics.slab.get_mut(parked.topic) {
+                topic.parked.retain(|waiting| *waiting != id);
+            }
+            self.may_have_room(parked.topic);
+            self.may_be_forgotten(parked.topic);
+        }
+    }
+
+    /// A parked publish is refused after all.
+    pub(super) fn refuse_parked(&mut self, id: ConnId, code: Code, text: &str) {
+        let conn = self.conn_mut(id);
+        let dialect = conn.dialect.expect("only a dialect parks");
+        let OwnedPayload { is_text, bytes } =
+            conn.inbound.inbox.front().cloned().expect("a parked publish is the first of its inbox");
+        let request_id = match dialect.decode(is_text, &bytes) {
+            Ok(request) => request.id,
+            Err(fault) => fault.id,
+        };
+        self.reply(id, &Reply::Error(code, text), request_id);
+        self.unpark(id);
+        self.pop_inbox(id);
+        self.pump(id);
+    }
+
+    fn carry_out(&mut self, id: ConnId, is_text: bool, bytes: &[u8], publisher: Publisher) -> Outcome {
+        let dialect = self.conn_mut(id).dialect.expect("only called with a dialect");
+        let Request { id: request_id, action } = match dialect.decode(is_text, bytes) {
+            Ok(request) => request,
+            Err(fault) => {
+                self.reply(id, &Reply::Error(fault.code, &fault.message), fault.id);
+                return Outcome::Done;
+            }
+        };
+        let result = match action {
+            Action::Ping => {
+                self.reply(id, &Reply::Pong, request_id);
+                Ok(())
+            }
+            Action::Subscribe(topic) => self.carry_out_subscribe(id, &topic, request_id),
+            Action::Unsubscribe(topic) => self.carry_out_unsubscribe(id, &topic, request_id),
+            Action::Publish(name, payload) => {
+                let payload = payload.as_payload();
+                match self.topic_for_client(&name) {
+                    Err(refusal) => Err(refusal),
+                    Ok(topic) => match self.admit(topic, payload, publisher) {
+                        Ok(published) => {
+                            if request_id.is_some() {
+                                let (seq, matched) = (published.position.seq, published.matched);
+                                self.reply(id, &Reply::Published { seq, matched }, request_id);
+                            }
+                            Ok(())
+                        }
+                        Err(PublishError::Full) => return Outcome::Waits(topic),
+                        Err(error) => Err((error.into(), text_of(&error))),
+                    },
+                }
+            }
+        };
+        if let Err((code, text)) = result {
+            self.reply(id, &Reply::Error(code, &text), request_id);
+        }
+        Outcome::Done
+    }
+
+    fn carry_out_subscribe(&mut self, id: ConnId, name: &str, request_id: Option<&str>) -> Result<(), Refused> {
+        let topic_id = self.topic_for_client(name)?;
+        self.add_session_lane(id, topic_id, LaneOptions::default()).map_err(|error| (error.into(), text_of(&error)))?;
+        if request_id.is_some() {
+            let topic = self.topics.get(topic_id).expect("a lane was added");
+            let (epoch, seq) = (topic.epoch, topic.head.messages);
+            self.reply(id, &Reply::Subscribed { topic: name, epoch, seq }, request_id);
+        }
+        Ok(())
+    }
+
+    fn carry_out_unsubscribe(&mut self, id: ConnId, name: &str, request_id: Option<&str>) -> Result<(), Refused> {
+        let topic_id = self.topics.by_name.get(name).copied();
+        if !topic_id.is_some_and(|topic_id| self.end_session_lane(id, topic_id, LossReason::Unsubscribed)) {
+            return Err((Code::NotSubscribed, Cow::Borrowed("this session has no lane on that topic")));
+        }
+        if request_id.is_some() {
+            self.reply(id, &Reply::Unsubscribed { topic: name }, request_id);
+        }
+        Ok(())
+    }
+
+    fn topic_for_client(&mut self, name: &str) -> Result<TopicId, Refused> {
+        if self.draining.is_some() {
+            return Err((Code::Draining, Cow::Borrowed("the server is shutting down")));
+        }
+        if let Some(topic) = self.topics.by_name.get(name) {
+            return Ok(*topic);
+        }
+        self.check_name(name).map_err(|error| (error.into(), text_of(&error)))?;
+        if self.config.create_topics == CreateTopics::Application {
+            return Err((Code::UnknownTopic, Cow::Borrowed("no such topic, and clients may not create topics")));
+        }
+        let defaults = self.config.topic_defaults;
+        self.create_topic(name, defaults, false).map_err(|error: TopicError| (error.into(), text_of(&error)))
+    }
+
+    pub(super) fn reply(&mut self, id: ConnId, reply: &Reply<'_>, request_id: Option<&str>) {
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        if let Some(dialect) = conn.dialect.filter(|_| conn.is_open()) {
+            dialect.put_reply(&mut conn.outbound.replies, reply, request_id);
+        }
+    }
+}
+
+type Refused = (Code, Cow<'static, str>);
+
+fn text_of(error: &impl alloc::string::ToString) -> Cow<'static, str> {
+    Cow::Owned(error.to_string())
+}

@@ -1,0 +1,295 @@
+//! Memory: the log bound of a topic and the budget of the hub, by allocated capacity.
+//!
+//! At a bound, idle capacity goes first, then lossy lanes on the oldest blocks of the largest log. A `Block` lane loses
+//! nothing: where it stands on the oldest block, its topic counts as full.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use super::Hub;
+use crate::config::Policy;
+use crate::conn::{Segment, Source};
+use crate::error::PublishError;
+use crate::id::{ConnId, LaneId, TopicId};
+use crate::lane::Mark;
+use crate::output::{Level, LossReason, Payload};
+use crate::topics::{Owner, Topic};
+
+/// Shedding for the budget frees 1/64 of it more than is needed, so that not every publish has to shed.
+const SHED_MORE: usize = 64;
+
+impl Hub {
+    /// Makes room for a message in its topic's logs, or refuses it before any lane changed.
+    pub(super) fn make_room_in_log(&mut self, topic_id: TopicId, payload: Payload<'_>) -> Result<(), PublishError> {
+        let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
+        let log_bytes_max = topic.options.log_bytes_max;
+        let growth = topic.growth(payload);
+        let is_over_log = topic.charged + growth > log_bytes_max;
+        let is_over_hub = self.stats.resident_bytes + growth > self.config.resident_bytes_max;
+        if !is_over_log && !is_over_hub {
+            return Ok(());
+        }
+        topic.seal();
+        self.recharge_topic(topic_id);
+        if is_over_log {
+            let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
+            let excess = (topic.charged + topic.growth_after_shedding(payload)).saturating_sub(log_bytes_max);
+            if excess > topic.freeable() {
+                let bytes = payload.as_bytes().len() as u64;
+                let is_blocked = topic.refuse_where_pinned(bytes);
+                return Err(if is_blocked { PublishError::Full } else { self.refused_overloaded() });
+            }
+        }
+        let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
+        let growth = topic.growth(payload);
+        let excess = (self.stats.resident_bytes + growth).saturating_sub(self.config.resident_bytes_max);
+        let freed_by_log_bound = if is_over_log { topic.freeable() } else { 0 };
+        if excess > freed_by_log_bound && !self.shed(excess) {
+            return Err(self.refused_overloaded());
+        }
+        self.drop_for_log_bound(topic_id, payload);
+        Ok(())
+    }
+
+    fn refused_overloaded(&mut self) -> PublishError {
+        self.stats.refused_overloaded += 1;
+        PublishError::Overloaded
+    }
+
+    fn drop_for_log_bound(&mut self, topic_id: TopicId, payload: Payload<'_>) {
+        loop {
+            let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
+            let growth = topic.growth(payload);
+            let is_over = topic.charged + growth > topic.options.log_bytes_max
+                || self.stats.resident_bytes + growth > self.config.resident_bytes_max;
+            if !is_over || !self.drop_oldest_block(topic_id, LossReason::LogBound) {
+                return;
+            }
+        }
+    }
+
+    /// Whether `bytes` more may be held for a connection; sheds lanes for it if need be.
+    pub(super) fn make_room_for(&mut self, bytes: usize) -> bool {
+        // A growing buffer is moved into one of twice the size.
+        let wanted = self.stats.resident_bytes + 2 * bytes;
+        let excess = wanted.saturating_sub(self.config.resident_bytes_max);
+        excess == 0 || self.shed(excess)
+    }
+
+    /// Frees `excess` bytes of logs, or changes nothing but idle capacity.
+    fn shed(&mut self, excess: usize) -> bool {
+        let target = self.stats.resident_bytes.saturating_sub(excess);
+        let mut topics: Vec<(usize, TopicId)> = Vec::new();
+        let ids: Vec<TopicId> =
+            self.topics.slab.iter().filter(|(_, topic)| topic.charged > 0).map(|(id, _)| id).collect();
+        for id in ids {
+            let topic = self.topics.slab.get_mut(id).expect("just listed");
+            topic.shrink();
+            self.recharge_topic(id);
+            let topic = self.topics.slab.get(id).expect("just listed");
+            topics.push((topic.charged, id));
+        }
+        if self.stats.resident_bytes <= target {
+            return true;
+        }
+        topics.sort_unstable_by(|a, b| b.cmp(a));
+        let freeable = |id: &TopicId| self.topics.slab.get(*id).map_or(0, Topic::freeable);
+        let all: usize = topics.iter().map(|(_, id)| freeable(id)).sum();
+        if self.stats.resident_bytes.saturating_sub(all) > target {
+            return false;
+        }
+        let wanted = target.saturating_sub(self.config.resident_bytes_max / SHED_MORE);
+        for (nth, (_, id)) in topics.iter().enumerate() {
+            // The largest log gives until it is as small as the next one; so all end up level.
+            let floor = topics.get(nth + 1).map_or(0, |(charged, _)| *charged);
+            while self.stats.resident_bytes > wanted && self.charged(*id) > floor / 2 {
+                if !self.drop_oldest_block(*id, LossReason::Overload) {
+                    break;
+                }
+            }
+            if self.stats.resident_bytes <= target {
+                return true;
+            }
+        }
+        // What the floors spared.
+        for (_, id) in &topics {
+            while self.stats.resident_bytes > target && self.drop_oldest_block(*id, LossReason::Overload) {}
+        }
+        self.stats.resident_bytes <= target
+    }
+
+    fn charged(&self, id: TopicId) -> usize {
+        self.topics.slab.get(id).map_or(0, |topic| topic.charged)
+    }
+
+    /// Lossy lanes on the oldest block that can go lose it; `false` if there is none.
+    fn drop_oldest_block(&mut self, topic_id: TopicId, reason: LossReason) -> bool {
+        let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
+        let limit = topic.droppable();
+        let Some((encoding, through)) = topic.oldest_block(limit) else { return false };
+        let head = topic.head;
+        for place in 0..topic.lanes.len() {
+            let lane = &topic.lanes[place];
+            if lane.encoding == encoding && lane.end_reason.is_none() {
+                let lost = topic.change(place, |lane, _| lane.drop_through(through, head, reason));
+                topic.totals.lose(reason, lost);
+                self.stats.lanes.lose(reason, lost);
+            }
+        }
+        self.recharge_topic(topic_id);
+        true
+    }
+
+    /// Copies what is outstanding of a lane to its connection, so that the log need not keep it.
+    pub(super) fn copy_outstanding(&mut self, id: LaneId) {
+        let (topic, place) = self.topics.lane(id);
+        let Owner::Session(session) = topic.lanes[place].owner else { return };
+        let held = topic.lanes[place].lane.held();
+        let len: usize = topic.log(place).pieces(held).map(|(_, range)| range.len()).sum();
+        if self.stats.resident_bytes + 2 * len > self.config.resident_bytes_max {
+            return; // Later, when there is room.
+        }
+        let conn_id = self.sessions.get(session).expect("a lane's session exists").conn;
+        let conn = self.conns.get_mut(conn_id).expect("a session's connection exists");
+        for segment in conn.outbound.outstanding.iter_mut().flat_map(|out| &mut out.segments) {
+            if let Segment::Messages { source: Source::Lane(lane), run, copy, .. } = segment
+                && *lane == id
+                && copy.is_none()
+            {
+                *copy = Some(Box::new(topic.log(place).copy_of(*run)));
+            }
+        }
+        let (topic, place) = self.topics.lane_mut(id);
+        topic.change(place, |lane, _| lane.unhold());
+        let topic_id = self.topics.of_lane(id).expect("the lane exists").0;
+        self.recharge_topic(topic_id);
+        self.recharge_conn(conn_id);
+    }
+
+    pub(super) fn recharge_topic(&mut self, id: TopicId) {
+        if let Some(topic) = self.topics.slab.get_mut(id) {
+            let resident = topic.resident();
+            let before = core::mem::replace(&mut topic.charged, resident);
+            self.recharge(before, resident);
+        }
+    }
+
+    pub(super) fn recharge_conn(&mut self, id: ConnId) {
+        if let Some(conn) = self.conns.get_mut(id) {
+            let resident = conn.resident();
+            let before = core::mem::replace(&mut conn.charged, resident);
+            self.recharge(before, resident);
+        }
+    }
+
+    pub(super) fn recharge(&mut self, before: usize, after: usize) {
+        if before == after {
+            return;
+        }
+        let rest =
+            self.stats.resident_bytes.checked_sub(before).expect("the ledger never releases what it did not charge");
+        self.stats.resident_bytes = rest + after;
+        self.level = self.level.next(self.stats.resident_bytes, self.config.resident_bytes_max);
+    }
+}
+
+impl Level {
+    /// The level at a load, with hysteresis: `High` from 3/4 of the limit until half of it.
+    pub(crate) fn next(self, load: usize, limit: usize) -> Level {
+        if load >= limit {
+            Level::Critical
+        } else if load >= limit - limit / 4 || (self >= Level::High && load > limit / 2) {
+            Level::High
+        } else {
+            Level::Nominal
+        }
+    }
+}
+
+impl Topic {
+    fn growth(&mut self, payload: Payload<'_>) -> usize {
+        let seq = self.head.messages + 1;
+        let logs = self.logs.iter_mut().flatten();
+        logs.map(|encoded| encoded.log.growth(encoded.dialect.message_bytes(&encoded.prefix, seq, payload))).sum()
+    }
+
+    /// The growth once old messages have made room in the index.
+    fn growth_after_shedding(&mut self, payload: Payload<'_>) -> usize {
+        let seq = self.head.messages + 1;
+        let logs = self.logs.iter_mut().flatten();
+        logs.map(|encoded| {
+            let len = encoded.dialect.message_bytes(&encoded.prefix, seq, payload);
+            if encoded.log.is_empty() { encoded.log.growth(len) } else { encoded.log.growth(len).min(len) }
+        })
+        .sum()
+    }
+
+    fn seal(&mut self) {
+        self.logs.iter_mut().flatten().for_each(|encoded| encoded.log.seal());
+    }
+
+    fn shrink(&mut self) {
+        self.logs.iter_mut().flatten().for_each(|encoded| encoded.log.shrink());
+    }
+
+    /// Up to where every message may be dropped: before what the first `Block` lane waits for.
+    fn droppable(&self) -> Mark {
+        let blocking = self.lanes.iter().filter(|lane| lane.policy == Policy::Block && lane.end_reason.is_none());
+        let waiting = blocking.map(|lane| lane.lane.front(self.head).after);
+        waiting.min_by_key(|mark| mark.messages).unwrap_or(self.head)
+    }
+
+    /// Bytes that would go if every lossy lane lost what it may.
+    fn freeable(&self) -> usize {
+        let limit = self.droppable().messages;
+        self.logs.iter().flatten().map(|encoded| encoded.log.freeable(limit)).sum()
+    }
+
+    /// The oldest block that would go if lossy lanes lost it, in the largest log that has one: its last message.
+    fn oldest_block(&self, limit: Mark) -> Option<(usize, Mark)> {
+        let logs = self.logs.iter().enumerate().filter_map(|(encoding, log)| Some((encoding, log.as_ref()?)));
+        let ends = logs.filter_map(|(encoding, encoded)| {
+            let end = encoded.log.oldest_droppable(limit.messages)?;
+            Some((encoded.log.resident(), encoding, end))
+        });
+        ends.max_by_key(|(resident, ..)| *resident).map(|(_, encoding, end)| (encoding, end))
+    }
+
+    /// `Block` lanes that keep the log full refuse until they are empty; whether there is any.
+    fn refuse_where_pinned(&mut self, bytes: u64) -> bool {
+        let limit = self.droppable();
+        let mut is_pinned = false;
+        for place in 0..self.lanes.len() {
+            let lane = &self.lanes[place];
+            if lane.policy == Policy::Block && lane.end_reason.is_none() {
+                let is_waiting = lane.lane.load(self.head).messages > 0;
+                if is_waiting && lane.lane.front(self.head).after.messages <= limit.messages {
+                    self.refuse(place, bytes, true);
+                    is_pinned = true;
+                }
+            }
+        }
+        is_pinned
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_falls_only_at_half() {
+        let levels = [
+            (74, Level::Nominal),
+            (75, Level::High),
+            (51, Level::High),
+            (50, Level::Nominal),
+            (100, Level::Critical),
+            (60, Level::High),
+        ];
+        levels.into_iter().fold(Level::Nominal, |level, (load, expected)| {
+            assert_eq!(level.next(load, 100), expected, "{load}");
+            expected
+        });
+    }
+}

@@ -1,0 +1,136 @@
+//! What the transport took: messages are sent, or return to their lanes.
+
+use alloc::boxed::Box;
+use bytes::{Buf, Bytes};
+
+use super::Hub;
+use super::drain::SPARE_MAX;
+use crate::conn::{Pinned, PinnedMessage, Segment, Source};
+use crate::id::ConnId;
+use crate::lane::{Mark, Run};
+use crate::log::Log;
+
+impl Hub {
+    pub(super) fn sent(&mut self, id: ConnId, bytes: usize) {
+        let now = self.now;
+        let Some(conn) = self.conns.get_mut(id) else { return self.stale() };
+        let Some(mut outstanding) = conn.outbound.outstanding.take() else { return self.stale() };
+        let bytes = bytes.min(outstanding.len);
+        if bytes > 0 || !conn.outbound.is_blocked {
+            conn.outbound.progress_at = now;
+        }
+        conn.outbound.is_blocked = bytes < outstanding.len;
+        let mut left = bytes;
+        for segment in outstanding.segments.drain(..) {
+            left = self.segment_sent(id, segment, left);
+        }
+        if self.spare.len() < SPARE_MAX {
+            self.spare.push(outstanding.clear());
+        }
+        self.direct_progressed(id);
+        self.pump(id);
+        self.drain_further(id);
+        self.refresh(id);
+    }
+
+    /// Settles one segment of which `left` bytes or more were sent; what is left for the next.
+    fn segment_sent(&mut self, id: ConnId, segment: Segment, left: usize) -> usize {
+        match segment {
+            Segment::Pinned => {
+                let mut pinned = self.conn_mut(id).outbound.pinned.take().expect("it was in the Transmit");
+                let len = pinned.rest.len();
+                if left < len {
+                    pinned.rest.advance(left);
+                    self.conn_mut(id).outbound.pinned = Some(pinned);
+                    return 0;
+                }
+                if let Some(PinnedMessage { source, through }) = pinned.message {
+                    self.lane_sent(source, id, through);
+                    self.source_progressed(source);
+                }
+                left - len
+            }
+            Segment::Control => {
+                let control = &mut self.conn_mut(id).outbound;
+                let sent = left.min(control.control.len());
+                control.control_sent(sent);
+                left - sent
+            }
+            Segment::Notice { lane, gap, frame } => {
+                if left >= frame.len() {
+                    self.stats.gaps_sent += 1;
+                    return left - frame.len();
+                }
+                if left > 0 {
+                    // It was begun, so it will be told.
+                    self.stats.gaps_sent += 1;
+                    let rest = frame.slice(left..);
+                    self.conn_mut(id).outbound.pinned = Some(Box::new(Pinned { rest, message: None }));
+                } else if self.topics.of_lane(lane).is_some() {
+                    let (topic, place) = self.topics.lane_mut(lane);
+                    topic.lanes[place].lane.return_gap(gap);
+                    if topic.lanes[place].end_reason.is_none() {
+                        self.activate(lane);
+                    }
+                }
+                0
+            }
+            Segment::Messages { source, run, len, .. } if left >= len => {
+                self.lane_sent(source, id, run.through);
+                self.source_progressed(source);
+                left - len
+            }
+            Segment::Messages { source, run, copy, .. } => {
+                self.partly_sent(id, source, run, copy.as_deref(), left);
+                self.source_progressed(source);
+                0
+            }
+        }
+    }
+
+    /// `left` bytes of a run were sent: whole messages count as sent, the one they end in is pinned, the others return.
+    fn partly_sent(&mut self, id: ConnId, source: Source, run: Run, copy: Option<&Log>, left: usize) {
+        let split = |log: &Log| {
+            let (cut, rest) = log.split(run, left);
+            let rest = rest.map(|rest| (log.mark(cut.messages + 1), Bytes::copy_from_slice(rest)));
+            (cut, rest)
+        };
+        let (cut, rest): (Mark, Option<(Mark, Bytes)>) = match copy {
+            Some(copy) => split(copy),
+            None => split(self.source_log(id, source)),
+        };
+        if cut != run.after {
+            self.lane_sent(source, id, cut);
+        }
+        match rest {
+            None => self.lane_returned(source, id, cut),
+            Some((through, rest)) => {
+                self.lane_pinned(source, id, through);
+                let message = Some(PinnedMessage { source, through });
+                self.conn_mut(id).outbound.pinned = Some(Box::new(Pinned { rest, message }));
+            }
+        }
+    }
+
+    fn source_progressed(&mut self, source: Source) {
+        if let Source::Lane(id) = source
+            && self.topics.of_lane(id).is_some()
+        {
+            self.lane_progressed(id);
+            let topic = self.topics.of_lane(id).expect("just looked up").0;
+            self.recharge_topic(topic);
+            self.remove_lane_if_settled(id);
+        }
+    }
+
+    /// The direct lane may have room again, which whoever was refused is told.
+    fn direct_progressed(&mut self, id: ConnId) {
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        let Some(direct) = &conn.direct else { return };
+        if conn.owes_sendable && direct.lane.is_drained(direct.log.head(), 0) {
+            conn.owes_sendable = false;
+            conn.news.sendable = true;
+            self.announce_conn(id);
+        }
+    }
+}

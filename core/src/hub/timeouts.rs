@@ -1,0 +1,124 @@
+//! What time brings.
+
+use bytes::BytesMut;
+
+use super::{Hub, TimerKey};
+use crate::conn::Phase;
+use crate::dialect::Code;
+use crate::id::ConnId;
+use crate::output::EndReason;
+use crate::wire::{CloseCode, handshake};
+
+/// Timers handled by one `handle_timeout`; the rest is `Cause::Backlog`.
+const TIMERS_PER_CALL: usize = 1_024;
+
+impl Hub {
+    pub(super) fn fire_timers(&mut self) {
+        for _ in 0..TIMERS_PER_CALL {
+            match self.timers.pop_due(self.now) {
+                None => {
+                    self.is_backlogged = false;
+                    return;
+                }
+                Some(TimerKey::Drain) => self.end_draining(),
+                Some(TimerKey::Conn(id)) => {
+                    self.time_out(id);
+                    self.drain_further(id);
+                    self.refresh(id);
+                }
+            }
+        }
+        self.is_backlogged = self.timers.next().is_some_and(|at| at <= self.now);
+    }
+
+    /// Does what is due. A deadline that moved since its timer was armed is only armed anew, by `refresh`.
+    fn time_out(&mut self, id: ConnId) {
+        let now = self.now;
+        let conn = self.conns.get_mut(id).expect("a timer's connection exists");
+        match conn.phase {
+            Phase::Request(_) if conn.since + self.config.handshake_timeout <= now => {
+                let mut out = BytesMut::new();
+                handshake::put_refusal(&mut out, 408, "no opening handshake in time");
+                conn.outbound.replies = out;
+                conn.phase = Phase::Closing { reason: EndReason::HandshakeTimeout, awaits_peer: false };
+                conn.since = now;
+            }
+            Phase::Response(_) if conn.since + self.config.handshake_timeout <= now => {
+                self.end(id, EndReason::HandshakeTimeout, true);
+            }
+            Phase::Closing { reason, .. } if conn.since + self.config.close_timeout <= now => {
+                self.end(id, reason, true);
+            }
+            Phase::Open => self.time_out_open(id),
+            _ => {}
+        }
+    }
+
+    fn time_out_open(&mut self, id: ConnId) {
+        let (now, config) = (self.now, self.config);
+        let conn = self.conns.get_mut(id).expect("a timer's connection exists");
+        if conn.outbound.is_blocked && conn.outbound.progress_at + config.stall_timeout <= now {
+            return self.end(id, EndReason::Stalled, true);
+        }
+        if conn.excused_since.is_none() {
+            if conn.inbound.message_began.is_some_and(|began| began + config.message_timeout <= now) {
+                let close = (CloseCode::POLICY, "message not finished in time");
+                return self.begin_close(id, EndReason::MessageTimeout, close, false);
+            }
+            match conn.ping_sent {
+                Some(sent) if sent + config.pong_timeout <= now => {
+                    return self.end(id, EndReason::PongTimeout, true);
+                }
+                None if conn.last_heard + config.ping_interval <= now => {
+                    conn.ping_sent = Some(now);
+                    self.put_ping(id);
+                }
+                _ => {}
+            }
+        }
+        if self.conn_mut(id).inbound.parked.is_some_and(|parked| parked.until <= now) {
+            self.stats.refused_full += 1;
+            self.refuse_parked(id, Code::Full, "a lane with the policy block stayed full for block_max");
+        }
+    }
+
+    /// Brings everything that follows from a connection's state up to date: whether it is read, its deadline, whether it
+    /// has something to send, what it is charged.
+    pub(super) fn refresh(&mut self, id: ConnId) {
+        let Some(conn) = self.conns.get_mut(id).filter(|conn| !conn.is_ended()) else { return };
+        conn.update_stopped(&self.config);
+        conn.update_excused(self.now);
+        if let Some(deadline) = conn.deadline(&self.config) {
+            // A later deadline waits until the timer fires: a connection that is alive costs no heap operation.
+            let timer = conn.timer;
+            if self.timers.deadline(timer).is_none_or(|armed| deadline < armed) {
+                self.timers.arm(timer, deadline);
+            }
+        }
+        if conn.was_paused == conn.wants_read() {
+            self.list_effect(id);
+        }
+        self.make_ready(id);
+        self.recharge_conn(id);
+    }
+
+    /// Lists a connection that has something to send and may.
+    pub(super) fn make_ready(&mut self, id: ConnId) {
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        let outbound = &conn.outbound;
+        if outbound.is_ready || outbound.is_blocked || outbound.outstanding.is_some() || conn.is_ended() {
+            return;
+        }
+        let has_lanes = || {
+            let session = self.sessions.get(conn.session).expect("a connection's session exists");
+            let direct = conn.direct.as_ref();
+            conn.is_open()
+                && (!session.active.is_empty()
+                    || direct.is_some_and(|direct| !direct.lane.front(direct.log.head()).is_empty()))
+        };
+        if outbound.has_control() || has_lanes() {
+            conn.outbound.is_ready = true;
+            self.ready.push_back(id);
+        }
+    }
+}

@@ -1,0 +1,566 @@
+//! A topic's log in one encoding: blocks of frames, and an index of their messages.
+//!
+//! A publish writes one message behind the others of this tick. At the first poll after it the tick's bytes are frozen
+//! into a block. Blocks are cut from *chunks*, one allocation each, so that ticks of a few messages share one. Resident
+//! bytes are counted by allocated capacity: chunks, and the index.
+//!
+//! The log keeps no list of its readers. Per block it counts the lanes whose tail starts there (`starts`: they need it
+//! and everything behind it) and the closed runs that touch it (`refs`). Lanes at the head are one number, `caught_up`:
+//! the next message starts them all.
+
+use alloc::collections::VecDeque;
+use bytes::{Bytes, BytesMut};
+
+use crate::lane::{Mark, Needs, Run};
+use crate::time::Instant;
+
+/// The first chunk of a log; each further one is twice as large, up to `CHUNK_BYTES_MAX`.
+const CHUNK_BYTES_MIN: usize = 1 << 10;
+/// Large enough for a whole Transmit in one slice.
+const CHUNK_BYTES_MAX: usize = 128 << 10;
+/// A chunk with less than a quarter of it alive has its survivors copied out; below this size it is not worth it.
+const COMPACT_BYTES_MIN: usize = 4 << 10;
+const INDEX_MIN: usize = 16;
+
+#[derive(Debug)]
+struct Message {
+    /// Payload bytes of the topic up to and with this message.
+    bytes: u64,
+    /// Its place in the order of all publishes of the hub.
+    stamp: u64,
+    /// Where its frame ends in the block.
+    end: u32,
+}
+
+#[derive(Debug)]
+struct Block {
+    first: u64,
+    last: u64,
+    /// When its first message was published.
+    at: Instant,
+    /// Empty while the block is open, and when nobody needs it any more but a block before it is still needed.
+    bytes: Bytes,
+    is_open: bool,
+    starts: u32,
+    refs: u32,
+    /// The number of its chunk; `None`: an allocation of its own.
+    chunk: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Chunk {
+    capacity: usize,
+    /// Frozen bytes of blocks that are needed.
+    live: usize,
+    /// Blocks that are needed, the open one included.
+    blocks: u32,
+}
+
+#[derive(Debug)]
+pub(crate) struct Log {
+    head: Mark,
+    /// The cut before the first message of the index.
+    base: Mark,
+    index: VecDeque<Message>,
+    blocks: VecDeque<Block>,
+    /// The rest of the newest chunk, behind the bytes of the open block.
+    buffer: BytesMut,
+    chunks: VecDeque<Chunk>,
+    /// The number of the first of `chunks`.
+    first_chunk: u64,
+    next_chunk_bytes: usize,
+    caught_up: u32,
+    resident: usize,
+}
+
+/// Where a plan for a Transmit ends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    pub(crate) cut: Mark,
+    pub(crate) bytes: usize,
+    pub(crate) slices: usize,
+}
+
+impl Log {
+    pub(crate) fn new(head: Mark) -> Self {
+        Self {
+            head,
+            base: head,
+            index: VecDeque::new(),
+            blocks: VecDeque::new(),
+            buffer: BytesMut::new(),
+            chunks: VecDeque::new(),
+            first_chunk: 0,
+            next_chunk_bytes: CHUNK_BYTES_MIN,
+            caught_up: 0,
+            resident: 0,
+        }
+    }
+
+    pub(crate) fn head(&self) -> Mark {
+        self.head
+    }
+
+    /// Resident bytes, by allocated capacity.
+    pub(crate) fn resident(&self) -> usize {
+        self.resident
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.blocks.back().is_some_and(|block| block.is_open)
+    }
+
+    /// How many resident bytes appending `len` bytes adds at the least.
+    pub(crate) fn growth(&mut self, len: usize) -> usize {
+        let chunk = if self.has_room(len) { 0 } else { len };
+        chunk + self.index_growth()
+    }
+
+    fn has_room(&mut self, len: usize) -> bool {
+        let open = if self.is_open() { self.buffer.len() } else { 0 };
+        // Reclaiming moves what is not frozen to the front of the chunk; it never allocates.
+        self.buffer.capacity() - open >= len || (self.buffer.capacity() > 0 && self.buffer.try_reclaim(len))
+    }
+
+    fn index_growth(&self) -> usize {
+        let index = if self.index.len() == self.index.capacity() { self.index.capacity().max(INDEX_MIN) } else { 0 };
+        let blocks =
+            if self.blocks.len() == self.blocks.capacity() { self.blocks.capacity().max(INDEX_MIN) } else { 0 };
+        index * size_of::<Message>() + blocks * size_of::<Block>()
+    }
+
+    /// Appends a message whose frame of `len` bytes `write` writes. At most `room` resident bytes are added, or
+    /// [`growth`](Self::growth) if that is more.
+    pub(crate) fn append(
+        &mut self,
+        (payload_bytes, len): (u64, usize),
+        (stamp, now): (u64, Instant),
+        room: usize,
+        write: impl FnOnce(&mut BytesMut),
+    ) {
+        let index_growth = self.index_growth();
+        if !self.has_room(len) {
+            self.open_chunk(len, room.saturating_sub(index_growth));
+        }
+        self.grow_index();
+        let seq = self.head.messages + 1;
+        if !self.is_open() {
+            let chunk = self.first_chunk + self.chunks.len() as u64 - 1;
+            self.chunks.back_mut().expect("a chunk was opened").blocks += 1;
+            self.blocks.push_back(Block {
+                first: seq,
+                last: seq,
+                at: now,
+                bytes: Bytes::new(),
+                is_open: true,
+                starts: 0,
+                refs: 0,
+                chunk: Some(chunk),
+            });
+        }
+        let block = self.blocks.back_mut().expect("a block is open");
+        let before = self.buffer.len();
+        write(&mut self.buffer);
+        assert_eq!(self.buffer.len() - before, len, "a dialect writes what it announces");
+        block.last = seq;
+        block.starts += core::mem::take(&mut self.caught_up);
+        self.head = Mark { messages: seq, bytes: self.head.bytes + payload_bytes };
+        let end = u32::try_from(self.buffer.len()).expect("a block is shorter than 2^32 bytes");
+        self.index.push_back(Message { bytes: self.head.bytes, stamp, end });
+    }
+
+    fn open_chunk(&mut self, len: usize, room: usize) {
+        self.seal();
+        let capacity = len.max(self.next_chunk_bytes.min(room));
+        self.next_chunk_bytes = (self.next_chunk_bytes * 2).min(CHUNK_BYTES_MAX);
+        self.buffer = BytesMut::with_capacity(capacity);
+        let capacity = self.buffer.capacity();
+        self.chunks.push_back(Chunk { capacity, live: 0, blocks: 0 });
+        self.resident += capacity;
+    }
+
+    fn grow_index(&mut self) {
+        let before = self.index_bytes();
+        if self.index.len() == self.index.capacity() {
+            self.index.reserve_exact(self.index.capacity().max(INDEX_MIN));
+        }
+        if self.blocks.len() == self.blocks.capacity() {
+            self.blocks.reserve_exact(self.blocks.capacity().max(INDEX_MIN));
+        }
+        self.resident += self.index_bytes() - before;
+    }
+
+    fn index_bytes(&self) -> usize {
+        self.index.capacity() * size_of::<Message>() + self.blocks.capacity() * size_of::<Block>()
+    }
+
+    /// Freezes the open block: from now on it can be sent.
+    pub(crate) fn freeze(&mut self) {
+        let Some(block) = self.blocks.back_mut() else { return };
+        if !block.is_open {
+            return;
+        }
+        block.is_open = false;
+        block.bytes = self.buffer.split().freeze();
+        self.chunks.back_mut().expect("the open block has a chunk").live += block.bytes.len();
+        self.collect();
+    }
+
+    /// Closes the newest chunk, so that it goes as soon as nobody needs its blocks.
+    pub(crate) fn seal(&mut self) {
+        self.freeze();
+        self.buffer = BytesMut::new();
+        self.collect_chunks();
+    }
+
+    /// Gives back all capacity of a log that holds nothing.
+    pub(crate) fn shrink(&mut self) {
+        self.seal();
+        if self.blocks.is_empty() {
+            let before = self.index_bytes();
+            self.index = VecDeque::new();
+            self.blocks = VecDeque::new();
+            self.resident -= before;
+            self.next_chunk_bytes = CHUNK_BYTES_MIN;
+        }
+    }
+
+    /// The cut after message `seq`.
+    pub(crate) fn mark(&self, seq: u64) -> Mark {
+        if seq == self.base.messages {
+            return self.base;
+        }
+        Mark { messages: seq, bytes: self.message(seq).bytes }
+    }
+
+    fn message(&self, seq: u64) -> &Message {
+        let place = usize::try_from(seq - self.base.messages - 1).expect("in memory");
+        &self.index[place]
+    }
+
+    /// The place of message `seq` in the order of all publishes of the hub.
+    pub(crate) fn stamp(&self, seq: u64) -> u64 {
+        self.message(seq).stamp
+    }
+
+    /// When the block of message `seq` was begun.
+    pub(crate) fn at(&self, seq: u64) -> Instant {
+        self.blocks[self.find(seq)].at
+    }
+
+    fn find(&self, seq: u64) -> usize {
+        match self.blocks.back() {
+            Some(block) if block.first <= seq => self.blocks.len() - 1,
+            _ => self.blocks.partition_point(|block| block.last < seq),
+        }
+    }
+
+    /// What a lane needs has changed. The new needs are added before the old ones go, so that what is in both stays.
+    pub(crate) fn change_needs(&mut self, before: &Needs, after: &Needs) {
+        if before == after {
+            return;
+        }
+        if before.tail != after.tail {
+            after.tail.into_iter().for_each(|mark| *self.starts(mark) += 1);
+            if let Some(mark) = before.tail {
+                let starts = self.starts(mark);
+                *starts = starts.checked_sub(1).expect("a tail is removed where it was added");
+            }
+        }
+        for run in core::iter::once(&after.held).chain(&after.older).filter(|run| !run.is_empty()) {
+            self.touched(*run).for_each(|block| block.refs += 1);
+        }
+        for run in core::iter::once(&before.held).chain(&before.older).filter(|run| !run.is_empty()) {
+            for block in self.touched(*run) {
+                block.refs = block.refs.checked_sub(1).expect("a run is released where it was held");
+            }
+        }
+        self.collect();
+    }
+
+    fn starts(&mut self, tail: Mark) -> &mut u32 {
+        if tail.messages == self.head.messages {
+            return &mut self.caught_up;
+        }
+        let place = self.find(tail.messages + 1);
+        &mut self.blocks[place].starts
+    }
+
+    fn touched(&mut self, run: Run) -> impl Iterator<Item = &mut Block> {
+        let (from, to) = (self.find(run.first()), self.find(run.last()));
+        self.blocks.range_mut(from..=to)
+    }
+
+    /// Frees what nobody needs: blocks before the first tail that no closed run touches.
+    fn collect(&mut self) {
+        while let Some(block) = self.blocks.front() {
+            if block.is_open || block.starts > 0 || block.refs > 0 {
+                break;
+            }
+            self.free_block(0);
+            let last = self.blocks.pop_front().expect("there is a front").last;
+            self.base = self.mark(last);
+            let gone = self.index.len() - usize::try_from(self.head.messages - last).expect("in memory");
+            self.index.drain(..gone);
+        }
+        for place in 0..self.blocks.len() {
+            let block = &self.blocks[place];
+            if block.is_open || block.starts > 0 {
+                break;
+            }
+            if block.refs == 0 && !block.bytes.is_empty() {
+                self.free_block(place);
+            }
+        }
+    }
+
+    fn free_block(&mut self, place: usize) {
+        let block = &mut self.blocks[place];
+        let len = core::mem::take(&mut block.bytes).len();
+        if len == 0 {
+            return;
+        }
+        let Some(number) = block.chunk else {
+            self.resident -= len;
+            return;
+        };
+        let chunk = &mut self.chunks[usize::try_from(number - self.first_chunk).expect("few chunks")];
+        chunk.live -= len;
+        chunk.blocks -= 1;
+        if !self.is_newest(number) {
+            let chunk = &self.chunks[usize::try_from(number - self.first_chunk).expect("few chunks")];
+            if chunk.blocks > 0 && chunk.live * 4 < chunk.capacity && chunk.capacity >= COMPACT_BYTES_MIN {
+                self.copy_survivors(number);
+            }
+            self.collect_chunks();
+        }
+    }
+
+    /// Whether the chunk is the one that is written to.
+    fn is_newest(&self, number: u64) -> bool {
+        self.buffer.capacity() > 0 && number + 1 == self.first_chunk + self.chunks.len() as u64
+    }
+
+    fn copy_survivors(&mut self, number: u64) {
+        let mut copied = 0;
+        for block in &mut self.blocks {
+            if block.chunk == Some(number) && !block.bytes.is_empty() {
+                block.bytes = Bytes::copy_from_slice(&block.bytes);
+                block.chunk = None;
+                copied += block.bytes.len();
+            }
+        }
+        let chunk = &mut self.chunks[usize::try_from(number - self.first_chunk).expect("few chunks")];
+        chunk.blocks = 0;
+        chunk.live = 0;
+        self.resident += copied;
+    }
+
+    fn collect_chunks(&mut self) {
+        let newest = self.first_chunk + self.chunks.len() as u64 - u64::from(self.buffer.capacity() > 0);
+        for (number, chunk) in (self.first_chunk..newest).zip(&mut self.chunks) {
+            debug_assert!(number < newest);
+            if chunk.blocks == 0 {
+                self.resident -= core::mem::take(&mut chunk.capacity);
+            }
+        }
+        while self.first_chunk < newest && self.chunks.front().is_some_and(|chunk| chunk.blocks == 0) {
+            self.chunks.pop_front();
+            self.first_chunk += 1;
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.blocks.is_empty()
+    }
+
+    /// The last message of the oldest block that would go if no tail began in it or before it; up to message `limit`.
+    pub(crate) fn oldest_droppable(&self, limit: u64) -> Option<Mark> {
+        let block = self.blocks.iter().find(|block| block.refs == 0 && !block.bytes.is_empty())?;
+        (block.last <= limit).then(|| self.mark(block.last))
+    }
+
+    /// Resident bytes that would go if nobody needed the messages up to `seq`.
+    pub(crate) fn freeable(&self, seq: u64) -> usize {
+        let mut freed = 0;
+        let mut is_held = false;
+        for (place, block) in self.blocks.iter().enumerate() {
+            if block.last > seq {
+                break;
+            }
+            match block.chunk {
+                None if block.refs > 0 => {}
+                None => freed += block.bytes.len(),
+                Some(number) => {
+                    let ends = self.blocks.get(place + 1).is_none_or(|next| next.chunk != Some(number));
+                    is_held |= block.refs > 0;
+                    if ends && !core::mem::take(&mut is_held) {
+                        freed += self.chunks[usize::try_from(number - self.first_chunk).expect("few chunks")].capacity;
+                    }
+                }
+            }
+        }
+        freed
+    }
+
+    /// How much of `run` goes into one Transmit: up to `bytes_max` and `slices_max`, at least one message if `one`.
+    pub(crate) fn plan(&self, run: Run, bytes_max: usize, slices_max: usize, one: bool) -> Plan {
+        let mut plan = Plan { cut: run.after, bytes: 0, slices: 0 };
+        if run.is_empty() || slices_max == 0 {
+            return plan;
+        }
+        let mut place = self.find(run.first());
+        while plan.cut.messages < run.last() && plan.slices < slices_max {
+            let block = &self.blocks[place];
+            assert!(!block.is_open, "only frozen blocks are sent");
+            let from = self.offset_before(block, plan.cut.messages + 1);
+            let last = block.last.min(run.last());
+            let room = bytes_max.saturating_sub(plan.bytes);
+            let (cut, end) = match self.offset_after(block, last) {
+                end if end - from <= room => (last, end),
+                _ => self.fitting(block, plan.cut.messages, from + room),
+            };
+            let (cut, end) = if cut == plan.cut.messages && plan.bytes == 0 && one {
+                (cut + 1, self.offset_after(block, cut + 1))
+            } else {
+                (cut, end)
+            };
+            if cut == plan.cut.messages {
+                break;
+            }
+            plan = Plan { cut: self.mark(cut), bytes: plan.bytes + end - from, slices: plan.slices + 1 };
+            if cut < last {
+                break;
+            }
+            place += 1;
+        }
+        plan
+    }
+
+    /// The last message behind `after` in the block whose frame ends at or before `limit`.
+    fn fitting(&self, block: &Block, after: u64, limit: usize) -> (u64, usize) {
+        let (mut low, mut high) = (after, block.last);
+        while low < high {
+            let middle = low + (high - low).div_ceil(2);
+            if self.offset_after(block, middle) <= limit { low = middle } else { high = middle - 1 }
+        }
+        (low, if low == after { limit } else { self.offset_after(block, low) })
+    }
+
+    fn offset_before(&self, block: &Block, seq: u64) -> usize {
+        if seq == block.first { 0 } else { self.message(seq - 1).end as usize }
+    }
+
+    fn offset_after(&self, block: &Block, seq: u64) -> usize {
+        if seq == block.last && !block.is_open { block.bytes.len() } else { self.message(seq).end as usize }
+    }
+
+    /// The last message of `run` that was published before `stamp`.
+    pub(crate) fn last_before(&self, run: Run, stamp: u64) -> Mark {
+        let (mut low, mut high) = (run.after.messages, run.last());
+        while low < high {
+            let middle = low + (high - low).div_ceil(2);
+            if self.stamp(middle) < stamp { low = middle } else { high = middle - 1 }
+        }
+        self.mark(low)
+    }
+
+    /// A log of its own that holds a copy of `run` and nothing else.
+    pub(crate) fn copy_of(&self, run: Run) -> Log {
+        let len = self.pieces(run).map(|(_, range)| range.len()).sum();
+        let mut copy = Log::new(run.after);
+        copy.open_chunk(len, len);
+        copy.caught_up = 1;
+        let mut from = run.after;
+        for (bytes, range) in self.pieces(run) {
+            let block = &self.blocks[self.find(from.messages + 1)];
+            let mut start = range.start;
+            for seq in from.messages + 1..=block.last.min(run.last()) {
+                let mark = self.mark(seq);
+                let end = self.offset_after(block, seq);
+                let payload_bytes = mark.bytes - from.bytes;
+                copy.append((payload_bytes, end - start), (self.stamp(seq), block.at), 0, |out| {
+                    out.extend_from_slice(&bytes[start..end]);
+                });
+                (from, start) = (mark, end);
+            }
+        }
+        copy.freeze();
+        copy
+    }
+
+    /// The bytes of `run`, one piece per block.
+    pub(crate) fn pieces(&self, run: Run) -> impl Iterator<Item = (&Bytes, core::ops::Range<usize>)> {
+        let (from, to) = if run.is_empty() { (0, 0) } else { (self.find(run.first()), self.find(run.last()) + 1) };
+        self.blocks.range(from..to).map(move |block| {
+            let start = self.offset_before(block, block.first.max(run.first()));
+            let end = self.offset_after(block, block.last.min(run.last()));
+            (&block.bytes, start..end)
+        })
+    }
+
+    /// How far `sent` bytes of `run` reach: the cut behind the last message covered, and the rest of the message they
+    /// end in.
+    pub(crate) fn split(&self, run: Run, mut sent: usize) -> (Mark, Option<&[u8]>) {
+        let mut cut = run.after;
+        for (bytes, range) in self.pieces(run) {
+            let block = &self.blocks[self.find(cut.messages + 1)];
+            if sent >= range.len() {
+                sent -= range.len();
+                cut = self.mark(block.last.min(run.last()));
+                continue;
+            }
+            let (last, end) = self.fitting(block, cut.messages, range.start + sent);
+            let is_whole = if last == cut.messages { sent == 0 } else { end == range.start + sent };
+            cut = self.mark(last);
+            let rest = (!is_whole).then(|| &bytes[range.start + sent..self.offset_after(block, last + 1)]);
+            return (cut, rest);
+        }
+        (cut, None)
+    }
+
+    /// Index bytes and capacity of chunks, counted anew.
+    pub(crate) fn check(&self) {
+        let chunks: usize = self.chunks.iter().map(|chunk| chunk.capacity).sum();
+        let own: usize = self.blocks.iter().filter(|block| block.chunk.is_none()).map(|block| block.bytes.len()).sum();
+        assert_eq!(self.resident, chunks + own + self.index_bytes(), "resident bytes of a log");
+        assert_eq!(self.index.len() as u64, self.head.messages - self.base.messages, "one index entry per message");
+        let mut seq = self.base.messages;
+        for block in &self.blocks {
+            assert_eq!(block.first, seq + 1, "blocks are dense");
+            assert!(block.last >= block.first);
+            seq = block.last;
+        }
+        assert_eq!(seq, self.head.messages, "blocks reach the head");
+    }
+
+    /// Whether exactly these lanes need it.
+    pub(crate) fn check_needs(&self, needs: &[Needs]) {
+        let mut starts = alloc::vec![0_u32; self.blocks.len()];
+        let mut refs = starts.clone();
+        let mut caught_up = 0;
+        for need in needs {
+            match need.tail {
+                Some(mark) if mark.messages == self.head.messages => caught_up += 1,
+                Some(mark) => starts[self.find(mark.messages + 1)] += 1,
+                None => {}
+            }
+            for run in core::iter::once(&need.held).chain(&need.older).filter(|run| !run.is_empty()) {
+                (self.find(run.first())..=self.find(run.last())).for_each(|place| refs[place] += 1);
+            }
+        }
+        assert_eq!(self.caught_up, caught_up, "lanes at the head");
+        assert!(self.blocks.iter().map(|block| block.starts).eq(starts.iter().copied()), "tails by block");
+        assert!(self.blocks.iter().map(|block| block.refs).eq(refs.iter().copied()), "runs by block");
+        let mut is_live = false;
+        for block in &self.blocks {
+            is_live |= block.starts > 0;
+            let is_needed = is_live || block.refs > 0;
+            assert!(block.is_open || is_needed != block.bytes.is_empty(), "a block lives while it is needed");
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "log_tests.rs"]
+mod tests;

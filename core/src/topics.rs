@@ -1,0 +1,257 @@
+//! Topics: a name, a numbering, lanes, and a log per encoding.
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::config::{Policy, TopicOptions};
+use crate::dialect::{Dialect, ENCODINGS};
+use crate::id::{ConnId, LaneId, SessionId, TopicId};
+use crate::lane::{Lane, Mark};
+use crate::log::Log;
+use crate::output::{LossReason, Totals};
+use crate::slab::Slab;
+
+/// Whom a lane belongs to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Owner {
+    Session(SessionId),
+    /// An in-process consumer.
+    Local,
+}
+
+/// A refused publish that a lane has to make room for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Refusal {
+    /// The largest payload refused.
+    pub(crate) bytes: u64,
+    /// The log was full because of this lane: it has to be empty, not only at its low mark.
+    pub(crate) until_empty: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct TopicLane {
+    pub(crate) lane: Lane,
+    pub(crate) id: LaneId,
+    pub(crate) owner: Owner,
+    pub(crate) policy: Policy,
+    pub(crate) encoding: usize,
+    /// Whether it is listed among its session's active lanes (an in-process lane: was announced).
+    pub(crate) is_active: bool,
+    /// Whether it is listed in `Topic::idle`.
+    pub(crate) is_idle: bool,
+    pub(crate) refusal: Option<Refusal>,
+    /// Why the lane ended; it stays until what is outstanding is settled.
+    pub(crate) end_reason: Option<LossReason>,
+}
+
+/// A log with what its dialect needs to write to it.
+#[derive(Debug)]
+pub(crate) struct Encoded {
+    pub(crate) dialect: &'static dyn Dialect,
+    pub(crate) prefix: Box<[u8]>,
+    pub(crate) log: Log,
+    /// Lanes that read it, ended ones included.
+    pub(crate) lanes: u32,
+}
+
+#[derive(Debug)]
+pub(crate) struct Topic {
+    pub(crate) name: Box<str>,
+    pub(crate) epoch: u64,
+    pub(crate) head: Mark,
+    pub(crate) options: TopicOptions,
+    pub(crate) is_declared: bool,
+    /// The name is free again; what is left waits for outstanding Transmits.
+    pub(crate) is_removed: bool,
+    pub(crate) lanes: Vec<TopicLane>,
+    /// Lanes that have not ended.
+    pub(crate) live_lanes: u32,
+    pub(crate) logs: [Option<Box<Encoded>>; ENCODINGS],
+    /// Lanes with nothing waiting: the next publish wakes them.
+    pub(crate) idle: Vec<LaneId>,
+    /// Up to this head every message fits every lane.
+    pub(crate) due: Mark,
+    pub(crate) totals: Totals,
+    /// Lanes with a refusal.
+    pub(crate) refusing: u32,
+    /// Connections whose publish waits for room, in order of arrival.
+    pub(crate) parked: VecDeque<ConnId>,
+    /// The application was refused and has not been told of room since.
+    pub(crate) owes_drained: bool,
+    /// Resident bytes of the logs, as charged to the hub.
+    pub(crate) charged: usize,
+    /// Whether it is listed in the hub's `unfrozen`.
+    pub(crate) is_unfrozen: bool,
+    /// Whether it is listed in the hub's `room`.
+    pub(crate) has_room: bool,
+    /// Whether it is listed among the hub's events.
+    pub(crate) is_announced: bool,
+}
+
+impl Topic {
+    pub(crate) fn new(name: &str, epoch: u64, options: TopicOptions, is_declared: bool) -> Self {
+        Self {
+            name: name.into(),
+            epoch,
+            head: Mark::default(),
+            options,
+            is_declared,
+            is_removed: false,
+            lanes: Vec::new(),
+            live_lanes: 0,
+            logs: [const { None }; ENCODINGS],
+            idle: Vec::new(),
+            due: Mark { messages: u64::MAX, bytes: u64::MAX },
+            totals: Totals::default(),
+            refusing: 0,
+            parked: VecDeque::new(),
+            owes_drained: false,
+            charged: 0,
+            is_unfrozen: false,
+            has_room: false,
+            is_announced: false,
+        }
+    }
+
+    /// The lane at `place` and the log it reads.
+    pub(crate) fn lane_and_log(&mut self, place: usize) -> (&mut TopicLane, &mut Log) {
+        let lane = &mut self.lanes[place];
+        let encoded = self.logs[lane.encoding].as_mut().expect("a lane's log exists");
+        (lane, &mut encoded.log)
+    }
+
+    pub(crate) fn log(&self, place: usize) -> &Log {
+        let encoded = self.logs[self.lanes[place].encoding].as_ref().expect("a lane's log exists");
+        &encoded.log
+    }
+
+    /// Changes a lane and tells its log what it needs now.
+    pub(crate) fn change<R>(&mut self, place: usize, change: impl FnOnce(&mut Lane, &Log) -> R) -> R {
+        let (lane, log) = self.lane_and_log(place);
+        change_lane(&mut lane.lane, log, change)
+    }
+
+    /// A lane may be full sooner than was known.
+    pub(crate) fn look_at(&mut self, place: usize) {
+        let due = self.lanes[place].lane.due(self.head);
+        self.due.messages = self.due.messages.min(due.messages);
+        self.due.bytes = self.due.bytes.min(due.bytes);
+    }
+
+    pub(crate) fn resident(&self) -> usize {
+        self.logs.iter().flatten().map(|encoded| encoded.log.resident()).sum()
+    }
+
+    /// Whether nothing would be missed if the topic were forgotten.
+    pub(crate) fn is_forgettable(&self) -> bool {
+        (!self.is_declared || self.is_removed) && self.lanes.is_empty() && self.parked.is_empty()
+    }
+}
+
+/// Changes a lane and tells its log what it needs now.
+pub(crate) fn change_lane<R>(lane: &mut Lane, log: &mut Log, change: impl FnOnce(&mut Lane, &Log) -> R) -> R {
+    let before = lane.needs();
+    let result = change(lane, log);
+    log.change_needs(&before, &lane.needs());
+    result
+}
+
+/// Where a lane is.
+#[derive(Debug)]
+pub(crate) struct LanePlace {
+    pub(crate) topic: TopicId,
+    pub(crate) place: u32,
+}
+
+#[derive(Debug)]
+pub(crate) struct Topics {
+    pub(crate) slab: Slab<TopicId, Topic>,
+    pub(crate) by_name: BTreeMap<String, TopicId>,
+    pub(crate) lanes: Slab<LaneId, LanePlace>,
+}
+
+impl Topics {
+    pub(crate) fn new() -> Self {
+        Self { slab: Slab::new(), by_name: BTreeMap::new(), lanes: Slab::new() }
+    }
+
+    /// A topic that was not removed.
+    pub(crate) fn get(&self, id: TopicId) -> Option<&Topic> {
+        self.slab.get(id).filter(|topic| !topic.is_removed)
+    }
+
+    pub(crate) fn get_mut(&mut self, id: TopicId) -> Option<&mut Topic> {
+        self.slab.get_mut(id).filter(|topic| !topic.is_removed)
+    }
+
+    /// The topic of a lane, and the lane's place in it.
+    pub(crate) fn of_lane(&self, id: LaneId) -> Option<(TopicId, usize)> {
+        self.lanes.get(id).map(|lane| (lane.topic, lane.place as usize))
+    }
+
+    /// The topic of a lane that exists.
+    pub(crate) fn lane_mut(&mut self, id: LaneId) -> (&mut Topic, usize) {
+        let (topic, place) = self.of_lane(id).expect("the lane exists");
+        (self.slab.get_mut(topic).expect("a lane's topic exists"), place)
+    }
+
+    /// The lane with its log.
+    pub(crate) fn lane(&self, id: LaneId) -> (&Topic, usize) {
+        let (topic, place) = self.of_lane(id).expect("the lane exists");
+        (self.slab.get(topic).expect("a lane's topic exists"), place)
+    }
+
+    /// Adds a lane at the head.
+    pub(crate) fn add_lane(
+        &mut self,
+        topic_id: TopicId,
+        lane: Lane,
+        (owner, policy): (Owner, Policy),
+        dialect: &'static dyn Dialect,
+    ) -> LaneId {
+        let topic = self.slab.get_mut(topic_id).expect("the topic was looked up");
+        let encoding = dialect.encoding();
+        let encoded = topic.logs[encoding].get_or_insert_with(|| {
+            let prefix = dialect.prefix(&topic.name);
+            Box::new(Encoded { dialect, prefix, log: Log::new(topic.head), lanes: 0 })
+        });
+        encoded.lanes += 1;
+        encoded.log.change_needs(&Lane::NO_NEEDS, &lane.needs());
+        let place = u32::try_from(topic.lanes.len()).expect("as many lanes as sessions");
+        let id = self.lanes.insert_with(|_| LanePlace { topic: topic_id, place });
+        topic.lanes.push(TopicLane {
+            lane,
+            id,
+            owner,
+            policy,
+            encoding,
+            is_active: false,
+            is_idle: true,
+            refusal: None,
+            end_reason: None,
+        });
+        topic.live_lanes += 1;
+        topic.idle.push(id);
+        topic.look_at(place as usize);
+        id
+    }
+
+    /// Takes out a lane that has ended and has nothing outstanding.
+    pub(crate) fn remove_lane(&mut self, id: LaneId) {
+        let place = self.lanes.remove(id).expect("the lane exists");
+        let topic = self.slab.get_mut(place.topic).expect("a lane's topic exists");
+        let lane = topic.lanes.swap_remove(place.place as usize);
+        assert!(lane.lane.is_ended() && lane.lane.outstanding().is_empty(), "only a settled lane goes");
+        if let Some(moved) = topic.lanes.get(place.place as usize) {
+            self.lanes.get_mut(moved.id).expect("the moved lane exists").place = place.place;
+        }
+        let log = &mut topic.logs[lane.encoding];
+        let encoded = log.as_mut().expect("a lane's log exists");
+        encoded.lanes -= 1;
+        if encoded.lanes == 0 {
+            *log = None;
+        }
+    }
+}
