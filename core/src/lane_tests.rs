@@ -1,1 +1,204 @@
+//! A lane against a list of messages, each of which is somewhere.
 
+use super::*;
+use std::collections::BTreeMap;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    Waiting,
+    Outstanding,
+    Sent,
+    Lost,
+}
+
+struct Model {
+    /// Of every message: payload bytes and state.
+    messages: BTreeMap<u64, (u64, State)>,
+    missed: u64,
+    told: u64,
+}
+
+impl Model {
+    fn count(&self, state: State) -> Count {
+        let mut count = Count::default();
+        let matching = self.messages.values().filter(|(_, at)| *at == state);
+        matching.for_each(|(bytes, _)| count += Count::new(1, *bytes));
+        count
+    }
+
+    fn first(&self, state: State) -> Option<u64> {
+        self.messages.iter().find(|(_, (_, at))| *at == state).map(|(seq, _)| *seq)
+    }
+
+    fn set(&mut self, seqs: impl Iterator<Item = u64>, state: State) {
+        for seq in seqs {
+            let message = self.messages.get_mut(&seq).unwrap();
+            self.missed += u64::from(state == State::Lost);
+            message.1 = state;
+        }
+    }
+
+    fn load(&self, counts_outstanding: bool) -> Count {
+        let mut load = self.count(State::Waiting);
+        if counts_outstanding {
+            load += self.count(State::Outstanding);
+        }
+        load
+    }
+
+    fn trim(&mut self, limits: LaneLimits, counts_outstanding: bool, more: Count) {
+        loop {
+            let load = self.load(counts_outstanding);
+            let fits = load.messages + more.messages <= u64::from(limits.messages_max)
+                && load.bytes + more.bytes <= limits.bytes_max;
+            match self.first(State::Waiting) {
+                Some(seq) if !fits => self.set(seq..=seq, State::Lost),
+                _ => return,
+            }
+        }
+    }
+}
+
+fn run(seed: u64, counts_outstanding: bool) {
+    let mut state = seed;
+    let mut draw = |below: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % below
+    };
+    let limits = LaneLimits { messages_max: 12, bytes_max: 200 };
+    let mut marks = std::vec![Mark { messages: 5, bytes: 77 }];
+    let mut lane = Lane::new(limits, counts_outstanding, marks[0]);
+    let mut model = Model { messages: BTreeMap::new(), missed: 0, told: 0 };
+    for _ in 0..600 {
+        let head = *marks.last().unwrap();
+        let mark = |seq: u64| marks[usize::try_from(seq - 5).unwrap()];
+        match draw(10) {
+            0..=4 => {
+                let bytes = draw(60);
+                let more = Count::new(1, bytes);
+                let fits = lane.fits(head, more);
+                if counts_outstanding && !fits {
+                    continue; // Such a lane refuses.
+                }
+                lane.trim(head, more, LossReason::Oldest, mark);
+                model.trim(limits, counts_outstanding, more);
+                assert!(fits == (model.missed == lane.totals(head).lost_total().messages) || !counts_outstanding);
+                let seq = head.messages + 1;
+                marks.push(Mark { messages: seq, bytes: head.bytes + bytes });
+                model.messages.insert(seq, (bytes, State::Waiting));
+            }
+            5 | 6 => {
+                let front = lane.front(head);
+                let is_adjacent = lane.outstanding().is_empty() || lane.outstanding().through == front.after;
+                if !front.is_empty() && is_adjacent {
+                    let cut = mark(front.first() + draw(front.count().messages));
+                    let run = lane.start(head, cut);
+                    model.set(run.first()..=run.last(), State::Outstanding);
+                }
+            }
+            7 => {
+                let out = lane.outstanding();
+                if !out.is_empty() {
+                    let cut = mark(out.first() + draw(out.count().messages));
+                    lane.sent(cut);
+                    model.set(out.first()..=cut.messages, State::Sent);
+                }
+            }
+            8 => {
+                let out = lane.outstanding();
+                if !out.is_empty() {
+                    let cut = mark(out.after.messages + draw(out.count().messages + 1));
+                    let before = model.missed;
+                    if draw(4) == 0 {
+                        // The log does not have it any more.
+                        lane.unhold();
+                        lane.returned(cut, LossReason::Oldest);
+                        model.set(cut.messages + 1..=out.last(), State::Lost);
+                    } else if lane.held().after.messages <= cut.messages && !lane.held().is_empty() {
+                        lane.returned(cut, LossReason::Oldest);
+                        model.set(cut.messages + 1..=out.last(), State::Waiting);
+                    } else {
+                        continue;
+                    }
+                    if !counts_outstanding {
+                        lane.trim(head, Count::default(), LossReason::Oldest, mark);
+                        model.trim(limits, false, Count::default());
+                    }
+                    assert!(model.missed >= before);
+                }
+            }
+            _ => {
+                if let Some(gap) = lane.take_gap() {
+                    assert!(gap.missed <= gap.to - gap.from + 1 && gap.from > model.told.min(gap.from - 1));
+                    if draw(3) == 0 {
+                        lane.return_gap(gap);
+                    } else {
+                        model.told += gap.missed;
+                    }
+                }
+            }
+        }
+        let head = *marks.last().unwrap();
+        let totals = lane.totals(head);
+        assert_eq!(totals.conservation_error(), 0);
+        assert_eq!(lane.waiting(head), model.count(State::Waiting));
+        assert_eq!(lane.outstanding().count(), model.count(State::Outstanding));
+        assert_eq!(totals.sent, model.count(State::Sent));
+        assert_eq!(totals.lost_total(), model.count(State::Lost));
+        assert_eq!(lane.gap().map_or(0, |gap| gap.missed), model.missed - model.told, "everything lost is told once");
+        let front = lane.front(head);
+        assert_eq!((!front.is_empty()).then(|| front.first()), model.first(State::Waiting));
+        let due = lane.due(head);
+        let room = due.messages - head.messages;
+        assert_eq!(room, u64::from(limits.messages_max).saturating_sub(model.load(counts_outstanding).messages));
+        assert!(lane.older.len() <= OLDER_RUNS_MAX);
+        let drained = model.load(counts_outstanding);
+        assert_eq!(lane.is_drained(head, 0), drained.messages <= 6 && drained.bytes <= 100);
+    }
+    let head = *marks.last().unwrap();
+    lane.end(head, LossReason::Unsubscribed);
+    let out = lane.outstanding();
+    if !out.is_empty() {
+        lane.returned(out.after, LossReason::Unsubscribed);
+    }
+    let totals = lane.totals(Mark { messages: head.messages + 9, bytes: head.bytes + 99 });
+    assert_eq!(totals.waiting, Count::default(), "nothing waits in a lane that ended");
+    assert_eq!(totals.conservation_error(), 0, "and nothing enters it");
+}
+
+#[test]
+fn every_message_is_where_the_model_says() {
+    for seed in 0..60 {
+        run(seed, seed % 2 == 0);
+    }
+}
+
+#[test]
+fn limits_hold_at_their_edges() {
+    let limits = LaneLimits { messages_max: 2, bytes_max: 10 };
+    let lane = Lane::new(limits, true, Mark::default());
+    let at = |messages, bytes| Mark { messages, bytes };
+    assert!(lane.fits(at(1, 4), Count::new(1, 6)));
+    assert!(!lane.fits(at(1, 4), Count::new(1, 7)), "bytes_max + 1");
+    assert!(!lane.fits(at(2, 4), Count::new(1, 0)), "messages_max + 1");
+    assert!(lane.is_drained(at(1, 5), 5) && !lane.is_drained(at(1, 6), 0) && !lane.is_drained(at(2, 0), 0));
+    assert!(!lane.is_drained(at(1, 5), 6), "the largest payload refused has to fit");
+}
+
+#[test]
+fn a_ninth_run_costs_the_shortest() {
+    let limits = LaneLimits { messages_max: 100, bytes_max: 1_000 };
+    let mut lane = Lane::new(limits, false, Mark::default());
+    let head = Mark { messages: 80, bytes: 0 };
+    let mark = |messages| Mark { messages, bytes: 0 };
+    // Runs of two, from the newest to the oldest: each returns in front of those before it.
+    lane.drop_through(mark(70), head, LossReason::Oldest);
+    for nth in (0..OLDER_RUNS_MAX as u64).rev() {
+        lane.older.insert(0, Run { after: mark(nth * 4 + 10), through: mark(nth * 4 + 12) });
+    }
+    lane.outstanding = Run { after: mark(3), through: mark(4) };
+    lane.held = lane.outstanding;
+    let lost = lane.returned(mark(3), LossReason::Oldest);
+    assert_eq!(lost.messages, 1, "the run of one is the shortest");
+    assert_eq!(lane.older.len(), OLDER_RUNS_MAX);
+}
