@@ -178,7 +178,8 @@ fn a_chunk_is_used_again_once_it_is_free() {
 #[test]
 fn a_chunk_with_little_alive_is_copied_out() {
     let mut log = Log::new(Mark::default());
-    let needs = |after: Mark, through: Mark, tail| Needs { tail: Some(tail), held: Run { after, through }, older: Vec::new() };
+    let needs =
+        |after: Mark, through: Mark, tail| Needs { tail: Some(tail), held: Run { after, through }, older: Vec::new() };
     let start = Lane::NO_NEEDS;
     log.change_needs(&start, &Needs { tail: Some(Mark::default()), ..start.clone() });
     for _ in 0..20 {
