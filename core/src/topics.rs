@@ -39,8 +39,8 @@ pub(crate) struct TopicLane {
     pub(crate) encoding: usize,
     /// Whether it is listed among its session's active lanes (an in-process lane: was announced).
     pub(crate) is_active: bool,
-    /// Whether it is listed in `Topic::idle`.
-    pub(crate) is_idle: bool,
+    /// Where it is listed in `Topic::idle`.
+    pub(crate) idle_place: Option<u32>,
     pub(crate) refusal: Option<Refusal>,
     /// Why the lane ended; it stays until what is outstanding is settled.
     pub(crate) end_reason: Option<LossReason>,
@@ -228,18 +228,38 @@ impl Topics {
             policy,
             encoding,
             is_active: false,
-            is_idle: true,
+            idle_place: None,
             refusal: None,
             end_reason: None,
         });
         topic.live_lanes += 1;
-        topic.idle.push(id);
         topic.look_at(place as usize);
+        self.list_idle(id);
         id
+    }
+
+    /// The next publish wakes the lane.
+    pub(crate) fn list_idle(&mut self, id: LaneId) {
+        let (topic, place) = self.lane_mut(id);
+        if topic.lanes[place].idle_place.is_none() {
+            topic.lanes[place].idle_place = Some(u32::try_from(topic.idle.len()).expect("as many lanes as sessions"));
+            topic.idle.push(id);
+        }
+    }
+
+    fn unlist_idle(&mut self, id: LaneId) {
+        let (topic, place) = self.lane_mut(id);
+        let Some(listed) = topic.lanes[place].idle_place.take() else { return };
+        topic.idle.swap_remove(listed as usize);
+        if let Some(moved) = topic.idle.get(listed as usize).copied() {
+            let (topic, place) = self.lane_mut(moved);
+            topic.lanes[place].idle_place = Some(listed);
+        }
     }
 
     /// Takes out a lane that has ended and has nothing outstanding.
     pub(crate) fn remove_lane(&mut self, id: LaneId) {
+        self.unlist_idle(id);
         let place = self.lanes.remove(id).expect("the lane exists");
         let topic = self.slab.get_mut(place.topic).expect("a lane's topic exists");
         let lane = topic.lanes.swap_remove(place.place as usize);

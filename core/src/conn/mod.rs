@@ -215,7 +215,7 @@ impl Conn {
                 [
                     is_heard.then_some(life),
                     self.inbound.message_began.filter(|_| is_heard).map(|began| began + options.message_timeout),
-                    self.outbound.is_blocked.then(|| self.outbound.progress_at + options.stall_timeout),
+                    self.outbound.stalled_since.map(|since| since + options.stall_timeout),
                     self.inbound.parked.map(|parked| parked.until),
                 ]
                 .into_iter()

@@ -76,15 +76,15 @@ pub(crate) struct Outbound {
     pub(crate) outstanding: Option<Outstanding>,
     /// The last Transmit was sent in part; nothing is written until `handle_writable`.
     pub(crate) is_blocked: bool,
-    /// When something was last sent, or output became blocked.
-    pub(crate) progress_at: Instant,
+    /// Since when there was no progress: the last Transmit was answered with 0 bytes, or the last partial send.
+    pub(crate) stalled_since: Option<Instant>,
     /// Listed in the hub's `ready`.
     pub(crate) is_ready: bool,
     pub(crate) kernel_bytes: u32,
 }
 
 impl Outbound {
-    pub(crate) fn new(now: Instant) -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             pinned: None,
             control: Bytes::new(),
@@ -93,7 +93,7 @@ impl Outbound {
             pong: None,
             outstanding: None,
             is_blocked: false,
-            progress_at: now,
+            stalled_since: None,
             is_ready: false,
             kernel_bytes: 0,
         }

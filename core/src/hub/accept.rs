@@ -80,7 +80,7 @@ impl Hub {
             protocol: None,
             decoder: Decoder::new(role, u64::from(config.message_bytes_max)),
             inbound: Inbound::default(),
-            outbound: Outbound::new(now),
+            outbound: Outbound::new(),
             direct: None,
             owes_sendable: false,
             timer: timers.add(TimerKey::Conn(id)),
@@ -101,6 +101,9 @@ impl Hub {
 
     /// The head of the opening handshake came, perhaps with frames behind it.
     pub(super) fn input_head(&mut self, id: ConnId, bytes: &[u8]) {
+        if !self.make_room_for(bytes.len().min(self.config.head_bytes_max as usize)) {
+            return self.end(id, EndReason::Overloaded, true);
+        }
         let phase = core::mem::replace(&mut self.conn_mut(id).phase, Phase::Open);
         match phase {
             Phase::Request(mut reader) => match reader.read(bytes) {

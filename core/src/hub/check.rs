@@ -45,6 +45,7 @@ impl Hub {
         }
         assert_eq!(self.stats.direct.waiting, direct, "direct lanes");
         assert_eq!(self.stats.resident_bytes, resident, "resident bytes");
+        assert!(resident <= self.config.resident_bytes_max, "the budget");
         assert!(self.room.is_empty(), "parked publishes are tried at the end of each call");
     }
 
@@ -125,10 +126,13 @@ impl Topic {
                 "no lane is full before it is due"
             );
             let is_empty = lane.lane.front(self.head).is_empty();
-            assert!(!is_empty || lane.is_idle || lane.is_active, "an empty lane is woken by the next publish");
-            assert!(lane.is_idle == self.idle.contains(&lane.id), "idle lanes are listed");
+            let listed = lane.idle_place.map(|place| self.idle[place as usize]);
+            assert!(listed.is_none_or(|id| id == lane.id), "an idle lane knows its place");
+            assert!(!is_empty || listed.is_some() || lane.is_active, "an empty lane is woken by the next publish");
         }
         assert_eq!(self.totals.waiting, sum.waiting, "what waits in a topic");
+        let idle = self.lanes.iter().filter(|lane| lane.idle_place.is_some()).count();
+        assert_eq!(self.idle.len(), idle, "idle lanes are listed once");
         let refusing = self.lanes.iter().filter(|lane| lane.refusal.is_some()).count();
         assert_eq!(self.refusing as usize, refusing, "lanes that refused");
         let live = self.lanes.iter().filter(|lane| lane.end_reason.is_none()).count();

@@ -93,7 +93,7 @@ impl Hub {
         let conn = self.conn_mut(id);
         conn.phase = Phase::Ended { reason, owes_effect };
         conn.direct = None;
-        conn.outbound = Outbound::new(conn.since);
+        conn.outbound = Outbound::new();
         let inbound = core::mem::take(&mut conn.inbound);
         if conn.dialect.is_none() && !matches!(reason, EndReason::Closed(_) | EndReason::Drained) {
             // The application is told of the end when it has taken what came before it.

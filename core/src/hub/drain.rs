@@ -140,6 +140,7 @@ impl Hub {
                 continue;
             }
             self.conn_mut(id).outbound.outstanding = Some(outstanding);
+            self.recharge_conn(id);
             return Some(id);
         }
         None

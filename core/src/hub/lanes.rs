@@ -160,6 +160,8 @@ impl Hub {
         self.stats.lanes.lose(reason, lost);
         self.stats.lanes_now -= 1;
         self.lane_progressed(id);
+        let topic_id = self.topics.of_lane(id).expect("the lane exists").0;
+        self.recharge_topic(topic_id);
         self.remove_lane_if_settled(id);
     }
 
@@ -181,9 +183,7 @@ impl Hub {
         let lane = &mut topic.lanes[place];
         if lane.lane.front(head).is_empty() && lane.lane.gap().is_none() {
             lane.is_active = false;
-            if !core::mem::replace(&mut lane.is_idle, true) {
-                topic.idle.push(id);
-            }
+            self.topics.list_idle(id);
             return true;
         }
         false

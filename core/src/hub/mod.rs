@@ -609,6 +609,11 @@ impl Hub {
         self.drain_further(conn);
         self.refresh(conn);
         self.retry_parked();
+        let excess = self.stats.resident_bytes.saturating_sub(self.config.resident_bytes_max);
+        if excess > 0 && !self.make_room_for(0) && self.conns.get(conn).is_some() {
+            // Its replies, or the rest of a message sent in part, have no room.
+            self.end(conn, crate::EndReason::Overloaded, true);
+        }
     }
 
     fn send_direct(&mut self, id: ConnId, payload: Payload<'_>) -> Result<(), SendError> {

@@ -142,7 +142,7 @@ impl Hub {
         for id in idle.drain(..) {
             if let Some((topic_id, place)) = self.topics.of_lane(id) {
                 let topic = self.topics.slab.get_mut(topic_id).expect("a lane's topic exists");
-                topic.lanes[place].is_idle = false;
+                topic.lanes[place].idle_place = None;
                 if topic.lanes[place].end_reason.is_none() {
                     self.activate(id);
                 }

@@ -16,10 +16,13 @@ impl Hub {
         let Some(conn) = self.conns.get_mut(id) else { return self.stale() };
         let Some(mut outstanding) = conn.outbound.outstanding.take() else { return self.stale() };
         let bytes = bytes.min(outstanding.len);
-        if bytes > 0 || !conn.outbound.is_blocked {
-            conn.outbound.progress_at = now;
-        }
-        conn.outbound.is_blocked = bytes < outstanding.len;
+        let is_partial = bytes < outstanding.len;
+        conn.outbound.is_blocked = is_partial;
+        conn.outbound.stalled_since = match conn.outbound.stalled_since {
+            _ if !is_partial => None,
+            Some(since) if bytes == 0 => Some(since),
+            _ => Some(now),
+        };
         let mut left = bytes;
         for segment in outstanding.segments.drain(..) {
             left = self.segment_sent(id, segment, left);
@@ -29,8 +32,6 @@ impl Hub {
         }
         self.direct_progressed(id);
         self.pump(id);
-        self.drain_further(id);
-        self.refresh(id);
     }
 
     /// Settles one segment of which `left` bytes or more were sent; what is left for the next.

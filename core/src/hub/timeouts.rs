@@ -57,7 +57,7 @@ impl Hub {
     fn time_out_open(&mut self, id: ConnId) {
         let (now, config) = (self.now, self.config);
         let conn = self.conns.get_mut(id).expect("a timer's connection exists");
-        if conn.outbound.is_blocked && conn.outbound.progress_at + config.stall_timeout <= now {
+        if conn.outbound.stalled_since.is_some_and(|since| since + config.stall_timeout <= now) {
             return self.end(id, EndReason::Stalled, true);
         }
         if conn.excused_since.is_none() {
