@@ -47,8 +47,8 @@ impl World {
     }
 
     fn change(&mut self, reader: usize, after: Needs) {
-        let before = core::mem::replace(&mut self.readers[reader], after.clone());
-        self.log.change_needs(&before, &after);
+        let before = core::mem::replace(&mut self.readers[reader], after);
+        self.log.change_needs(&before, &self.readers[reader]);
     }
 
     fn step(&mut self) {
@@ -192,7 +192,7 @@ fn a_chunk_with_little_alive_is_copied_out() {
     log.change_needs(&Needs { tail: Some(Mark::default()), ..start.clone() }, &held);
     log.seal();
     log.check();
-    log.check_needs(&[held.clone()]);
+    log.check_needs(core::slice::from_ref(&held));
     let index = log.index_bytes();
     assert!(log.resident() - index <= 4_096, "{} of {before}", log.resident() - index);
     let run = held.held;

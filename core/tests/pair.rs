@@ -1,5 +1,5 @@
 //! Two hubs, one the server and one the client of the other, with nothing between them but copied bytes.
-#![cfg(feature = "json")]
+#![cfg(all(feature = "json", feature = "std"))]
 
 use std::time::Duration;
 

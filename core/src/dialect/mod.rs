@@ -2,6 +2,7 @@
 //!
 //! A dialect turns inbound messages into requests and outbound messages, notices and replies into frames. It keeps no
 //! state: one `static` each. Nothing outside this folder asks which dialect it has.
+#![cfg_attr(not(feature = "json"), expect(dead_code, reason = "requests and replies belong to dialects"))]
 
 #[cfg(feature = "json")]
 mod forebay;
