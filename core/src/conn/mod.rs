@@ -174,6 +174,10 @@ impl Conn {
 
     /// Whether an inbound bound is reached: then decoding stops, until everything is at or below half of it.
     pub(crate) fn update_stopped(&mut self, options: &Options) {
+        if let Phase::Closing { .. } = self.phase {
+            self.inbound.is_stopped = false; // Only the peer's Close frame is still of interest; the rest is not kept.
+            return;
+        }
         let (inbox, replies) = (self.inbound.inbox_bytes, self.outbound.reply_bytes());
         let (inbox_max, replies_max) = (options.inbound_bytes_max as usize, options.reply_bytes_max as usize);
         self.inbound.is_stopped = if self.inbound.is_stopped {

@@ -54,7 +54,10 @@ impl Hub {
         let Some(conn) = self.conns.get(id) else { return self.stale() };
         match conn.phase {
             Phase::Request(_) | Phase::Response(_) => self.end(id, EndReason::Closed(code), true),
-            Phase::Open => self.begin_close(id, EndReason::Closed(code), (code, text), true),
+            Phase::Open => {
+                self.begin_close(id, EndReason::Closed(code), (code, text), true);
+                self.pump(id);
+            }
             Phase::Closing { .. } | Phase::Ended { .. } => {}
         }
         self.refresh(id);
