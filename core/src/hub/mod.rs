@@ -3,6 +3,7 @@
 mod accept;
 mod check;
 mod closing;
+mod direct;
 mod drain;
 mod input;
 mod lanes;
@@ -21,24 +22,22 @@ use core::time::Duration;
 pub use drain::IoSlices;
 pub use drain::Transmit;
 
-use crate::config::{Config, LaneLimits, LaneOptions, Start, TopicOptions};
-use crate::conn::{Conn, Direct, Outstanding};
+use crate::config::{Config, LaneOptions, Start, TopicOptions};
+use crate::conn::{Conn, Outstanding};
 use crate::dialect;
 use crate::entropy::Entropy;
 use crate::error::{AcceptError, ConnectError, PublishError, SendError, SubscribeError, TopicError};
 use crate::id::{ConnId, LaneId, SessionId, TopicId};
-use crate::lane::Lane;
-use crate::log::Log;
 use crate::output::{
-    ClientRequest, ConnectionPressure, Count, Deadline, Effect, Entry, Event, LanePressure, Level, LossReason,
-    OwnedPayload, Payload, Peer, Pressure, Published, Stats, Totals, Upgraded,
+    ClientRequest, ConnectionPressure, Deadline, Effect, Entry, Event, LanePressure, Level, LossReason, OwnedPayload,
+    Payload, Peer, Pressure, Published, Stats, Totals, Upgraded,
 };
 use crate::session::Session;
 use crate::slab::Slab;
 use crate::time::Instant;
 use crate::timers::Timers;
 use crate::topics::{Owner, Topics};
-use crate::wire::{CloseCode, frame};
+use crate::wire::CloseCode;
 
 /// Who wants to be woken.
 #[derive(Clone, Copy, Debug)]
@@ -614,44 +613,5 @@ impl Hub {
             // Its replies, or the rest of a message sent in part, have no room.
             self.end(conn, crate::EndReason::Overloaded, true);
         }
-    }
-
-    fn send_direct(&mut self, id: ConnId, payload: Payload<'_>) -> Result<(), SendError> {
-        let bytes = payload.as_bytes().len() as u64;
-        let limits: LaneLimits = self.config.direct_lane;
-        if bytes > limits.bytes_max {
-            return Err(SendError::TooLarge);
-        }
-        if !self.conns.get(id).is_some_and(Conn::is_open) {
-            return Err(SendError::UnknownConnection);
-        }
-        let mask = self.mask(id);
-        let len = frame::frame_bytes(payload.as_bytes().len(), mask.is_some());
-        let conn = self.conns.get_mut(id).expect("just looked up");
-        let direct = conn.direct.get_or_insert_with(|| {
-            let (lane, mut log) = (Lane::new(limits, true, Default::default()), Log::new(Default::default()));
-            log.change_needs(&Lane::NO_NEEDS, &lane.needs());
-            alloc::boxed::Box::new(Direct { lane, log })
-        });
-        if !direct.lane.fits(direct.log.head(), Count::new(1, bytes)) {
-            conn.owes_sendable = true;
-            return Err(SendError::Full);
-        }
-        let growth = direct.log.growth(len);
-        let room = self.config.resident_bytes_max.saturating_sub(self.stats.resident_bytes);
-        if growth > room && !self.make_room_for(growth) {
-            return Err(SendError::Overloaded);
-        }
-        let (stamp, now) = (self.stamp + 1, self.now);
-        let direct = self.conn_mut(id).direct.as_mut().expect("just made");
-        let was_frozen = !direct.log.is_open();
-        direct.log.append((bytes, len), (stamp, now), room, |out| dialect::put_payload(out, mask, payload));
-        self.stamp = stamp;
-        self.stats.direct.enter(1, bytes);
-        if was_frozen {
-            self.unfrozen_direct.push(id);
-        }
-        self.refresh(id);
-        Ok(())
     }
 }

@@ -123,15 +123,4 @@ impl Hub {
             self.remove_lane_if_settled(id);
         }
     }
-
-    /// The direct lane may have room again, which whoever was refused is told.
-    fn direct_progressed(&mut self, id: ConnId) {
-        let Some(conn) = self.conns.get_mut(id) else { return };
-        let Some(direct) = &conn.direct else { return };
-        if conn.owes_sendable && direct.lane.is_drained(direct.log.head(), 0) {
-            conn.owes_sendable = false;
-            conn.news.sendable = true;
-            self.announce_conn(id);
-        }
-    }
 }

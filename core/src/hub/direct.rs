@@ -1,0 +1,66 @@
+//! Direct messages: a connection's own log with one reader, bounded like every lane.
+
+use alloc::boxed::Box;
+
+use super::Hub;
+use crate::config::LaneLimits;
+use crate::conn::{Conn, Direct};
+use crate::dialect;
+use crate::error::SendError;
+use crate::id::ConnId;
+use crate::lane::{Lane, Mark};
+use crate::log::Log;
+use crate::output::{Count, Payload};
+use crate::wire::frame;
+
+impl Hub {
+    pub(super) fn send_direct(&mut self, id: ConnId, payload: Payload<'_>) -> Result<(), SendError> {
+        let bytes = payload.as_bytes().len() as u64;
+        let limits: LaneLimits = self.config.direct_lane;
+        if bytes > limits.bytes_max {
+            return Err(SendError::TooLarge);
+        }
+        if !self.conns.get(id).is_some_and(Conn::is_open) {
+            return Err(SendError::UnknownConnection);
+        }
+        let mask = self.mask(id);
+        let len = frame::frame_bytes(payload.as_bytes().len(), mask.is_some());
+        let conn = self.conns.get_mut(id).expect("just looked up");
+        let direct = conn.direct.get_or_insert_with(|| {
+            let (lane, mut log) = (Lane::new(limits, true, Mark::default()), Log::new(Mark::default()));
+            log.change_needs(&Lane::NO_NEEDS, &lane.needs());
+            Box::new(Direct { lane, log })
+        });
+        if !direct.lane.fits(direct.log.head(), Count::new(1, bytes)) {
+            conn.owes_sendable = true;
+            return Err(SendError::Full);
+        }
+        let growth = direct.log.growth(len);
+        let room = self.config.resident_bytes_max.saturating_sub(self.stats.resident_bytes);
+        if growth > room && !self.make_room_for(growth) {
+            return Err(SendError::Overloaded);
+        }
+        let (stamp, now) = (self.stamp + 1, self.now);
+        let direct = self.conn_mut(id).direct.as_mut().expect("just made");
+        let was_frozen = !direct.log.is_open();
+        direct.log.append((bytes, len), (stamp, now), room, |out| dialect::put_payload(out, mask, payload));
+        self.stamp = stamp;
+        self.stats.direct.enter(1, bytes);
+        if was_frozen {
+            self.unfrozen_direct.push(id);
+        }
+        self.refresh(id);
+        Ok(())
+    }
+
+    /// The direct lane may have room again, which whoever was refused is told.
+    pub(super) fn direct_progressed(&mut self, id: ConnId) {
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        let Some(direct) = &conn.direct else { return };
+        if conn.owes_sendable && direct.lane.is_drained(direct.log.head(), 0) {
+            conn.owes_sendable = false;
+            conn.news.sendable = true;
+            self.announce_conn(id);
+        }
+    }
+}
