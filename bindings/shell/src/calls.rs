@@ -1,0 +1,236 @@
+//! What other threads want of a hub.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use forebay_core::{
+    Entry, Event, Hub, Instant, LaneId, LaneOptions, Payload, PublishError, Published, Start, Stats, SubscribeError,
+    TopicError, TopicId, TopicOptions, Totals,
+};
+
+use crate::inbox::{BATCH_BYTES_MAX, BATCH_MAX};
+use crate::{Answer, CallError, Inbox};
+
+/// What a subscription takes from.
+pub type LaneInbox = Inbox<Entry, ()>;
+
+/// A payload on its way between threads.
+#[derive(Clone, Debug)]
+pub enum KeptPayload {
+    /// Text.
+    Text(Box<str>),
+    /// Bytes.
+    Binary(Box<[u8]>),
+}
+
+impl From<Payload<'_>> for KeptPayload {
+    fn from(payload: Payload<'_>) -> Self {
+        match payload {
+            Payload::Text(text) => Self::Text(text.into()),
+            Payload::Binary(bytes) => Self::Binary(bytes.into()),
+        }
+    }
+}
+
+impl KeptPayload {
+    /// The payload.
+    #[must_use]
+    pub fn as_payload(&self) -> Payload<'_> {
+        match self {
+            Self::Text(text) => Payload::Text(text),
+            Self::Binary(bytes) => Payload::Binary(bytes),
+        }
+    }
+}
+
+/// What a subscriber is answered.
+pub type Subscribed = Result<(LaneId, Arc<LaneInbox>), CallError<SubscribeError>>;
+
+/// A publish of another thread.
+#[derive(Debug)]
+pub struct Publish {
+    /// The topic's name.
+    pub topic: Box<str>,
+    /// The message.
+    pub payload: KeptPayload,
+    /// Whether it waits where a lane is full, until its caller gives up.
+    pub waits: bool,
+    /// Where it is answered.
+    pub answer: Answer<Result<Published, CallError<PublishError>>>,
+}
+
+/// A wish of another thread.
+#[derive(Debug)]
+pub enum Command {
+    /// Publish.
+    Publish(Publish),
+    /// Declare a topic.
+    Declare(Box<str>, TopicOptions, Answer<Result<(), TopicError>>),
+    /// Subscribe this process.
+    Subscribe(Box<str>, LaneOptions, Answer<Subscribed>),
+    /// The subscription with that lane waits for entries.
+    Take(LaneId),
+    /// The subscription with that lane is not wanted any more.
+    Unsubscribe(LaneId),
+    /// The hub's numbers.
+    Stats(Answer<Stats>),
+    /// A topic's numbers.
+    TopicTotals(Box<str>, Answer<Option<Totals>>),
+    /// Drain and stop.
+    Shutdown,
+}
+
+/// The hub's side of a subscription. Dropped, it tells the subscription that it has ended.
+#[derive(Debug)]
+struct Taker {
+    lane: LaneId,
+    inbox: Arc<LaneInbox>,
+}
+
+impl Drop for Taker {
+    fn drop(&mut self) {
+        self.inbox.end(());
+    }
+}
+
+/// What the commands of other threads left to be done.
+#[derive(Debug, Default)]
+pub struct Calls {
+    /// By the index of their lane.
+    takers: Vec<Option<Taker>>,
+    /// Publishes that wait for room in their topic, in order.
+    waiting: BTreeMap<TopicId, VecDeque<Publish>>,
+    batch: Vec<Entry>,
+    is_shut_down: bool,
+}
+
+impl Calls {
+    /// Whether somebody wanted the hub to be shut down.
+    #[must_use]
+    pub fn is_shut_down(&self) -> bool {
+        self.is_shut_down
+    }
+
+    /// Carries out a command.
+    pub fn carry_out(&mut self, hub: &mut Hub, command: Command, now: Instant) {
+        match command {
+            Command::Publish(publish) => self.publish(hub, publish, now),
+            Command::Declare(name, options, answer) => answer.give(hub.topic(&name, options).map(drop)),
+            Command::Subscribe(topic, lane, answer) => {
+                answer.attempt(|| Some(self.subscribe(hub, &topic, lane, now)));
+            }
+            Command::Take(lane) => self.serve(hub, lane, now),
+            Command::Unsubscribe(lane) => {
+                if self.taker(lane).is_some() {
+                    self.takers[lane.index()] = None;
+                    hub.unsubscribe_local(lane, now);
+                }
+            }
+            Command::Stats(answer) => answer.give(*hub.stats()),
+            Command::TopicTotals(topic, answer) => {
+                answer.give(hub.find_topic(&topic).and_then(|topic| hub.topic_totals(topic)));
+            }
+            Command::Shutdown => self.is_shut_down = true,
+        }
+    }
+
+    /// Follows what the hub tells.
+    pub fn event(&mut self, hub: &mut Hub, event: Event, now: Instant) {
+        match event {
+            Event::Ready(lane) => self.serve(hub, lane, now),
+            Event::LaneEnded(lane) if self.taker(lane).is_some() => self.takers[lane.index()] = None,
+            Event::Drained(topic) => self.retry(hub, topic, now),
+            _ => {}
+        }
+    }
+
+    /// To be called before events are polled: publishes that wait for a topic which was forgotten meanwhile, when its
+    /// lanes had ended, are published anew.
+    pub fn before_events(&mut self, hub: &mut Hub, now: Instant) {
+        while let Some(gone) = self.waiting.keys().find(|topic| hub.topic_totals(**topic).is_none()).copied() {
+            for publish in self.waiting.remove(&gone).into_iter().flatten() {
+                self.publish(hub, publish, now);
+            }
+        }
+    }
+
+    /// Whether every subscription has taken what waited for it.
+    #[must_use]
+    pub fn is_drained(&self, hub: &Hub) -> bool {
+        let waits = |taker: &Taker| hub.lane(taker.lane).is_some_and(|lane| lane.totals.waiting.messages > 0);
+        !self.takers.iter().flatten().any(waits)
+    }
+
+    fn publish(&mut self, hub: &mut Hub, publish: Publish, now: Instant) {
+        let topic = match hub.find_topic(&publish.topic).map_or_else(|| hub.open_topic(&publish.topic), Ok) {
+            Ok(topic) => topic,
+            Err(error) => return publish.answer.give(Err(CallError::Topic(error))),
+        };
+        if publish.waits
+            && let Some(waiting) = self.waiting.get_mut(&topic)
+        {
+            // It would overtake. What nobody waits for any more is not kept.
+            waiting.retain(|publish| publish.answer.is_awaited());
+            if !waiting.is_empty() {
+                return waiting.push_back(publish);
+            }
+        }
+        if !attempt(hub, topic, &publish, now) {
+            self.waiting.entry(topic).or_default().push_back(publish);
+        }
+    }
+
+    fn retry(&mut self, hub: &mut Hub, topic: TopicId, now: Instant) {
+        let Some(mut waiting) = self.waiting.remove(&topic) else { return };
+        while let Some(publish) = waiting.front() {
+            if !attempt(hub, topic, publish, now) {
+                break;
+            }
+            waiting.pop_front();
+        }
+        if !waiting.is_empty() {
+            self.waiting.insert(topic, waiting);
+        }
+    }
+
+    fn subscribe(&mut self, hub: &mut Hub, topic: &str, lane: LaneOptions, now: Instant) -> Subscribed {
+        let topic = hub.find_topic(topic).map_or_else(|| hub.open_topic(topic), Ok).map_err(CallError::Topic)?;
+        let lane = hub.subscribe_local(topic, lane, Start::Latest, now).map_err(CallError::Refused)?;
+        let index = lane.index();
+        if index >= self.takers.len() {
+            self.takers.resize_with(index + 1, || None);
+        }
+        let inbox = Arc::new(LaneInbox::default());
+        self.takers[index] = Some(Taker { lane, inbox: Arc::clone(&inbox) });
+        Ok((lane, inbox))
+    }
+
+    fn taker(&self, lane: LaneId) -> Option<&Taker> {
+        self.takers.get(lane.index())?.as_ref().filter(|taker| taker.lane == lane)
+    }
+
+    /// Hands over a batch to a subscription that waits for one.
+    fn serve(&mut self, hub: &mut Hub, lane: LaneId, now: Instant) {
+        let mut batch = std::mem::take(&mut self.batch);
+        if let Some(taker) = self.taker(lane).filter(|taker| taker.inbox.is_asked()) {
+            let mut bytes = 0;
+            while batch.len() < BATCH_MAX && bytes < BATCH_BYTES_MAX {
+                let Some(entry) = hub.take(lane, now) else { break };
+                if let Entry::Message { payload, .. } = &entry {
+                    bytes += payload.bytes.len();
+                }
+                batch.push(entry);
+            }
+            taker.inbox.give(&mut batch);
+        }
+        self.batch = batch;
+    }
+}
+
+/// Publishes, unless its caller gave up; whether the matter is settled. No lock of the caller's is a system call.
+fn attempt(hub: &mut Hub, topic: TopicId, publish: &Publish, now: Instant) -> bool {
+    publish.answer.attempt(|| match hub.publish(topic, publish.payload.as_payload(), now) {
+        Err(PublishError::Full) if publish.waits => None,
+        result => Some(result.map_err(CallError::Refused)),
+    })
+}

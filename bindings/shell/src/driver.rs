@@ -1,0 +1,276 @@
+//! A hub and its sockets.
+
+use std::io;
+use std::time::Duration;
+
+use forebay_core::{AcceptError, Cause, ClientRequest, ConnId, ConnectError, Effect, Event, Hub, Instant, Peer};
+
+use crate::Clock;
+use crate::linger::Linger;
+use crate::sockets::{Interest, Socket, Sockets};
+
+/// One read: what a hub decodes at a time.
+const READ_BYTES: usize = 64 << 10;
+/// Reads of one connection per readiness, the second only if the first was full: nobody is starved by one who floods.
+const READS_MAX: usize = 2;
+/// Writes per turn; then there is input again.
+const WRITES_MAX: usize = 256;
+/// Events per turn.
+const EVENTS_MAX: usize = 4_096;
+/// Rounds of a turn: what is said while events are told is written at once, but not without end.
+const ROUNDS_MAX: usize = 64;
+/// A clock is read again after so many writes: they are what takes time.
+const WRITES_PER_CLOCK: usize = 16;
+
+/// What an application does with what a hub tells.
+pub trait Application {
+    /// Before events are polled: what belongs to a connection is gone once its end was told.
+    fn before_events(&mut self, hub: &mut Hub, now: Instant) {
+        let _ = (hub, now);
+    }
+
+    /// Something happened.
+    fn event(&mut self, hub: &mut Hub, event: Event, now: Instant);
+}
+
+/// A hub with its sockets, its clock and one read buffer: everything a worker has, but the waiting.
+///
+/// A tick is: wait; [`tick`](Self::tick); [`readable`](Self::readable) and [`writable`](Self::writable) for what the
+/// poller told; new sockets; commands; and then one [`turn`](Self::turn), which says how long to wait: all input before
+/// any output.
+#[derive(Debug)]
+pub struct Driver<S> {
+    hub: Hub,
+    clock: Clock,
+    now: Instant,
+    sockets: Sockets<S>,
+    linger: Linger<S>,
+    buffer: Box<[u8]>,
+    rearms: bool,
+}
+
+/// A poller's key is the place of a connection, or of a lingering socket.
+fn conn_key(index: usize) -> usize {
+    index << 1
+}
+
+fn linger_key(index: usize) -> usize {
+    index << 1 | 1
+}
+
+impl<S: Socket> Driver<S> {
+    /// A driver. `rearms`: the poller tells things once, and then has to be told again what is wanted.
+    #[must_use]
+    pub fn new(hub: Hub, clock: Clock, rearms: bool) -> Self {
+        let buffer = vec![0; READ_BYTES].into_boxed_slice();
+        Self { hub, clock, now: clock.now(), sockets: Sockets::new(), linger: Linger::new(), buffer, rearms }
+    }
+
+    /// The hub, for commands.
+    pub fn hub(&mut self) -> &mut Hub {
+        &mut self.hub
+    }
+
+    /// The time of this tick.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// Begins a tick: reads the clock.
+    pub fn tick(&mut self) -> Instant {
+        self.now = self.clock.now();
+        self.now
+    }
+
+    /// Takes an accepted socket; one that is not taken is closed.
+    ///
+    /// # Errors
+    /// As the hub says.
+    pub fn accept(&mut self, socket: S, peer: Peer) -> Result<ConnId, AcceptError> {
+        let conn = self.hub.handle_accept(peer, self.now)?;
+        self.insert(conn, socket);
+        Ok(conn)
+    }
+
+    /// Starts the client role on a connected socket.
+    ///
+    /// # Errors
+    /// As the hub says.
+    pub fn connect(&mut self, socket: S, request: ClientRequest<'_>) -> Result<ConnId, ConnectError> {
+        let conn = self.hub.connect(request, self.now)?;
+        self.insert(conn, socket);
+        Ok(conn)
+    }
+
+    fn insert(&mut self, conn: ConnId, socket: S) {
+        let slot = self.sockets.insert(conn, socket);
+        match slot.socket.watch(conn_key(conn.index()), Interest::READ) {
+            Ok(()) => slot.armed = Interest::READ,
+            Err(error) => self.broken(conn, &error),
+        }
+    }
+
+    /// The socket with that key can be read, or has broken.
+    pub fn readable(&mut self, key: usize) {
+        let index = key >> 1;
+        if key == linger_key(index) {
+            return self.linger.readable(index, key, self.rearms, &mut self.buffer);
+        }
+        let Some(slot) = self.sockets.at(index) else { return };
+        let conn = slot.conn;
+        if !slot.armed.read {
+            // Nobody asked, so it can only be that both directions are at their end, which is told unasked.
+            return self.end(conn);
+        }
+        if self.rearms {
+            self.sockets.forget_armed(index);
+        }
+        for _ in 0..READS_MAX {
+            let Some(slot) = self.sockets.get(conn) else { return };
+            match slot.socket.read(&mut self.buffer) {
+                Ok(0) => return self.end(conn),
+                Ok(bytes) => {
+                    self.hub.handle_bytes(conn, &self.buffer[..bytes], self.now);
+                    if bytes < self.buffer.len() || !self.hub.wants_read(conn) {
+                        return;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return self.broken(conn, &error),
+            }
+        }
+    }
+
+    /// The socket with that key can be written to again.
+    pub fn writable(&mut self, key: usize) {
+        let index = key >> 1;
+        if key == linger_key(index) {
+            return;
+        }
+        let Some(slot) = self.sockets.at(index).filter(|slot| slot.wanted.write) else { return };
+        let conn = slot.conn;
+        if self.rearms {
+            self.sockets.forget_armed(index);
+        }
+        self.sockets.want(conn, |interest| interest.write = false);
+        self.hub.handle_writable(conn, self.now);
+    }
+
+    fn broken(&mut self, conn: ConnId, error: &io::Error) {
+        log::debug!("{conn:?}: {error}");
+        self.end(conn);
+    }
+
+    fn end(&mut self, conn: ConnId) {
+        self.sockets.remove(conn);
+        self.hub.handle_eof(conn, self.now);
+    }
+
+    /// Everything the hub wants: writes, closes, pauses, and tells what happened. Says after how long it wants the next
+    /// turn at the latest; zero: there is more to do.
+    pub fn turn(&mut self, application: &mut impl Application) -> Option<Duration> {
+        let now = self.tick();
+        self.hub.handle_timeout(now);
+        self.linger.expire(now);
+        let (mut writes_left, mut events_left, mut rounds_left) = (WRITES_MAX, EVENTS_MAX, ROUNDS_MAX);
+        let hub_deadline = loop {
+            self.write(&mut writes_left);
+            self.carry_out_effects();
+            application.before_events(&mut self.hub, self.now);
+            self.tell(application, &mut events_left);
+            self.tell_interests();
+            match self.hub.poll_timeout() {
+                Some(deadline) if deadline.cause == Cause::Output => {
+                    rounds_left -= 1;
+                    if writes_left == 0 || events_left == 0 || rounds_left == 0 {
+                        break Some(self.now);
+                    }
+                }
+                deadline => break deadline.map(|deadline| deadline.at),
+            }
+        };
+        let deadline = hub_deadline.into_iter().chain(self.linger.deadline()).min()?;
+        Some(deadline.since(self.clock.now()))
+    }
+
+    fn write(&mut self, writes_left: &mut usize) {
+        while *writes_left > 0 {
+            let Some(transmit) = self.hub.poll_transmit() else { return };
+            *writes_left -= 1;
+            let (conn, len) = (transmit.conn(), transmit.len());
+            let result = match self.sockets.get(conn) {
+                Some(slot) => write_once(&mut slot.socket, &transmit.io_slices()),
+                None => Err(io::ErrorKind::NotConnected.into()),
+            };
+            if writes_left.is_multiple_of(WRITES_PER_CLOCK) {
+                self.now = self.clock.now();
+            }
+            match result {
+                Ok(sent) => {
+                    self.hub.handle_sent(conn, sent, self.now);
+                    if sent < len {
+                        self.sockets.want(conn, |interest| interest.write = true);
+                    }
+                }
+                Err(error) => {
+                    self.hub.handle_sent(conn, 0, self.now);
+                    self.broken(conn, &error);
+                }
+            }
+        }
+    }
+
+    fn carry_out_effects(&mut self) {
+        while let Some(effect) = self.hub.poll_effect() {
+            match effect {
+                Effect::Close(conn) => {
+                    if let Some(socket) = self.sockets.remove(conn) {
+                        self.linger.close(socket, linger_key, &mut self.buffer, self.now);
+                    }
+                }
+                Effect::PauseRead(conn) => self.sockets.want(conn, |interest| interest.read = false),
+                Effect::ResumeRead(conn) => self.sockets.want(conn, |interest| interest.read = true),
+                other => log::warn!("not carried out: {other:?}"),
+            }
+        }
+    }
+
+    fn tell(&mut self, application: &mut impl Application, events_left: &mut usize) {
+        while *events_left > 0 {
+            let Some(event) = self.hub.poll_event() else { return };
+            *events_left -= 1;
+            application.event(&mut self.hub, event, self.now);
+        }
+    }
+
+    fn tell_interests(&mut self) {
+        while let Some(slot) = self.sockets.pop_changed() {
+            let (conn, wanted) = (slot.conn, slot.wanted);
+            match slot.socket.watch(conn_key(conn.index()), wanted) {
+                Ok(()) => slot.armed = wanted,
+                Err(error) => self.broken(conn, &error),
+            }
+        }
+    }
+
+    /// Whether no socket is left, not even one whose peer has yet to read its last bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        // Not `connections()`: an application that does not take what came before an end would keep them.
+        self.hub.stats().connections == 0 && self.linger.is_empty()
+    }
+}
+
+/// What the socket takes now: nothing where it would block.
+fn write_once(socket: &mut impl Socket, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
+    loop {
+        match socket.write_vectored(slices) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}

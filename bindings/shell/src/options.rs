@@ -1,0 +1,73 @@
+//! What a server and a client are started with.
+
+use std::time::Duration;
+
+use forebay_core::{LaneLimits, Mode, Options, TopicOptions};
+
+/// What a server is started with.
+#[derive(Clone, Debug)]
+pub struct ServerOptions {
+    /// Every limit of the hub.
+    pub hub: Options,
+    /// Topics that are there from the beginning.
+    pub topics: Vec<(String, TopicOptions)>,
+    /// Who understands what clients send: the negotiated dialect, or the application ([`Mode::Raw`]).
+    pub mode: Mode,
+    /// `TCP_NOTSENT_LOWAT` of every connection: 16 KiB. Without it the kernel takes megabytes on behalf of a peer that
+    /// does not read, and what it took can no longer be dropped, counted as lost or overtaken.
+    pub notsent_lowat_bytes: u32,
+    /// `SO_SNDBUF` of every connection; `None` leaves it to the system.
+    pub send_buffer_bytes: Option<u32>,
+    /// How long a shutdown waits for what waits in lanes: 5 s.
+    pub drain_timeout: Duration,
+    /// Commands of other threads that wait for the hub at a time: 1,024. One more waits outside.
+    pub mailbox_max: usize,
+}
+
+impl Default for ServerOptions {
+    fn default() -> Self {
+        Self {
+            hub: Options::default(),
+            topics: Vec::new(),
+            mode: Mode::Dialect,
+            notsent_lowat_bytes: 16 << 10,
+            send_buffer_bytes: None,
+            drain_timeout: Duration::from_secs(5),
+            mailbox_max: 1_024,
+        }
+    }
+}
+
+/// What a client is started with.
+#[derive(Clone, Debug)]
+pub struct ClientOptions {
+    /// Subprotocols to offer, most wanted first.
+    pub protocols: Vec<String>,
+    /// Further fields of the opening request, such as `Authorization`.
+    pub headers: Vec<(String, String)>,
+    /// The limits: `direct_lane` bounds what was sent and not yet written (16,384 messages, 1 MiB),
+    /// `inbound_bytes_max` what was not received.
+    pub hub: Options,
+    /// `SO_RCVBUF`; `None` leaves it to the system.
+    pub receive_buffer_bytes: Option<u32>,
+    /// `SO_SNDBUF`; `None` leaves it to the system.
+    pub send_buffer_bytes: Option<u32>,
+    /// `TCP_NOTSENT_LOWAT`: 128 KiB.
+    pub notsent_lowat_bytes: u32,
+    /// From the first attempt to the end of the opening handshake: 10 s.
+    pub connect_timeout: Duration,
+}
+
+impl Default for ClientOptions {
+    fn default() -> Self {
+        Self {
+            protocols: Vec::new(),
+            headers: Vec::new(),
+            hub: Options { direct_lane: LaneLimits { messages_max: 16_384, bytes_max: 1 << 20 }, ..Options::default() },
+            receive_buffer_bytes: None,
+            send_buffer_bytes: None,
+            notsent_lowat_bytes: 128 << 10,
+            connect_timeout: Duration::from_secs(10),
+        }
+    }
+}

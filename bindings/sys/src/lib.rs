@@ -1,0 +1,188 @@
+//! Socket options, queries and poller registration: the only crate of Forebay in which `unsafe` may stand.
+//!
+//! Everything it offers is safe to use.
+
+use std::io::{self, IoSlice, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use polling::{AsRawSource, AsSource, Event, PollMode, Poller};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for std::net::TcpStream {}
+    impl Sealed for std::net::TcpListener {}
+}
+
+/// What can be watched. Sealed, because it must be certain that the socket stays the same and open while it is owned.
+pub trait Source: AsSource + sealed::Sealed {}
+impl Source for TcpStream {}
+impl Source for TcpListener {}
+
+/// A socket that is taken out of its poller before it is closed, which is what [`Poller::add_with_mode`] demands.
+#[derive(Debug)]
+pub struct Watched<S: Source> {
+    // Only ever lent as `&S`: neither std type can be closed or exchanged through that.
+    source: S,
+    poller: Arc<Poller>,
+    is_added: bool,
+}
+
+impl<S: Source> Watched<S> {
+    /// Takes a socket, which is not watched until [`watch`](Self::watch).
+    pub fn new(source: S, poller: Arc<Poller>) -> Self {
+        Self { source, poller, is_added: false }
+    }
+
+    /// The socket.
+    pub fn source(&self) -> &S {
+        &self.source
+    }
+
+    /// Says what of the socket is to be told: level-triggered where the poller can, else once until it is said again.
+    ///
+    /// # Errors
+    /// The system refused.
+    pub fn watch(&mut self, key: usize, reads: bool, writes: bool) -> io::Result<()>
+    where
+        for<'a> &'a S: AsRawSource,
+    {
+        let interest = Event::new(key, reads, writes);
+        let mode = if self.poller.supports_level() { PollMode::Level } else { PollMode::Oneshot };
+        if self.is_added {
+            return self.poller.modify_with_mode(&self.source, interest, mode);
+        }
+        // SAFETY: `self` owns the socket, which nobody can close or exchange through the `&S` that is lent, and `drop`
+        // deletes it from this same poller, which the `Arc` keeps alive, before it is closed. Should `self` be
+        // forgotten, the socket stays open.
+        unsafe { self.poller.add_with_mode(&self.source, interest, mode)? };
+        self.is_added = true;
+        Ok(())
+    }
+}
+
+impl<S: Source> Drop for Watched<S> {
+    fn drop(&mut self) {
+        if self.is_added {
+            // It fails only for a socket that is not there, which is what is wanted.
+            let _ = self.poller.delete(&self.source);
+        }
+    }
+}
+
+impl Read for Watched<TcpStream> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        (&self.source).read(buffer)
+    }
+}
+
+impl Write for Watched<TcpStream> {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        (&self.source).write(buffer)
+    }
+
+    fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+        (&self.source).write_vectored(buffers)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// How the kernel is to buffer a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Tuning {
+    /// `TCP_NOTSENT_LOWAT`, where there is such a thing (Linux, Android).
+    pub notsent_lowat_bytes: u32,
+    /// `SO_SNDBUF`; `None` leaves it to the system.
+    pub send_buffer_bytes: Option<u32>,
+}
+
+/// Makes a socket non-blocking, without Nagle's delay, and its kernel buffers small.
+///
+/// # Errors
+/// The system refused.
+pub fn tune(stream: &TcpStream, tuning: Tuning) -> io::Result<()> {
+    stream.set_nonblocking(true)?;
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(stream);
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    socket.set_tcp_notsent_lowat(tuning.notsent_lowat_bytes)?;
+    match tuning.send_buffer_bytes {
+        Some(bytes) => socket.set_send_buffer_size(bytes as usize),
+        None => Ok(()),
+    }
+}
+
+/// Connects. The receive buffer is set before, while the window is still to be negotiated.
+///
+/// # Errors
+/// Not connected, or not in time.
+pub fn connect(address: SocketAddr, timeout: Duration, receive_buffer_bytes: Option<u32>) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if let Some(bytes) = receive_buffer_bytes {
+        socket.set_recv_buffer_size(bytes as usize)?;
+    }
+    socket.connect_timeout(&address.into(), timeout)?;
+    Ok(socket.into())
+}
+
+/// Says that nothing more will be written: a FIN follows what the kernel holds.
+///
+/// # Errors
+/// The connection is broken.
+pub fn shutdown_write(stream: &TcpStream) -> io::Result<()> {
+    stream.shutdown(Shutdown::Write)
+}
+
+/// Makes the kernel drop what it holds for the peer when the socket is closed: a peer that does not read would keep it.
+///
+/// # Errors
+/// The system refused.
+pub fn abort_on_close(stream: &TcpStream) -> io::Result<()> {
+    SockRef::from(stream).set_linger(Some(Duration::ZERO))
+}
+
+/// Bytes that were written and are not acknowledged by the peer (`SIOCOUTQ`); `None` where the system does not say.
+#[must_use]
+pub fn unsent_bytes(stream: &TcpStream) -> Option<u32> {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    {
+        use std::os::fd::AsRawFd as _;
+        let mut bytes: libc::c_int = 0;
+        // SAFETY: the descriptor is open while `stream` is borrowed; the request writes one int (tcp(7), SIOCOUTQ, which
+        // has the number of TIOCOUTQ).
+        let result = unsafe { libc::ioctl(stream.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+        if result == 0 { u32::try_from(bytes).ok() } else { None }
+    }
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    {
+        let _ = stream;
+        None
+    }
+}
+
+/// Raises the limit of open files to what the system allows, and says it.
+///
+/// # Errors
+/// The system refused.
+#[cfg(unix)]
+pub fn raise_open_files() -> io::Result<Option<u64>> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?;
+    Ok(limit.maximum)
+}
+
+/// Whether a socket could not be made because there are too many, in this process or on this machine, or no memory.
+#[must_use]
+pub fn is_exhaustion(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    let codes = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM];
+    #[cfg(not(unix))]
+    let codes = [10024, 10055]; // WSAEMFILE, WSAENOBUFS
+    error.raw_os_error().is_some_and(|code| codes.contains(&code))
+}

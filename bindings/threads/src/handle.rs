@@ -1,0 +1,181 @@
+//! Publishing and subscribing from other threads.
+
+use std::fmt;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use forebay_core::{
+    Entry, LaneId, LaneOptions, Payload, PublishError, Published, Stats, SubscribeError, TopicError, TopicOptions,
+    Totals,
+};
+use forebay_shell::{
+    Answer, CallError, Command, LaneInbox, NextError, Nothing, Publish, Reply, TimedOut, reply, sum_stats,
+};
+
+use crate::worker::Link;
+
+/// A server's handle, for any thread.
+///
+/// Every method but [`shutdown`](Self::shutdown) waits for the worker's answer.
+#[derive(Clone)]
+pub struct Handle {
+    /// One per worker. A topic belongs to one of them.
+    links: Arc<[Arc<Link>]>,
+}
+
+impl Handle {
+    pub(crate) fn new(links: Vec<Arc<Link>>) -> Self {
+        Self { links: links.into() }
+    }
+
+    /// The worker a topic belongs to: by FNV-1a of its name.
+    fn link(&self, topic: &str) -> &Arc<Link> {
+        let hash = topic
+            .bytes()
+            .fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3));
+        let index = hash % self.links.len() as u64;
+        &self.links[usize::try_from(index).expect("an index of a slice")]
+    }
+
+    /// Publishes and waits for the answer. An undeclared topic is made with the defaults.
+    ///
+    /// # Errors
+    /// [`PublishError::Full`] at once, if a lane with the policy `Block` has no room; the others as the hub says.
+    pub fn publish(&self, topic: &str, payload: Payload<'_>) -> Result<Published, CallError<PublishError>> {
+        self.post_publish(topic, payload, false).wait().unwrap_or(Err(CallError::Stopped))
+    }
+
+    /// Publishes; where a lane with the policy `Block` has no room, waits for it. Publishes of one topic that wait are
+    /// carried out in order.
+    ///
+    /// # Errors
+    /// [`PublishError::Full`] after `timeout`; the others as the hub says.
+    pub fn publish_wait(
+        &self,
+        topic: &str,
+        payload: Payload<'_>,
+        timeout: Duration,
+    ) -> Result<Published, CallError<PublishError>> {
+        match self.post_publish(topic, payload, true).wait_timeout(timeout) {
+            Ok(answer) => answer.unwrap_or(Err(CallError::Stopped)),
+            Err(TimedOut) => Err(CallError::Refused(PublishError::Full)),
+        }
+    }
+
+    fn post_publish(
+        &self,
+        topic: &str,
+        payload: Payload<'_>,
+        waits: bool,
+    ) -> Reply<Result<Published, CallError<PublishError>>> {
+        let (answer, reply) = reply();
+        let publish = Publish { topic: topic.into(), payload: payload.into(), waits, answer };
+        // Refused because the server stopped, the command is dropped, and the reply tells.
+        drop(self.link(topic).mailbox.post(Command::Publish(publish)));
+        reply
+    }
+
+    /// Posts a command with an answer and waits for it; `None` if the server has stopped.
+    fn call<T>(link: &Link, command: impl FnOnce(Answer<T>) -> Command) -> Option<T> {
+        let (answer, reply) = reply();
+        drop(link.mailbox.post(command(answer)));
+        reply.wait()
+    }
+
+    /// Declares a topic.
+    ///
+    /// # Errors
+    /// As [`Hub::topic`](forebay_core::Hub::topic).
+    pub fn declare_topic(&self, name: &str, options: TopicOptions) -> Result<(), CallError<TopicError>> {
+        Self::call(self.link(name), |answer| Command::Declare(name.into(), options, answer))
+            .ok_or(CallError::Stopped)?
+            .map_err(CallError::Refused)
+    }
+
+    /// Subscribes this process: from now on what is published waits in a lane of the hub until it is taken.
+    ///
+    /// # Errors
+    /// As [`Hub::subscribe_local`](forebay_core::Hub::subscribe_local).
+    pub fn subscribe(&self, topic: &str, lane: LaneOptions) -> Result<Subscription, CallError<SubscribeError>> {
+        let link = self.link(topic);
+        let (lane, inbox) = Self::call(link, |answer| Command::Subscribe(topic.into(), lane, answer))
+            .unwrap_or(Err(CallError::Stopped))?;
+        Ok(Subscription { link: Arc::clone(link), lane, inbox })
+    }
+
+    /// The hubs' numbers; after the server has stopped, the last ones.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let of_link = |link: &Arc<Link>| {
+            Self::call(link, Command::Stats)
+                .unwrap_or_else(|| *link.last_stats.lock().unwrap_or_else(PoisonError::into_inner))
+        };
+        self.links.iter().map(of_link).fold(Stats::default(), |sum, more| sum_stats(sum, &more))
+    }
+
+    /// The terms of a topic's queue law; `None` if there is no such topic, or the server has stopped.
+    #[must_use]
+    pub fn topic_totals(&self, topic: &str) -> Option<Totals> {
+        Self::call(self.link(topic), |answer| Command::TopicTotals(topic.into(), answer)).flatten()
+    }
+
+    /// Stops the server: it takes nothing new, hands out what waits, and [`Server::run`](crate::Server::run) returns.
+    /// Does not wait for that.
+    pub fn shutdown(&self) {
+        for link in &*self.links {
+            // It comes before whoever waits for room; one that has stopped needs no telling.
+            drop(link.mailbox.post_bounded_otherwise(Command::Shutdown));
+        }
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").field("workers", &self.links.len()).finish_non_exhaustive()
+    }
+}
+
+/// An in-process consumer of a topic: a blocking iterator that ends when the topic is removed or the server stops.
+///
+/// What was not asked for waits in the hub's lane, whose limits and policy hold; asking brings a batch of at most
+/// 512 messages or 256 KiB. Dropping the subscription ends the lane.
+#[derive(Debug)]
+pub struct Subscription {
+    link: Arc<Link>,
+    lane: LaneId,
+    inbox: Arc<LaneInbox>,
+}
+
+impl Subscription {
+    /// The next message or gap; waits for at most `timeout`.
+    ///
+    /// # Errors
+    /// Nothing came in time, or the subscription has ended.
+    pub fn next_timeout(&mut self, timeout: Duration) -> Result<Entry, NextError> {
+        self.next_until(Instant::now().checked_add(timeout))
+    }
+
+    fn next_until(&mut self, deadline: Option<Instant>) -> Result<Entry, NextError> {
+        // One lane has at most one of these commands under way. When the server has stopped the inbox has ended, or will.
+        let ask = || drop(self.link.mailbox.post_bounded_otherwise(Command::Take(self.lane)));
+        self.inbox.next(deadline, ask).map_err(|nothing| match nothing {
+            Nothing::TimedOut => NextError::TimedOut,
+            Nothing::Ended(()) => NextError::Ended,
+        })
+    }
+}
+
+impl Iterator for Subscription {
+    type Item = Entry;
+
+    fn next(&mut self) -> Option<Entry> {
+        self.next_until(None).ok()
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        // At most one per lane.
+        drop(self.link.mailbox.post_bounded_otherwise(Command::Unsubscribe(self.lane)));
+    }
+}
