@@ -1,0 +1,184 @@
+//! The command line.
+
+use std::num::{NonZeroU32, NonZeroU64};
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::value::{parse_listen, parse_size};
+
+const EXAMPLES: &str = "\
+Without a command it serves, with the options above. `forebay COMMAND --help` explains a command.
+
+Examples:
+  forebay                                            serve on 127.0.0.1:8080 with the defaults
+  forebay serve --listen 0.0.0.0:9000 --config forebay.toml
+  forebay serve --check --config forebay.toml        is the file good? (exit status 0 or 2)
+  forebay subscribe --topic log                      print what is published to the topic log
+  tail -f access.log | forebay publish --topic log   publish each new line
+
+Exit status: 0 done, 1 something went wrong while running, 2 wrong flags or configuration.";
+
+const SERVE_NOTES: &str = "\
+Stopping: SIGINT (Ctrl-C) or SIGTERM drains: nothing new is taken, what waits is handed out for at most
+drain_timeout, exit status 0. A second signal exits at once.
+
+The file is TOML; forebay.example.toml lists every key with its default. Whatever is wrong with it is
+told with file, line and key, before anything listens.";
+
+const PUBLISH_NOTES: &str = "\
+Each line is sent without its line feed and otherwise unchanged (a carriage return stays). A line that is
+not UTF-8 goes as bytes (data64). A last line without line feed counts.
+
+A full topic with policy \"block\" slows this command down: at most --window messages are unanswered, and
+standard input is read no further than that (plus one 64 KiB buffer), so the program before the pipe waits.
+
+At the end one line on standard error says what became of the messages:
+  published 1000: accepted 998 (matched 1996 deliveries), refused 2 (full 2), lost 0 in 0.1 s
+matched: lanes of subscribers they entered; refused: with the server's code; lost: sent, but the connection
+ended before the answer, so nobody knows. Exit status 0 only if everything was read and accepted.
+
+Examples:
+  tail -f access.log | forebay publish --topic log
+  jq -c .[] orders.json | forebay publish --json --topic orders ws://10.0.0.5:8080";
+
+const SUBSCRIBE_NOTES: &str = "\
+Payloads go to standard output, one per line: a JSON string as its text, other JSON as it is, bytes as they
+are. Everything else goes to standard error:
+  subscribed: topic log, from seq 1
+  gap: topic log: missed 120 messages (5..124): oldest
+  received 880, missed 120
+A gap says what this subscriber lost and why; received + missed = published since it subscribed.
+
+Examples:
+  forebay subscribe --topic log
+  forebay subscribe --topic log --rate 10        be slow on purpose: watch the gaps
+  forebay subscribe --topic a --topic b --count 5 --json ws://10.0.0.5:8080";
+
+/// WebSocket topic server: each subscriber behind its own bounded lane, losses counted and told
+#[derive(Debug, Parser)]
+#[command(name = "forebay", version, args_conflicts_with_subcommands = true, after_help = EXAMPLES)]
+#[command(disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) serve: ServeArguments,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve topics over WebSocket (the default)
+    #[command(after_help = SERVE_NOTES)]
+    Serve(ServeArguments),
+    /// Publish each line of standard input to a topic
+    #[command(after_help = PUBLISH_NOTES)]
+    Publish(PublishArguments),
+    /// Print what is published to one or more topics
+    #[command(after_help = SUBSCRIBE_NOTES)]
+    Subscribe(SubscribeArguments),
+}
+
+/// `forebay serve`.
+#[derive(Debug, Args)]
+pub(crate) struct ServeArguments {
+    /// Where to listen [default: the file's address, or 127.0.0.1:8080]; port 0: any free one
+    #[arg(long, value_name = "HOST:PORT", value_parser = |text: &str| parse_listen(text))]
+    pub(crate) listen: Option<String>,
+    /// Configuration file (TOML); without it the built-in defaults hold
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Check the configuration and exit: status 0 if it is good, 2 if not
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// Log to standard error: off, error, warn, info, debug or trace
+    #[arg(long, value_name = "LEVEL", default_value = "info", hide_possible_values = true, value_parser = ["off", "error", "warn", "info", "debug", "trace"])]
+    pub(crate) log: String,
+}
+
+/// `forebay publish`.
+#[derive(Debug, Args)]
+pub(crate) struct PublishArguments {
+    /// The topic to publish to
+    #[arg(long, value_name = "NAME")]
+    pub(crate) topic: String,
+    /// The lines are JSON and go as they are; a line that is not JSON is refused, the others go
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Messages sent and not yet answered, at most (and 1 MiB of them)
+    #[arg(long, value_name = "N", default_value = "1024")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub(crate) window: u32,
+    /// The server
+    #[arg(value_name = "URL", default_value = "ws://127.0.0.1:8080")]
+    pub(crate) url: String,
+}
+
+/// `forebay subscribe`.
+#[derive(Debug, Args)]
+pub(crate) struct SubscribeArguments {
+    /// A topic to subscribe to; may be given several times
+    #[arg(long = "topic", value_name = "NAME", required = true)]
+    pub(crate) topics: Vec<String>,
+    /// Print every payload as JSON text, strings with their quotes
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Be slow: at most N messages per second, with small buffers, so that the server feels it
+    #[arg(long, value_name = "N")]
+    pub(crate) rate: Option<NonZeroU32>,
+    /// End after N messages
+    #[arg(long, value_name = "N")]
+    pub(crate) count: Option<NonZeroU64>,
+    /// Longest message, and what is read ahead [default: 1 MiB; with --rate: 64 KiB]
+    #[arg(long, value_name = "SIZE", value_parser = |text: &str| message_size(text))]
+    pub(crate) message_bytes_max: Option<u32>,
+    /// The server
+    #[arg(value_name = "URL", default_value = "ws://127.0.0.1:8080")]
+    pub(crate) url: String,
+}
+
+fn message_size(text: &str) -> Result<u32, String> {
+    // A quarter of the client's memory budget may wait to be taken.
+    let size =
+        parse_size(text).and_then(|bytes| u32::try_from(bytes).ok()).filter(|size| (1..=64 << 20).contains(size));
+    size.ok_or_else(|| "must be a number of bytes or text like \"4 MiB\", at most 64 MiB".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn no_command_means_serve() {
+        let cli = Cli::try_parse_from(["forebay", "--listen", "127.0.0.1:0"]).unwrap();
+        assert!(cli.command.is_none());
+        assert_eq!(cli.serve.listen.as_deref(), Some("127.0.0.1:0"));
+        let cli = Cli::try_parse_from(["forebay", "publish", "--topic", "log"]).unwrap();
+        let Some(Command::Publish(publish)) = cli.command else { panic!("{:?}", cli.command) };
+        assert_eq!((publish.window, publish.url.as_str(), publish.json), (1_024, "ws://127.0.0.1:8080", false));
+    }
+
+    #[test]
+    fn bad_flags_say_what_is_allowed() {
+        for (arguments, says) in [
+            (vec!["serve", "--listen", "8080"], "must be HOST:PORT"),
+            (vec!["publish"], "--topic <NAME>"),
+            (vec!["publish", "--topic", "t", "--window", "0"], "1..=65536"),
+            (vec!["subscribe", "--topic", "t", "--rate", "0"], "--rate"),
+            (vec!["subscribe", "--topic", "t", "--message-bytes-max", "1 KB"], "at most 64 MiB"),
+            (vec!["serve", "--log", "loud"], "debug"),
+        ] {
+            let arguments = std::iter::once("forebay").chain(arguments);
+            let error = Cli::try_parse_from(arguments).unwrap_err();
+            assert_eq!(error.exit_code(), 2);
+            assert!(error.to_string().contains(says), "{error}");
+        }
+    }
+}

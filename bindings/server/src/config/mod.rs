@@ -1,0 +1,215 @@
+//! The configuration file: TOML, checked as a whole before anything listens.
+
+mod section;
+pub(crate) mod value;
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use forebay_core::{Config, ConfigError, Options, TopicOptions};
+use forebay_threads::ServerOptions;
+use toml::de::DeTable;
+
+use section::{Refusals, Section};
+use value::{count, duration, size};
+
+/// What the server is started with.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// `HOST:PORT`.
+    pub(crate) listen: String,
+    /// Everything else.
+    pub(crate) server: ServerOptions,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { listen: "127.0.0.1:8080".to_owned(), server: ServerOptions::default() }
+    }
+}
+
+/// A file that was refused: one line for each thing that is wrong with it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct BadConfig {
+    lines: Vec<String>,
+}
+
+impl fmt::Display for BadConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.lines.join("\n"))
+    }
+}
+
+impl Settings {
+    /// Reads the configuration in `source`; `file` is its name in refusals.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, each with its line.
+    pub(crate) fn parse(file: &str, source: &str) -> Result<Self, BadConfig> {
+        let refusals = Refusals::default();
+        let (document, errors) = DeTable::parse_recoverable(source);
+        for error in &errors {
+            let at = error.span().map_or(0, |span| span.start);
+            refusals.push(at, format!("not TOML: {}", error.message()));
+        }
+        let mut settings = Self::default();
+        if refusals.is_empty() {
+            settings.read(document.get_ref(), &refusals);
+        }
+        if refusals.is_empty() {
+            return Ok(settings);
+        }
+        let line =
+            |at: usize| 1 + source.as_bytes()[..at.min(source.len())].iter().filter(|byte| **byte == b'\n').count();
+        let lines = refusals.into_sorted();
+        Err(BadConfig { lines: lines.iter().map(|r| format!("{file}:{}: {}", line(r.at), r.text)).collect() })
+    }
+
+    fn read(&mut self, document: &DeTable<'_>, refusals: &Refusals) {
+        let mut root = Section::new("", 0, Some(document), refusals);
+        let server = root.section("server", "[server]");
+        let limits = root.section("limits", "[limits]");
+        let defaults = root.section("defaults", "[defaults]");
+        let topics = root.tables("topics");
+        root.finish();
+
+        self.read_server(server);
+        let hub = &mut self.server.hub;
+        let defaults = read_defaults(hub, defaults);
+        read_limits(hub, limits, &defaults, refusals);
+        self.server.topics = read_topics(hub, &topics, refusals);
+    }
+
+    fn read_server(&mut self, mut section: Section<'_>) {
+        let options = &mut self.server;
+        section.read("listen", &mut self.listen, value::listen);
+        section.read("drain_timeout", &mut options.drain_timeout, duration);
+        section.read("notsent_lowat_bytes", &mut options.notsent_lowat_bytes, size);
+        section.read("send_buffer_bytes", &mut options.send_buffer_bytes, value::size_or_system);
+        section.read("mailbox_max", &mut options.mailbox_max, count);
+        section.finish();
+    }
+}
+
+fn read_defaults<'a>(hub: &mut Options, mut section: Section<'a>) -> Section<'a> {
+    section.read("create", &mut hub.create_topics, value::create);
+    read_topic(&mut section, &mut hub.topic_defaults);
+    let section = section.finish();
+    if let Err(error) = hub.topic_defaults.check() {
+        refuse(&section, error);
+    }
+    section
+}
+
+fn read_topic(section: &mut Section<'_>, topic: &mut TopicOptions) {
+    section.read("policy", &mut topic.policy, value::policy);
+    section.read("messages_max", &mut topic.lane.messages_max, count);
+    section.read("bytes_max", &mut topic.lane.bytes_max, size);
+    section.read("message_bytes_max", &mut topic.message_bytes_max, size);
+    section.read("log_bytes_max", &mut topic.log_bytes_max, size);
+}
+
+fn read_limits(hub: &mut Options, mut section: Section<'_>, defaults: &Section<'_>, refusals: &Refusals) {
+    section.read("connections_max", &mut hub.connections_max, count);
+    section.read("topics_max", &mut hub.topics_max, count);
+    section.read("topic_name_bytes_max", &mut hub.topic_name_bytes_max, size);
+    section.read("lanes_per_session_max", &mut hub.lanes_per_session_max, count);
+    section.read("resident_bytes_max", &mut hub.resident_bytes_max, size);
+    section.read("transmit_bytes_max", &mut hub.transmit_bytes_max, size);
+    section.read("message_bytes_max", &mut hub.message_bytes_max, size);
+    section.read("inbound_bytes_max", &mut hub.inbound_bytes_max, size);
+    section.read("reply_bytes_max", &mut hub.reply_bytes_max, size);
+    section.read("head_bytes_max", &mut hub.head_bytes_max, size);
+    section.read("handshake_timeout", &mut hub.handshake_timeout, duration);
+    section.read("message_timeout", &mut hub.message_timeout, duration);
+    section.read("ping_interval", &mut hub.ping_interval, duration);
+    section.read("pong_timeout", &mut hub.pong_timeout, duration);
+    section.read("stall_timeout", &mut hub.stall_timeout, duration);
+    section.read("close_timeout", &mut hub.close_timeout, duration);
+    section.read("block_max", &mut hub.block_max, duration);
+    let mut direct = section.section("direct_lane", "[limits] direct_lane");
+    direct.read("messages_max", &mut hub.direct_lane.messages_max, count);
+    direct.read("bytes_max", &mut hub.direct_lane.bytes_max, size);
+    let direct = direct.finish();
+    let section = section.finish();
+
+    // Only what reads well on its own is checked together: one mistake, one line.
+    if !refusals.is_empty() {
+        return;
+    }
+    let Err(error) = Config::try_from(*hub) else { return };
+    match error.field.strip_prefix("direct_lane.") {
+        Some(key) => direct.refuse(key, error.problem),
+        // The one pair across sections: shown where the operator wrote something.
+        None if error.field == "resident_bytes_max" && !section.has(error.field) && defaults.has("log_bytes_max") => {
+            defaults.refuse("log_bytes_max", "must be at most [limits] resident_bytes_max");
+        }
+        None => refuse(&section, error),
+    }
+}
+
+fn read_topics(hub: &Options, tables: &[(usize, &DeTable<'_>)], refusals: &Refusals) -> Vec<(String, TopicOptions)> {
+    let mut topics = Vec::new();
+    let mut seen = BTreeSet::new();
+    for (at, table) in tables {
+        let mut section = Section::new("[[topics]]", *at, Some(table), refusals);
+        let mut name = String::new();
+        let mut options = hub.topic_defaults;
+        let before = refusals.len();
+        section.read("name", &mut name, value::text);
+        if !section.has("name") {
+            section.refuse("name", "is missing");
+        } else if refusals.len() == before {
+            if let Err(problem) = check_name(&name, hub.topic_name_bytes_max) {
+                section.refuse("name", &problem);
+            } else if !seen.insert(name.clone()) {
+                section.refuse("name", &format!("{name:?} is declared twice; each topic is declared once"));
+            }
+            section.rename(format!("[[topics]] {name:?}"));
+        }
+        read_topic(&mut section, &mut options);
+        let section = section.finish();
+        if refusals.len() == before {
+            check_topic(hub, &section, &options);
+        }
+        topics.push((name, options));
+    }
+    if topics.len() as u64 > u64::from(hub.topics_max) {
+        let problem = format!("{} topics, but [limits] topics_max is {}", topics.len(), hub.topics_max);
+        refusals.push(tables.last().map_or(0, |(at, _)| *at), format!("[[topics]]: {problem}"));
+    }
+    topics
+}
+
+fn check_topic(hub: &Options, section: &Section<'_>, options: &TopicOptions) {
+    if let Err(error) = options.check() {
+        refuse(section, error);
+    } else if options.log_bytes_max > hub.resident_bytes_max {
+        section.refuse("log_bytes_max", "must be at most [limits] resident_bytes_max");
+    }
+}
+
+/// As the hub checks it (`TopicError::InvalidName`), but with the line.
+fn check_name(name: &str, bytes_max: u32) -> Result<(), String> {
+    if name.is_empty() {
+        return Err("must not be empty".to_owned());
+    }
+    if name.len() as u64 > u64::from(bytes_max) {
+        return Err(format!("must be at most {bytes_max} bytes ([limits] topic_name_bytes_max), not {}", name.len()));
+    }
+    if name.bytes().any(|byte| byte < 0x20 || byte == 0x7f) {
+        return Err("must not contain control characters".to_owned());
+    }
+    Ok(())
+}
+
+/// A refusal of the core in the file's words.
+fn refuse(section: &Section<'_>, error: ConfigError) {
+    let key = error.field.rsplit('.').next().unwrap_or(error.field);
+    let problem = error.problem.replace("topic_defaults.", "[defaults] ").replace("lane.", "");
+    let note = if section.has(key) { "" } else { " (not set here: its default applies)" };
+    section.refuse(key, &format!("{problem}{note}"));
+}
+
+#[cfg(test)]
+mod tests;

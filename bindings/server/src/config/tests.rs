@@ -1,0 +1,284 @@
+//! Every refusal with its exact words, and the example file.
+
+use super::*;
+use forebay_core::{CreateTopics, LaneLimits, Policy};
+use std::time::Duration;
+
+const EXAMPLE: &str = include_str!("../../forebay.example.toml");
+
+fn parsed(source: &str) -> Settings {
+    Settings::parse("f.toml", source).unwrap_or_else(|bad| panic!("{bad}"))
+}
+
+/// The lines of a refusal.
+fn refused(source: &str) -> Vec<String> {
+    Settings::parse("f.toml", source).expect_err(source).lines
+}
+
+#[track_caller]
+fn assert_refused(source: &str, lines: &[&str]) {
+    assert_eq!(refused(source), lines, "{source}");
+}
+
+fn same(left: &Settings, right: &Settings) {
+    assert_eq!(format!("{left:#?}"), format!("{right:#?}"));
+}
+
+#[test]
+fn an_empty_file_is_the_defaults() {
+    same(&parsed(""), &Settings::default());
+    same(&parsed("[server]\n[limits]\n[defaults]\n"), &Settings::default());
+    assert_eq!(Settings::default().listen, "127.0.0.1:8080");
+}
+
+#[test]
+fn the_example_is_the_defaults() {
+    same(&parsed(EXAMPLE), &Settings::default());
+    // Its commented topic is good too, and says every key of a topic: as long as the defaults.
+    let uncommented: String = EXAMPLE
+        .lines()
+        .map(|line| match line.strip_prefix('#') {
+            Some(code) if !code.is_empty() && !code.starts_with(' ') => format!("{code}\n"),
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    let expected = TopicOptions { policy: Policy::Block, ..TopicOptions::default() };
+    assert_eq!(parsed(&uncommented).server.topics, [("log".to_owned(), expected)]);
+}
+
+#[test]
+fn the_example_has_every_key() {
+    for section in ["server", "limits", "limits.direct_lane", "defaults"] {
+        let lines = refused(&format!("[{section}]\nno = 1\n"));
+        let known = lines[0].split("there are ").nth(1).unwrap();
+        let start = EXAMPLE.find(&format!("\n[{section}]\n")).unwrap() + 1;
+        let body = &EXAMPLE[start..];
+        let body = &body[..body.find("\n[").unwrap_or(body.len())];
+        for key in known.split(", ").filter(|key| *key != "direct_lane") {
+            assert!(body.contains(&format!("\n{key} = ")), "[{section}] {key}");
+        }
+    }
+    let lines = refused("[[topics]]\nname = \"t\"\nno = 1\n");
+    let known = lines[0].split("there are ").nth(1).unwrap();
+    for key in known.split(", ") {
+        assert!(EXAMPLE.contains(&format!("\n#{key} = ")), "[[topics]] {key}");
+    }
+}
+
+#[test]
+fn everything_can_be_set() {
+    let settings = parsed(
+        r#"
+        [server]
+        listen = "[::1]:0"
+        drain_timeout = "1500ms"
+        notsent_lowat_bytes = 32_768
+        send_buffer_bytes = "64 KiB"
+        mailbox_max = 7
+        [limits]
+        connections_max = 0x10
+        topics_max = 20
+        stall_timeout = "2m"
+        direct_lane = { messages_max = 3, bytes_max = "2 MiB" }
+        [defaults]
+        create = "application"
+        policy = "block"
+        messages_max = 50
+        bytes_max = "512 KiB"
+        message_bytes_max = 1000
+        log_bytes_max = "1 MiB"
+        [[topics]]
+        name = "a"
+        [[topics]]
+        name = "b"
+        policy = "drop-oldest"
+        messages_max = 51
+        "#,
+    );
+    let server = &settings.server;
+    assert_eq!(settings.listen, "[::1]:0");
+    assert_eq!(server.drain_timeout, Duration::from_millis(1_500));
+    assert_eq!((server.notsent_lowat_bytes, server.send_buffer_bytes, server.mailbox_max), (32_768, Some(65_536), 7));
+    assert_eq!((server.hub.connections_max, server.hub.topics_max), (16, 20));
+    assert_eq!(server.hub.stall_timeout, Duration::from_secs(120));
+    assert_eq!(server.hub.direct_lane, LaneLimits { messages_max: 3, bytes_max: 2 << 20 });
+    assert_eq!(server.hub.create_topics, CreateTopics::Application);
+    let a = TopicOptions {
+        policy: Policy::Block,
+        lane: LaneLimits { messages_max: 50, bytes_max: 512 << 10 },
+        message_bytes_max: 1_000,
+        log_bytes_max: 1 << 20,
+    };
+    assert_eq!(server.hub.topic_defaults, a);
+    let b = TopicOptions { policy: Policy::DropOldest, lane: LaneLimits { messages_max: 51, ..a.lane }, ..a };
+    assert_eq!(server.topics, [("a".to_owned(), a), ("b".to_owned(), b)]);
+}
+
+#[test]
+fn unknown_keys_are_refused_with_line_and_what_there_is() {
+    assert_refused(
+        "\n[sever]\nlisten = \"x:1\"\n",
+        &["f.toml:2: unknown section sever: there are server, limits, defaults, topics"],
+    );
+    assert_refused(
+        "[server]\nlisten = \"a:1\"\nport = 8080\n",
+        &["f.toml:3: [server] port: unknown key; there are listen, drain_timeout, notsent_lowat_bytes, \
+           send_buffer_bytes, mailbox_max"],
+    );
+    assert_refused(
+        "[[topics]]\nname = \"log\"\npolcy = \"block\"\n",
+        &["f.toml:3: [[topics]] \"log\" polcy: unknown key; there are name, policy, messages_max, bytes_max, \
+           message_bytes_max, log_bytes_max"],
+    );
+    assert_refused(
+        "[limits.direct_lane]\nx = 1\n",
+        &["f.toml:2: [limits] direct_lane x: unknown key; there are messages_max, bytes_max"],
+    );
+}
+
+#[test]
+fn bad_values_are_refused_with_what_is_allowed() {
+    for (source, line) in [
+        (
+            "[[topics]]\nname = \"log\"\npolicy = \"drop\"\n",
+            "f.toml:3: [[topics]] \"log\" policy: must be \"drop-oldest\" or \"block\", not \"drop\"",
+        ),
+        ("[defaults]\npolicy = 1\n", "f.toml:2: [defaults] policy: must be \"drop-oldest\" or \"block\", not 1"),
+        (
+            "[defaults]\ncreate = \"anyone\"\n",
+            "f.toml:2: [defaults] create: must be \"clients\" or \"application\", not \"anyone\"",
+        ),
+        (
+            "[limits]\nconnections_max = \"many\"\n",
+            "f.toml:2: [limits] connections_max: must be a whole number from 1 to 4294967295, not \"many\"",
+        ),
+        (
+            "[limits]\ntopics_max = -1\n",
+            "f.toml:2: [limits] topics_max: must be a whole number from 1 to 4294967295, not -1",
+        ),
+        (
+            "[limits]\ntopics_max = 4294967296\n",
+            "f.toml:2: [limits] topics_max: must be a whole number from 1 to 4294967295, not 4294967296",
+        ),
+        (
+            "[limits]\nmessage_bytes_max = \"1 MB\"\n",
+            "f.toml:2: [limits] message_bytes_max: must be a number of bytes or text like \"64 KiB\" (units: B, KiB, \
+             MiB, GiB), at most 4294967295 bytes, not \"1 MB\"",
+        ),
+        (
+            "[server]\nsend_buffer_bytes = true\n",
+            "f.toml:2: [server] send_buffer_bytes: must be \"system\", a number of bytes or text like \"64 KiB\" \
+             (units: B, KiB, MiB, GiB), at most 4294967295 bytes, not true",
+        ),
+        (
+            "[limits]\nblock_max = 30\n",
+            "f.toml:2: [limits] block_max: must be text like \"500ms\" or \"30s\" (a whole number; units: ms, s, m, h), \
+             not 30",
+        ),
+        ("[limits]\ndirect_lane = 3\n", "f.toml:2: [limits] direct_lane: must be a table"),
+        ("limits = []\n", "f.toml:1: limits: must be a table"),
+        ("[topics]\nname = \"log\"\n", "f.toml:1: topics: must be written as [[topics]], once for each topic"),
+        ("[[topics]]\nname = 1\n", "f.toml:2: [[topics]] name: must be text in quotes, not 1"),
+        (
+            "[server]\nlisten = \"8080\"\n",
+            "f.toml:2: [server] listen: must be HOST:PORT, such as 127.0.0.1:8080 or [::1]:8080 (port 0: any free one), \
+             not \"8080\"",
+        ),
+    ] {
+        assert_refused(source, &[line]);
+    }
+}
+
+#[test]
+fn topics_have_names_of_their_own() {
+    for (source, line) in [
+        ("\n[[topics]]\npolicy = \"block\"\n", "f.toml:2: [[topics]] name: is missing"),
+        ("[[topics]]\nname = \"\"\n", "f.toml:2: [[topics]] name: must not be empty"),
+        ("[[topics]]\nname = \"a\\tb\"\n", "f.toml:2: [[topics]] name: must not contain control characters"),
+        (
+            "[limits]\ntopic_name_bytes_max = 3\n[[topics]]\nname = \"four\"\n",
+            "f.toml:4: [[topics]] name: must be at most 3 bytes ([limits] topic_name_bytes_max), not 4",
+        ),
+        (
+            "[[topics]]\nname = \"a\"\n[[topics]]\nname = \"b\"\n[[topics]]\nname = \"a\"\n",
+            "f.toml:6: [[topics]] name: \"a\" is declared twice; each topic is declared once",
+        ),
+        (
+            "[limits]\ntopics_max = 1\n[[topics]]\nname = \"a\"\n[[topics]]\nname = \"b\"\n",
+            "f.toml:5: [[topics]]: 2 topics, but [limits] topics_max is 1",
+        ),
+    ] {
+        assert_refused(source, &[line]);
+    }
+}
+
+#[test]
+fn limits_that_contradict_each_other_are_refused_where_they_stand() {
+    for (source, line) in [
+        (
+            "[limits]\nmessage_bytes_max = \"2 MiB\"\n",
+            "f.toml:1: [limits] inbound_bytes_max: must be at least message_bytes_max: one message has to fit (not set \
+             here: its default applies)",
+        ),
+        ("[limits]\ntransmit_bytes_max = 1023\n", "f.toml:2: [limits] transmit_bytes_max: must be at least 1024"),
+        ("[limits]\npong_timeout = \"0s\"\n", "f.toml:2: [limits] pong_timeout: must be at least 1 ms"),
+        (
+            "[limits.direct_lane]\nmessages_max = 4000000000\n",
+            "f.toml:2: [limits] direct_lane messages_max: must be at most 2147483648",
+        ),
+        (
+            "[defaults]\nbytes_max = 1000\n",
+            "f.toml:1: [defaults] message_bytes_max: must not exceed bytes_max: such a message would fit no lane (not \
+             set here: its default applies)",
+        ),
+        (
+            "[[topics]]\nname = \"t\"\nmessage_bytes_max = \"2 MiB\"\n",
+            "f.toml:3: [[topics]] \"t\" message_bytes_max: must not exceed bytes_max: such a message would fit no lane",
+        ),
+        (
+            "[[topics]]\nname = \"t\"\nlog_bytes_max = 1\n",
+            "f.toml:3: [[topics]] \"t\" log_bytes_max: must be at least 2 * message_bytes_max + 4096: one message with \
+             its envelope",
+        ),
+        (
+            "[[topics]]\nname = \"t\"\nlog_bytes_max = \"257 MiB\"\n",
+            "f.toml:3: [[topics]] \"t\" log_bytes_max: must be at most [limits] resident_bytes_max",
+        ),
+        (
+            "[limits]\nresident_bytes_max = \"1 MiB\"\n",
+            "f.toml:2: [limits] resident_bytes_max: must be at least [defaults] log_bytes_max and 2 * inbound_bytes_max",
+        ),
+        (
+            "[defaults]\nlog_bytes_max = \"1 GiB\"\n",
+            "f.toml:2: [defaults] log_bytes_max: must be at most [limits] resident_bytes_max",
+        ),
+    ] {
+        assert_refused(source, &[line]);
+    }
+}
+
+#[test]
+fn what_is_not_toml_is_refused_with_its_line() {
+    let lines = refused("[server]\nlisten = 127.0.0.1\n");
+    assert!(lines[0].starts_with("f.toml:2: not TOML: "), "{lines:?}");
+    let lines = refused("[server]\nlisten = \"a:1\"\nlisten = \"b:1\"\n");
+    assert_eq!(lines, ["f.toml:3: not TOML: duplicate key"]);
+    let lines = refused("[server\n");
+    assert!(lines[0].starts_with("f.toml:1: not TOML: "), "{lines:?}");
+}
+
+#[test]
+fn all_mistakes_are_told_in_the_order_of_the_file() {
+    let source = "[[topics]]\nname = \"a\"\npolicy = 1\n[defaults]\ncreate = 2\n[limits]\ntopics_max = 0\nx = 1\n";
+    let starts: Vec<_> =
+        refused(source).iter().map(|line| line.split(": ").take(2).collect::<Vec<_>>().join(": ")).collect();
+    assert_eq!(
+        starts,
+        [
+            "f.toml:3: [[topics]] \"a\" policy",
+            "f.toml:5: [defaults] create",
+            "f.toml:7: [limits] topics_max",
+            "f.toml:8: [limits] x"
+        ]
+    );
+}

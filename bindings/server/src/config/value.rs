@@ -1,0 +1,208 @@
+//! Values of the configuration: what is written in TOML, as numbers, sizes, durations and names.
+
+use std::time::Duration;
+
+use forebay_core::{CreateTopics, Policy};
+use toml::de::DeValue;
+
+/// Reads one value; the error says what it may be.
+pub(crate) type Read<T> = fn(&DeValue<'_>) -> Result<T, String>;
+
+/// A whole number from 1.
+pub(crate) fn count<T: TryFrom<u64>>(value: &DeValue<'_>) -> Result<T, String> {
+    let max = largest::<T>();
+    let number = integer(value).filter(|number| (1..=max).contains(number));
+    number
+        .and_then(|number| T::try_from(number).ok())
+        .ok_or_else(|| format!("must be a whole number from 1 to {max}, not {}", shown(value)))
+}
+
+/// Bytes: a whole number, or text such as `"64 KiB"`.
+pub(crate) fn size<T: TryFrom<u64>>(value: &DeValue<'_>) -> Result<T, String> {
+    let bytes = match value {
+        DeValue::String(text) => parse_size(text),
+        _ => integer(value),
+    };
+    bytes.and_then(|bytes| T::try_from(bytes).ok()).ok_or_else(|| {
+        format!(
+            "must be a number of bytes or text like \"64 KiB\" (units: B, KiB, MiB, GiB), at most {} bytes, not {}",
+            largest::<T>(),
+            shown(value)
+        )
+    })
+}
+
+/// As [`size`], or `"system"`: left to the operating system.
+pub(crate) fn size_or_system(value: &DeValue<'_>) -> Result<Option<u32>, String> {
+    if matches!(value, DeValue::String(text) if text == "system") {
+        return Ok(None);
+    }
+    size(value).map(Some).map_err(|problem| problem.replacen("must be", "must be \"system\",", 1))
+}
+
+/// A duration: text such as `"30s"`.
+pub(crate) fn duration(value: &DeValue<'_>) -> Result<Duration, String> {
+    let duration = match value {
+        DeValue::String(text) => parse_duration(text),
+        _ => None,
+    };
+    duration.ok_or_else(|| {
+        format!("must be text like \"500ms\" or \"30s\" (a whole number; units: ms, s, m, h), not {}", shown(value))
+    })
+}
+
+/// Text.
+pub(crate) fn text(value: &DeValue<'_>) -> Result<String, String> {
+    match value {
+        DeValue::String(text) => Ok(text.clone().into_owned()),
+        _ => Err(format!("must be text in quotes, not {}", shown(value))),
+    }
+}
+
+/// `HOST:PORT`.
+pub(crate) fn listen(value: &DeValue<'_>) -> Result<String, String> {
+    parse_listen(&text(value)?)
+}
+
+/// A topic's policy.
+pub(crate) fn policy(value: &DeValue<'_>) -> Result<Policy, String> {
+    match value {
+        DeValue::String(text) if text == "drop-oldest" => Ok(Policy::DropOldest),
+        DeValue::String(text) if text == "block" => Ok(Policy::Block),
+        _ => Err(format!("must be \"drop-oldest\" or \"block\", not {}", shown(value))),
+    }
+}
+
+/// Who may create topics.
+pub(crate) fn create(value: &DeValue<'_>) -> Result<CreateTopics, String> {
+    match value {
+        DeValue::String(text) if text == "clients" => Ok(CreateTopics::Clients),
+        DeValue::String(text) if text == "application" => Ok(CreateTopics::Application),
+        _ => Err(format!("must be \"clients\" or \"application\", not {}", shown(value))),
+    }
+}
+
+/// Checks the form of `HOST:PORT`; the host is looked up when the server listens.
+pub(crate) fn parse_listen(text: &str) -> Result<String, String> {
+    let good = text.rsplit_once(':').is_some_and(|(host, port)| {
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        let host_is_good = match bare {
+            Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+            None => !host.is_empty() && !host.contains(':'),
+        };
+        host_is_good && port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok()
+    });
+    if good {
+        return Ok(text.to_owned());
+    }
+    Err(format!("must be HOST:PORT, such as 127.0.0.1:8080 or [::1]:8080 (port 0: any free one), not {text:?}"))
+}
+
+/// Bytes from `"64 KiB"` or `"65536"`.
+pub(crate) fn parse_size(text: &str) -> Option<u64> {
+    let (number, unit) = split_unit(text)?;
+    let factor = match unit {
+        "" | "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return None,
+    };
+    number.checked_mul(factor)
+}
+
+fn parse_duration(text: &str) -> Option<Duration> {
+    let (number, unit) = split_unit(text)?;
+    let millis = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return None,
+    };
+    number.checked_mul(millis).map(Duration::from_millis)
+}
+
+fn split_unit(text: &str) -> Option<(u64, &str)> {
+    let text = text.trim();
+    let end = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
+    let (digits, unit) = text.split_at(end);
+    Some((digits.parse().ok()?, unit.trim_start()))
+}
+
+fn integer(value: &DeValue<'_>) -> Option<u64> {
+    let number = value.as_integer()?;
+    u64::from_str_radix(number.as_str(), number.radix()).ok()
+}
+
+fn largest<T: TryFrom<u64>>() -> u64 {
+    // Halving 2^64 - 1 visits the largest value of each unsigned type.
+    (0..64).map(|shift| u64::MAX >> shift).find(|number| T::try_from(*number).is_ok()).unwrap_or(0)
+}
+
+fn shown(value: &DeValue<'_>) -> String {
+    match value {
+        DeValue::String(text) => format!("{text:?}"),
+        DeValue::Integer(number) if number.radix() == 10 => number.as_str().to_owned(),
+        DeValue::Float(number) => number.as_str().to_owned(),
+        DeValue::Boolean(value) => value.to_string(),
+        DeValue::Array(_) => "an array".to_owned(),
+        DeValue::Table(_) => "a table".to_owned(),
+        DeValue::Integer(_) => "that number".to_owned(),
+        DeValue::Datetime(_) => "a date".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_durations_carry_units() {
+        for (text, bytes) in [
+            ("0", Some(0)),
+            ("17", Some(17)),
+            ("64 KiB", Some(65_536)),
+            ("64KiB", Some(65_536)),
+            (" 2 GiB ", Some(2 << 30)),
+            ("1 KB", None),
+            ("KiB", None),
+            ("-1", None),
+            ("1.5 MiB", None),
+            ("99999999999999999999", None),
+            ("99999999999 GiB", None),
+        ] {
+            assert_eq!(parse_size(text), bytes, "{text}");
+        }
+        for (text, millis) in [
+            ("500ms", Some(500)),
+            ("30s", Some(30_000)),
+            ("30 s", Some(30_000)),
+            ("2m", Some(120_000)),
+            ("1h", Some(3_600_000)),
+            ("30", None),
+            ("s", None),
+            ("1d", None),
+            ("9999999999999999999h", None),
+        ] {
+            assert_eq!(parse_duration(text), millis.map(Duration::from_millis), "{text}");
+        }
+    }
+
+    #[test]
+    fn addresses_to_listen_on_have_a_host_and_a_port() {
+        for good in ["127.0.0.1:8080", "localhost:0", "[::1]:1", "example.org:65535"] {
+            assert_eq!(parse_listen(good).as_deref(), Ok(good));
+        }
+        for bad in ["", "8080", ":8080", "localhost", "::1:8080", "[no]:1", "h:65536", "h:+1", "h:", "[]:1"] {
+            let problem = parse_listen(bad).unwrap_err();
+            assert!(problem.starts_with("must be HOST:PORT"), "{bad}: {problem}");
+        }
+    }
+
+    #[test]
+    fn the_largest_value_of_a_type() {
+        assert_eq!(largest::<u32>(), u64::from(u32::MAX));
+        assert_eq!(largest::<u64>(), u64::MAX);
+    }
+}

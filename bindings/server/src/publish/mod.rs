@@ -1,0 +1,178 @@
+//! `forebay publish`: each line of standard input is a message.
+
+mod window;
+
+use std::io::{self, BufRead, BufReader};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
+
+use forebay_threads::{Client, ClientOptions, CloseCode, Closed, EndReason, LaneLimits, Payload, SendError};
+
+use crate::cli::PublishArguments;
+use crate::lines::{Line, Lines};
+use crate::protocol::{Incoming, Other, PublishRequest};
+use crate::{Failure, connect, note, protocol, signals, tell};
+use window::Window;
+
+/// Unanswered requests hold at most this, and one more.
+const WINDOW_BYTES_MAX: usize = 1 << 20;
+
+/// A longer request is not made, whatever the server takes: a quarter of the client's memory budget.
+const REQUEST_BYTES_MAX: usize = 64 << 20;
+
+/// Refused lines that are reported one by one; further ones are only counted.
+const REPORTS_MAX: u64 = 10;
+
+/// What the thread that reads lines, the one that takes answers and the one that waits for signals share.
+struct Publisher {
+    client: Client,
+    window: Window,
+    reports: AtomicU64,
+    /// All of standard input was read.
+    was_read: AtomicBool,
+}
+
+/// Runs the command.
+pub(crate) fn run(arguments: &PublishArguments) -> Result<ExitCode, Failure> {
+    let mut options = ClientOptions::default();
+    // The window is the bound; the queue below it only has to hold it.
+    options.hub.direct_lane =
+        LaneLimits { messages_max: arguments.window + 1, bytes_max: (WINDOW_BYTES_MAX + REQUEST_BYTES_MAX) as u64 };
+    let (client, hello) = connect::connect(&arguments.url, options)?;
+    let request_bytes_max = REQUEST_BYTES_MAX.min(hello.limits.message_bytes_max as usize);
+    let publisher = Arc::new(Publisher {
+        client,
+        window: Window::new(arguments.window as usize, WINDOW_BYTES_MAX),
+        reports: AtomicU64::new(0),
+        was_read: AtomicBool::new(false),
+    });
+    let signalled = Arc::clone(&publisher);
+    signals::on_first(move |signal| signalled.stop(signal))
+        .map_err(|error| Failure::runtime(format!("cannot handle signals: {error}")))?;
+
+    let started = Instant::now();
+    let reading = Arc::clone(&publisher);
+    let request = PublishRequest::new(&arguments.topic, arguments.json);
+    // A thread of its own, never joined: it may be waiting for a line when the connection ends.
+    std::thread::Builder::new()
+        .name("lines".to_owned())
+        .spawn(move || reading.send_lines(BufReader::with_capacity(64 << 10, io::stdin()), request, request_bytes_max))
+        .map_err(|error| Failure::runtime(format!("cannot start a thread: {error}")))?;
+    let closed = publisher.take_answers();
+    let tally = publisher.window.end();
+    let is_complete = publisher.was_read.load(Ordering::Acquire);
+    if !matches!(closed.reason, EndReason::Closed(_)) {
+        tell(format_args!("the connection ended: {closed}"));
+    }
+    note(tally.summary(started.elapsed()));
+    let is_good = is_complete && tally.lost == 0 && tally.refused_total() == 0;
+    Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+impl Publisher {
+    fn send_lines(&self, input: impl BufRead, mut request: PublishRequest, request_bytes_max: usize) {
+        let line_bytes_max = request.line_bytes_max(request_bytes_max);
+        let mut lines = Lines::new(input, line_bytes_max);
+        let mut number = 0;
+        // A line is read only when there is room for it, so that whoever writes the lines feels a full window.
+        while self.window.wait_for_room() {
+            let line = match lines.next() {
+                Ok(Some(line)) => line,
+                Ok(None) => {
+                    self.was_read.store(true, Ordering::Release);
+                    break;
+                }
+                Err(error) => {
+                    tell(format_args!("standard input: {error}"));
+                    break;
+                }
+            };
+            number += 1;
+            let request = match line {
+                Line::Whole(line) => request.make(number, line).ok_or(None),
+                Line::TooLong(bytes) => Err(Some(bytes)),
+            };
+            match request {
+                Ok(request) if request.len() <= request_bytes_max => {
+                    if !self.window.sending(number, request.len()) {
+                        return; // A signal came, or the connection has ended; who noticed it tells.
+                    }
+                    match self.client.send(Payload::Text(request)) {
+                        Ok(()) => {}
+                        Err(SendError::Closed(_)) => return,
+                        // Not expected: the queue holds a full window.
+                        Err(error) => {
+                            self.report(number, &format!("too-large: {error}"));
+                            if self.window.refused(Some(number), "too-large").1 {
+                                let _ = self.client.close(CloseCode::NORMAL, "");
+                            }
+                        }
+                    }
+                }
+                Ok(request) => self.refuse_long(number, request.len() as u64, request_bytes_max),
+                Err(Some(bytes)) => self.refuse_long(number, bytes, request_bytes_max),
+                Err(None) => {
+                    self.report(number, "not-json: the line is not JSON text");
+                    self.window.refuse("not-json");
+                }
+            }
+        }
+        if self.window.finish() {
+            let _ = self.client.close(CloseCode::NORMAL, "");
+        }
+    }
+
+    fn refuse_long(&self, number: u64, bytes: u64, bytes_max: usize) {
+        let bound = "bytes of one message (the server's message_bytes_max, with the request around the payload)";
+        self.report(number, &format!("too-large: {bytes} bytes do not fit the {bytes_max} {bound}"));
+        self.window.refuse("too-large");
+    }
+
+    fn report(&self, number: u64, problem: &str) {
+        match self.reports.fetch_add(1, Ordering::Relaxed) {
+            count if count < REPORTS_MAX => tell(format_args!("line {number} refused: {problem}")),
+            REPORTS_MAX => tell("further refused lines are only counted"),
+            _ => {}
+        }
+    }
+
+    /// Takes answers until the connection ends.
+    fn take_answers(&self) -> Closed {
+        loop {
+            let payload = match self.client.receive() {
+                Ok(payload) => payload,
+                Err(closed) => return closed,
+            };
+            let is_last = match payload.as_text().map(protocol::parse) {
+                Some(Ok(Incoming::Ok(answer))) => self.window.accepted(answer.id, answer.matched.unwrap_or(0)),
+                Some(Ok(Incoming::Other(Other::Error { code, message, id }))) => {
+                    let (number, is_last) = self.window.refused(id, &code);
+                    if let Some(number) = number {
+                        self.report(number, &format!("{code}: {message}"));
+                    }
+                    is_last
+                }
+                Some(Ok(_)) => false,
+                Some(Err(_)) | None => {
+                    tell("the server sent something that is not of forebay.v1");
+                    false
+                }
+            };
+            if is_last {
+                return self.client.close(CloseCode::NORMAL, "");
+            }
+        }
+    }
+
+    /// A signal: no further line is sent; the answers of what was sent are waited for.
+    fn stop(&self, signal: &str) {
+        let is_last = self.window.finish();
+        let count = self.window.outstanding();
+        tell(format_args!("{signal}: waiting for {count} answers; a second signal exits at once"));
+        if is_last {
+            let _ = self.client.close(CloseCode::NORMAL, "");
+        }
+    }
+}
