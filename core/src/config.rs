@@ -36,7 +36,8 @@ pub struct LaneLimits {
 pub struct TopicOptions {
     /// The policy of its lanes.
     pub policy: Policy,
-    /// The limits of its lanes: 1,000 messages, 1 MiB.
+    /// The limits of its lanes: 16,384 messages, 1 MiB. (One 64 KiB read from a client can hold a thousand publishes, and all
+    /// of a tick's input comes before its output.)
     pub lane: LaneLimits,
     /// Payload bytes of one message; a larger publish is refused. At most `lane.bytes_max`. 256 KiB.
     pub message_bytes_max: u32,
@@ -48,7 +49,7 @@ impl Default for TopicOptions {
     fn default() -> Self {
         Self {
             policy: Policy::DropOldest,
-            lane: LaneLimits { messages_max: 1_000, bytes_max: 1 << 20 },
+            lane: LaneLimits { messages_max: 16_384, bytes_max: 1 << 20 },
             message_bytes_max: 256 << 10,
             log_bytes_max: 16 << 20,
         }

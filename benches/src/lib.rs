@@ -1,0 +1,154 @@
+//! What the benches share: a hub with many connections, whose peers take whatever they are given.
+#![forbid(unsafe_code)]
+
+use std::hint::black_box;
+
+use forebay_core::{
+    Config, ConnId, Hub, Instant, LaneOptions, Mode, Options, Payload, Peer, Start, TopicId, TopicOptions, Upgraded,
+};
+
+/// How the connections of a [`Fleet`] speak.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Speech {
+    /// Bare messages.
+    Raw,
+    /// `forebay.v1`.
+    Forebay,
+}
+
+impl Speech {
+    /// Both.
+    pub const ALL: [Speech; 2] = [Speech::Raw, Speech::Forebay];
+
+    /// Its name in reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Raw => "raw",
+            Self::Forebay => "forebay.v1",
+        }
+    }
+}
+
+/// A hub with open connections.
+#[derive(Debug)]
+pub struct Fleet {
+    /// The hub.
+    pub hub: Hub,
+    /// Its connections.
+    pub conns: Vec<ConnId>,
+    /// Its topics.
+    pub topics: Vec<TopicId>,
+    /// The time.
+    pub now: Instant,
+    speech: Speech,
+}
+
+impl Fleet {
+    /// A hub with `conns` connections, all subscribed to each of `topics` topics, and nothing left to poll.
+    #[must_use]
+    pub fn new(speech: Speech, conns: usize, topics: usize) -> Self {
+        let options = Options { resident_bytes_max: 1 << 30, connections_max: 1 << 20, ..Options::default() };
+        let config = Config::try_from(options).expect("good options");
+        let mut fleet = Self {
+            hub: Hub::new(config, [7; 32], Instant::ZERO),
+            conns: Vec::with_capacity(conns),
+            topics: Vec::new(),
+            now: Instant::ZERO,
+            speech,
+        };
+        fleet.connect(conns);
+        for _ in 0..topics {
+            fleet.add_topic();
+        }
+        fleet
+    }
+
+    /// Adds open connections.
+    pub fn connect(&mut self, conns: usize) {
+        let (mode, protocol) = match self.speech {
+            Speech::Raw => (Mode::Raw, None),
+            Speech::Forebay => (Mode::Dialect, Some("forebay.v1")),
+        };
+        let upgraded = Upgraded { peer: Peer { mode, ..Peer::default() }, protocol };
+        for _ in 0..conns {
+            self.conns.push(self.hub.handle_upgraded(upgraded, b"", self.now).expect("room for a connection"));
+        }
+        self.drain();
+    }
+
+    /// Adds a topic and subscribes every connection to it.
+    pub fn add_topic(&mut self) -> TopicId {
+        let name = format!("topic-{}", self.topics.len());
+        let topic = self.hub.topic(&name, TopicOptions::default()).expect("a new topic");
+        for conn in &self.conns {
+            self.hub.subscribe(*conn, topic, LaneOptions::default(), Start::Latest, self.now).expect("a new lane");
+        }
+        self.topics.push(topic);
+        self.drain();
+        topic
+    }
+
+    /// Publishes to a topic.
+    pub fn publish(&mut self, topic: usize, text: &str) {
+        self.hub.publish(self.topics[topic], Payload::Text(text), self.now).expect("room for a message");
+    }
+
+    /// Takes everything the hub has, as an embedder would whose sockets never fill. How many bytes it was.
+    pub fn drain(&mut self) -> usize {
+        let mut bytes = 0;
+        while let Some(transmit) = self.hub.poll_transmit() {
+            let (conn, len) = (transmit.conn(), transmit.len());
+            black_box(transmit.io_slices());
+            bytes += len;
+            self.hub.handle_sent(conn, len, self.now);
+        }
+        self.forget_outputs();
+        bytes
+    }
+
+    /// As [`drain`](Self::drain), with sockets that take `write_max` bytes at a time. How many bytes it was.
+    pub fn drain_in_part(&mut self, write_max: usize) -> usize {
+        let mut bytes = 0;
+        while let Some(transmit) = self.hub.poll_transmit() {
+            let (conn, len) = (transmit.conn(), transmit.len().min(write_max));
+            let is_short = len < transmit.len();
+            black_box(transmit.io_slices());
+            bytes += len;
+            self.hub.handle_sent(conn, len, self.now);
+            if is_short {
+                self.hub.handle_writable(conn, self.now);
+            }
+        }
+        self.forget_outputs();
+        bytes
+    }
+
+    /// Blocks the last `conns` connections, as sockets do whose peers stopped reading: they have taken nothing of a
+    /// first message.
+    pub fn freeze(&mut self, conns: usize) {
+        let first = self.conns.len() - conns;
+        self.publish(0, "0");
+        while let Some(transmit) = self.hub.poll_transmit() {
+            let (conn, len) = (transmit.conn(), transmit.len());
+            let is_frozen = self.conns[first..].contains(&conn);
+            self.hub.handle_sent(conn, if is_frozen { 0 } else { len }, self.now);
+        }
+    }
+
+    /// Polls effects and events, and forgets them.
+    pub fn forget_outputs(&mut self) {
+        while let Some(effect) = self.hub.poll_effect() {
+            black_box(effect);
+        }
+        while let Some(event) = self.hub.poll_event() {
+            black_box(event);
+        }
+    }
+}
+
+/// A JSON string of `bytes` bytes.
+#[must_use]
+pub fn json_text(bytes: usize) -> String {
+    format!("\"{}\"", "x".repeat(bytes.saturating_sub(2)))
+}
