@@ -1,0 +1,4 @@
+//! Frames from a peer, in any pieces.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| forebay_testkit::fuzz::frame(data));
