@@ -169,7 +169,7 @@ impl Crowd {
 }
 
 fn is_frozen(index: usize) -> bool {
-    index % (SUBSCRIBERS / FROZEN) == 0
+    index.is_multiple_of(SUBSCRIBERS / FROZEN)
 }
 
 /// Resident bytes of this process: the server's, and the subscribers', which hold nothing that grows.
