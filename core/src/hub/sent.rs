@@ -81,6 +81,15 @@ impl Hub {
                 self.source_progressed(source);
                 left - len
             }
+            Segment::Messages { source: Source::Lane(lane), .. } if left == 0 && self.topics.of_lane(lane).is_none() => {
+                0 // It ended, and went when the first of its runs returned.
+            }
+            Segment::Messages { source, run, .. } if left == 0 => {
+                // The first of several runs of a lane takes back all of them, and the log may have let go of them.
+                self.lane_returned(source, id, run.after);
+                self.source_progressed(source);
+                0
+            }
             Segment::Messages { source, run, copy, .. } => {
                 self.partly_sent(id, source, run, copy.as_deref(), left);
                 self.source_progressed(source);

@@ -1,0 +1,56 @@
+//! What once went wrong in a hub, each case in its smallest form.
+#![cfg(all(feature = "json", feature = "std"))]
+
+use forebay_core::{
+    Config, ConnId, Hub, Instant, LaneId, LaneOptions, Mode, Options, Payload, Peer, Start, TopicId, TopicOptions,
+    Upgraded,
+};
+
+const NOW: Instant = Instant::ZERO;
+
+fn hub(options: Options) -> Hub {
+    Hub::new(Config::try_from(options).unwrap(), [7; 32], NOW)
+}
+
+fn connect(hub: &mut Hub, mode: Mode) -> ConnId {
+    let upgraded = Upgraded { peer: Peer { mode, ..Peer::default() }, protocol: None };
+    hub.handle_upgraded(upgraded, &[], NOW).unwrap()
+}
+
+fn subscribe(hub: &mut Hub, conn: ConnId, topic: TopicId) -> LaneId {
+    hub.subscribe(conn, topic, LaneOptions::default(), Start::Latest, NOW).unwrap()
+}
+
+fn publish(hub: &mut Hub, topic: TopicId, json: &str) {
+    hub.publish(topic, Payload::Text(json), NOW).unwrap();
+    hub.check_invariants();
+}
+
+/// The connection and the length of the next Transmit.
+fn poll(hub: &mut Hub) -> Option<(ConnId, usize)> {
+    let polled = hub.poll_transmit().map(|transmit| (transmit.conn(), transmit.len()));
+    hub.check_invariants();
+    polled
+}
+
+fn sent(hub: &mut Hub, conn: ConnId, bytes: usize) {
+    hub.handle_sent(conn, bytes, NOW);
+    hub.check_invariants();
+}
+
+#[test]
+fn a_lane_that_ended_is_in_two_places_of_a_transmit_that_returns() {
+    let mut hub = hub(Options::default());
+    let conn = connect(&mut hub, Mode::Raw);
+    let topics = ["a", "b"].map(|name| hub.topic(name, TopicOptions::default()).unwrap());
+    for topic in topics {
+        subscribe(&mut hub, conn, topic);
+    }
+    [0, 1, 0].into_iter().for_each(|nth| publish(&mut hub, topics[nth], "1"));
+    poll(&mut hub).unwrap();
+    assert!(hub.unsubscribe(conn, topics[0], NOW));
+    hub.check_invariants();
+    sent(&mut hub, conn, 0);
+    let lost = hub.topic_totals(topics[0]).unwrap().lost_total();
+    assert_eq!((lost.messages, hub.stats().lanes.waiting.messages), (2, 1));
+}
