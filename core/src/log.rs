@@ -395,7 +395,9 @@ impl Log {
                     let ends = self.blocks.get(place + 1).is_none_or(|next| next.chunk != Some(number));
                     is_held |= block.refs > 0;
                     if ends && !core::mem::take(&mut is_held) {
-                        freed += self.chunks[usize::try_from(number - self.first_chunk).expect("few chunks")].capacity;
+                        // A block that went before the first that is needed may outlive its chunk in the index.
+                        let chunk = number.checked_sub(self.first_chunk).and_then(|at| usize::try_from(at).ok());
+                        freed += chunk.map_or(0, |at| self.chunks[at].capacity);
                     }
                 }
             }

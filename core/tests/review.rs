@@ -2,7 +2,7 @@
 #![cfg(all(feature = "json", feature = "std"))]
 
 use forebay_core::{
-    Config, ConnId, Hub, Instant, LaneId, LaneOptions, Mode, Options, Payload, Peer, Start, TopicId, TopicOptions,
+    Config, ConnId, Hub, Instant, LaneId, LaneLimits, LaneOptions, Mode, Options, Payload, Peer, Start, TopicId, TopicOptions,
     Upgraded,
 };
 
@@ -53,4 +53,31 @@ fn a_lane_that_ended_is_in_two_places_of_a_transmit_that_returns() {
     sent(&mut hub, conn, 0);
     let lost = hub.topic_totals(topics[0]).unwrap().lost_total();
     assert_eq!((lost.messages, hub.stats().lanes.waiting.messages), (2, 1));
+}
+
+fn limits(messages_max: u32, bytes_max: u64) -> LaneLimits {
+    LaneLimits { messages_max, bytes_max }
+}
+
+#[test]
+fn the_log_bound_comes_while_an_old_message_is_outstanding_and_its_chunk_is_gone() {
+    let mut hub = hub(Options::default());
+    let conn = connect(&mut hub, Mode::Raw);
+    let lane = limits(50, 1 << 20);
+    let options = TopicOptions { lane, message_bytes_max: 8_000, log_bytes_max: 24_000, ..TopicOptions::default() };
+    let topic = hub.topic("t", options).unwrap();
+    subscribe(&mut hub, conn, topic);
+    let json = format!("\"{}\"", "x".repeat(98));
+    (0..32).for_each(|_| publish(&mut hub, topic, &json));
+    let (conn, len) = poll(&mut hub).unwrap();
+    sent(&mut hub, conn, len);
+    // The first message of a chunk of 4 KiB stays outstanding; what is behind it is dropped block by block.
+    for _ in 0..90 {
+        publish(&mut hub, topic, &json);
+        poll(&mut hub);
+    }
+    let large = format!("\"{}\"", "x".repeat(7_900));
+    for _ in 0..6 {
+        publish(&mut hub, topic, &large);
+    }
 }
