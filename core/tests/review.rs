@@ -81,3 +81,24 @@ fn the_log_bound_comes_while_an_old_message_is_outstanding_and_its_chunk_is_gone
         publish(&mut hub, topic, &large);
     }
 }
+
+#[test]
+fn a_publish_may_shrink_the_log() {
+    let mut hub = hub(Options::default());
+    let conn = connect(&mut hub, Mode::Raw);
+    let lane = limits(1_000, 5_000);
+    let options = TopicOptions { lane, message_bytes_max: 500, log_bytes_max: 5_096, ..TopicOptions::default() };
+    let topic = hub.topic("t", options).unwrap();
+    subscribe(&mut hub, conn, topic);
+    let (mut before, mut shrunk, mut kept) = (0, false, Vec::new());
+    for _ in 0..30 {
+        publish(&mut hub, topic, &format!("\"{}\"", "x".repeat(300)));
+        let after = hub.stats().resident_bytes;
+        shrunk |= after < before;
+        before = after;
+        // Whoever keeps the bytes keeps the hub from using their chunk again.
+        kept.extend(hub.poll_transmit().unwrap().segments());
+        sent(&mut hub, conn, usize::MAX);
+    }
+    assert!(shrunk, "there was no room for a chunk as large as the last one");
+}

@@ -123,7 +123,8 @@ impl Hub {
             encoded.log.append((bytes, len), (self.stamp, self.now), room, |out| {
                 dialect.put_message(out, prefix, seq, payload);
             });
-            room = room.saturating_sub(encoded.log.resident() - before);
+            // It may have become smaller: opening a chunk gives back the last one if nobody needs it.
+            room = room.saturating_sub(encoded.log.resident().saturating_sub(before));
         }
         topic.head = Mark { messages: seq, bytes: topic.head.bytes + bytes };
         topic.totals.enter(u64::from(topic.live_lanes), bytes);
