@@ -5,9 +5,10 @@ use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 use crate::common::{HANG, start, start_with};
+use forebay_threads::forebay_core::Instant;
 use forebay_threads::{
-    Client, ClientOptions, CloseCode, Closed, ConnectError, EndReason, Event, Hub, Instant, LaneLimits, Mode, Options,
-    Payload, ReceiveError, SendError, ServerOptions, UrlError,
+    Client, ClientOptions, CloseCode, Closed, ConnectError, EndReason, Event, Hub, LaneLimits, Mode, Options, Payload,
+    ReceiveError, SendError, ServerOptions, UrlError,
 };
 
 /// Sends every message back; what does not fit waits in the hub, and then in TCP.
