@@ -274,3 +274,7 @@ fn write_once(socket: &mut impl Socket, slices: &[io::IoSlice<'_>]) -> io::Resul
         }
     }
 }
+
+#[cfg(test)]
+#[path = "driver_tests.rs"]
+mod tests;

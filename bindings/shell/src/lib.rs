@@ -7,6 +7,8 @@ mod calls;
 mod clock;
 mod driver;
 mod error;
+#[cfg(test)]
+mod fake;
 mod inbox;
 mod linger;
 mod mailbox;

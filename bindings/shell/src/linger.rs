@@ -125,3 +125,76 @@ fn drain(socket: &mut impl Socket, buffer: &mut [u8], bytes_left: &mut usize) ->
     }
     true
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::Fake;
+
+    const NOW: Instant = Instant::ZERO;
+
+    #[test]
+    fn time_is_bounded_and_who_has_not_taken_everything_is_aborted() {
+        let (mut linger, mut buffer) = (Linger::new(), [0; 64]);
+        let (socket, seen) = Fake::new(0);
+        linger.close(socket, |index| index, &mut buffer, NOW);
+        assert_eq!(linger.deadline(), Some(NOW + TIME_MAX));
+        linger.expire(NOW + (TIME_MAX - Duration::from_nanos(1)));
+        assert!(!seen.borrow().is_dropped);
+        linger.expire(NOW + TIME_MAX);
+        assert!(seen.borrow().is_aborted && seen.borrow().is_dropped);
+        assert!(linger.is_empty() && linger.deadline().is_none());
+        linger.readable(0, 0, false, &mut buffer);
+    }
+
+    #[test]
+    fn bytes_are_bounded() {
+        let (mut linger, mut buffer) = (Linger::new(), [0; 4_096]);
+        let (socket, seen) = Fake::new(0);
+        linger.close(socket, |index| index, &mut buffer, NOW);
+        let mut told = 0;
+        while !seen.borrow().is_dropped {
+            seen.borrow_mut().input.extend([0; 8_192]);
+            linger.readable(0, 0, false, &mut buffer);
+            told += 8_192;
+            assert!(told <= BYTES_MAX + 8_192);
+        }
+        assert!(linger.is_empty() && linger.deadline().is_none());
+    }
+
+    #[test]
+    fn the_number_is_bounded_and_the_oldest_goes() {
+        let (mut linger, mut buffer) = (Linger::new(), [0; 64]);
+        let all: Vec<_> = (0..SOCKETS_MAX as u64 + 2)
+            .map(|n| {
+                let (socket, seen) = Fake::new(0);
+                linger.close(socket, |index| index, &mut buffer, NOW + Duration::from_nanos(n));
+                seen
+            })
+            .collect();
+        let dropped: Vec<usize> = (0..all.len()).filter(|n| all[*n].borrow().is_dropped).collect();
+        assert_eq!(dropped, [0, 1]);
+        assert_eq!(linger.count, SOCKETS_MAX);
+
+        // One that ends early leaves the others their deadlines, and its place to a later one.
+        all[2].borrow_mut().peer_has_closed = true;
+        linger.readable(2, 2, false, &mut buffer);
+        assert_eq!(linger.deadline(), Some(NOW + TIME_MAX + Duration::from_nanos(3)));
+        let (socket, seen) = Fake::new(0);
+        linger.close(socket, |index| index, &mut buffer, NOW + TIME_MAX);
+        assert_eq!(seen.borrow().watched, [(2, Interest::READ)]);
+        linger.expire(NOW + (TIME_MAX * 2 - Duration::from_nanos(1)));
+        assert_eq!(linger.count, 1);
+        assert!(!seen.borrow().is_dropped && all.iter().all(|seen| seen.borrow().is_dropped));
+    }
+
+    #[test]
+    fn a_peer_that_has_closed_needs_no_lingering() {
+        let (mut linger, mut buffer) = (Linger::new(), [0; 64]);
+        let (socket, seen) = Fake::new(0);
+        seen.borrow_mut().input.extend([0; 100]);
+        seen.borrow_mut().peer_has_closed = true;
+        linger.close(socket, |index| index, &mut buffer, NOW);
+        assert!(seen.borrow().is_dropped && !seen.borrow().is_aborted && linger.is_empty());
+    }
+}
