@@ -4,8 +4,8 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use forebay_benches::{Fleet, Speech, json_text};
-use forebay_core::{LaneOptions, Peer, Start, TopicOptions};
+use forebay_benches::{Fleet, Speech, json_text, topic_options};
+use forebay_core::{LaneOptions, Peer, Start};
 
 /// The system's allocator, counting.
 struct Counting;
@@ -110,7 +110,7 @@ fn lanes() {
         print(&format!("connection: more, after a message {name}"), grown, CONNS, "connection");
     }
     let mut fleet = fleet(Speech::Raw, 0);
-    let topic = fleet.hub.topic("local", TopicOptions::default()).expect("a new topic");
+    let topic = fleet.hub.topic("local", topic_options()).expect("a new topic");
     let ((), grown, _) = measure(|| {
         for _ in 0..CONNS {
             fleet.hub.subscribe_local(topic, LaneOptions::default(), Start::Latest, fleet.now).expect("a new lane");

@@ -1,10 +1,12 @@
 //! What the benches share: a hub with many connections, whose peers take whatever they are given.
 #![forbid(unsafe_code)]
 
+use std::collections::HashSet;
 use std::hint::black_box;
 
 use forebay_core::{
-    Config, ConnId, Hub, Instant, LaneOptions, Mode, Options, Payload, Peer, Start, TopicId, TopicOptions, Upgraded,
+    Config, ConnId, Hub, Instant, LaneLimits, LaneOptions, Mode, Options, Payload, Peer, Start, TopicId, TopicOptions,
+    Upgraded,
 };
 
 /// How the connections of a [`Fleet`] speak.
@@ -80,7 +82,7 @@ impl Fleet {
     /// Adds a topic and subscribes every connection to it.
     pub fn add_topic(&mut self) -> TopicId {
         let name = format!("topic-{}", self.topics.len());
-        let topic = self.hub.topic(&name, TopicOptions::default()).expect("a new topic");
+        let topic = self.hub.topic(&name, topic_options()).expect("a new topic");
         for conn in &self.conns {
             self.hub.subscribe(*conn, topic, LaneOptions::default(), Start::Latest, self.now).expect("a new lane");
         }
@@ -127,12 +129,11 @@ impl Fleet {
     /// Blocks the last `conns` connections, as sockets do whose peers stopped reading: they have taken nothing of a
     /// first message.
     pub fn freeze(&mut self, conns: usize) {
-        let first = self.conns.len() - conns;
+        let frozen: HashSet<ConnId> = self.conns[self.conns.len() - conns..].iter().copied().collect();
         self.publish(0, "0");
         while let Some(transmit) = self.hub.poll_transmit() {
             let (conn, len) = (transmit.conn(), transmit.len());
-            let is_frozen = self.conns[first..].contains(&conn);
-            self.hub.handle_sent(conn, if is_frozen { 0 } else { len }, self.now);
+            self.hub.handle_sent(conn, if frozen.contains(&conn) { 0 } else { len }, self.now);
         }
     }
 
@@ -145,6 +146,12 @@ impl Fleet {
             black_box(event);
         }
     }
+}
+
+/// A lane holds 1,000 messages or 1 MiB, whatever the defaults are.
+#[must_use]
+pub fn topic_options() -> TopicOptions {
+    TopicOptions { lane: LaneLimits { messages_max: 1_000, bytes_max: 1 << 20 }, ..TopicOptions::default() }
 }
 
 /// A JSON string of `bytes` bytes.
