@@ -2,8 +2,8 @@
 #![cfg(all(feature = "json", feature = "std"))]
 
 use forebay_core::{
-    Config, ConnId, Hub, Instant, LaneId, LaneLimits, LaneOptions, Mode, Options, Payload, Peer, Start, TopicId, TopicOptions,
-    Upgraded,
+    Config, ConnId, Hub, Instant, LaneId, LaneLimits, LaneOptions, Mode, Options, Payload, Peer, Start, TopicId,
+    TopicOptions, Upgraded,
 };
 
 const NOW: Instant = Instant::ZERO;

@@ -39,8 +39,10 @@ pub(crate) struct Pinned {
 pub(crate) enum Segment {
     /// `Outbound::pinned`.
     Pinned,
-    /// `Outbound::control`.
-    Control,
+    /// The first bytes of `Outbound::control`.
+    Control {
+        len: usize,
+    },
     Notice {
         lane: LaneId,
         gap: Gap,

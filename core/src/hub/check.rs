@@ -87,7 +87,7 @@ impl Hub {
             for segment in &out.segments {
                 len += match segment {
                     crate::conn::Segment::Pinned => conn.outbound.pinned.as_ref().expect("pinned").rest.len(),
-                    crate::conn::Segment::Control => conn.outbound.control.len(),
+                    crate::conn::Segment::Control { len } => *len,
                     crate::conn::Segment::Notice { frame, .. } => frame.len(),
                     crate::conn::Segment::Messages { source, len, run, .. } => {
                         if let Source::Lane(lane) = source {

@@ -44,7 +44,7 @@ impl<'a> Transmit<'a> {
             let whole = |bytes: &'a Bytes| (bytes, 0..bytes.len());
             let (one, run) = match segment {
                 Segment::Pinned => (conn.outbound.pinned.as_ref().map(|pinned| whole(&pinned.rest)), None),
-                Segment::Control => (Some(whole(&conn.outbound.control)), None),
+                Segment::Control { len } => (Some((&conn.outbound.control, 0..*len)), None),
                 Segment::Notice { frame, .. } => (Some(whole(frame)), None),
                 Segment::Messages { source, run, .. } => (None, Some((hub.source_log(self.conn, *source), *run))),
             };
@@ -173,11 +173,12 @@ impl Hub {
             room.has_message = true;
             out.push(Segment::Pinned, pinned.rest.len(), &mut room);
         }
-        if !conn.outbound.control.is_empty() {
-            let len = conn.outbound.control.len();
-            out.push(Segment::Control, len, &mut room);
+        let control = conn.outbound.control.len();
+        let len = control.min(room.bytes);
+        if len > 0 {
+            out.push(Segment::Control { len }, len, &mut room);
         }
-        if conn.is_open() {
+        if conn.is_open() && len == control {
             while room.slices > 0 && (room.bytes > 0 || !room.has_message) && self.add_next(id, &mut out, &mut room) {}
         }
         out

@@ -23,14 +23,14 @@ pub use drain::IoSlices;
 pub use drain::Transmit;
 
 use crate::config::{Config, LaneOptions, Start, TopicOptions};
-use crate::conn::{Conn, Outstanding};
+use crate::conn::{Conn, Outstanding, Phase};
 use crate::dialect;
 use crate::entropy::Entropy;
 use crate::error::{AcceptError, ConnectError, PublishError, SendError, SubscribeError, TopicError};
 use crate::id::{ConnId, LaneId, SessionId, TopicId};
 use crate::output::{
-    ClientRequest, ConnectionPressure, Deadline, Effect, Entry, Event, LanePressure, Level, LossReason, OwnedPayload,
-    Payload, Peer, Pressure, Published, Stats, Totals, Upgraded,
+    ClientRequest, ConnectionPressure, Deadline, Effect, EndReason, Entry, Event, LanePressure, Level, LossReason,
+    OwnedPayload, Payload, Peer, Pressure, Published, Stats, Totals, Upgraded,
 };
 use crate::session::Session;
 use crate::slab::Slab;
@@ -280,13 +280,19 @@ impl Hub {
     /// The peer closed its side, or the transport failed. The embedder closes the socket; no [`Effect::Close`] follows.
     pub fn handle_eof(&mut self, conn: ConnId, now: Instant) {
         self.advance(now);
-        match self.conns.get(conn).map(|conn| &conn.phase) {
-            None | Some(crate::conn::Phase::Ended { .. }) => self.stale(),
-            Some(crate::conn::Phase::Closing { reason, .. }) => {
+        match self.conns.get_mut(conn).map(|conn| &mut conn.phase) {
+            None => self.stale(),
+            Some(Phase::Ended { owes_effect, .. }) => {
+                if core::mem::replace(owes_effect, false) {
+                    self.remove_if_told(conn);
+                }
+                self.stale();
+            }
+            Some(Phase::Closing { reason, .. }) => {
                 let reason = *reason;
                 self.end(conn, reason, false);
             }
-            Some(_) => self.end(conn, crate::EndReason::PeerGone, false),
+            Some(_) => self.end(conn, EndReason::PeerGone, false),
         }
         self.settle(conn);
     }
@@ -611,7 +617,7 @@ impl Hub {
         let excess = self.stats.resident_bytes.saturating_sub(self.config.resident_bytes_max);
         if excess > 0 && !self.make_room_for(0) && self.conns.get(conn).is_some() {
             // Its replies, or the rest of a message sent in part, have no room.
-            self.end(conn, crate::EndReason::Overloaded, true);
+            self.end(conn, EndReason::Overloaded, true);
         }
     }
 }

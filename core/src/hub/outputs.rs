@@ -83,7 +83,7 @@ impl Hub {
     }
 
     /// A connection that ended goes when both the embedder and the application know.
-    fn remove_if_told(&mut self, id: ConnId) {
+    pub(super) fn remove_if_told(&mut self, id: ConnId) {
         let conn = self.conns.get(id).expect("just looked up");
         if let Phase::Ended { owes_effect: false, .. } = conn.phase
             && !conn.news.closed

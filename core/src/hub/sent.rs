@@ -51,10 +51,9 @@ impl Hub {
                 }
                 left - len
             }
-            Segment::Control => {
-                let control = &mut self.conn_mut(id).outbound;
-                let sent = left.min(control.control.len());
-                control.control_sent(sent);
+            Segment::Control { len } => {
+                let sent = left.min(len);
+                self.conn_mut(id).outbound.control_sent(sent);
                 left - sent
             }
             Segment::Notice { lane, gap, frame } => {
@@ -81,7 +80,9 @@ impl Hub {
                 self.source_progressed(source);
                 left - len
             }
-            Segment::Messages { source: Source::Lane(lane), .. } if left == 0 && self.topics.of_lane(lane).is_none() => {
+            Segment::Messages { source: Source::Lane(lane), .. }
+                if left == 0 && self.topics.of_lane(lane).is_none() =>
+            {
                 0 // It ended, and went when the first of its runs returned.
             }
             Segment::Messages { source, run, .. } if left == 0 => {
