@@ -21,6 +21,26 @@ fn subscribe(hub: &mut Hub, conn: ConnId, topic: TopicId) -> LaneId {
     hub.subscribe(conn, topic, LaneOptions::default(), Start::Latest, NOW).unwrap()
 }
 
+/// The hub is told what a client wrote (masked with zeros).
+fn say(hub: &mut Hub, conn: ConnId, text: &str) {
+    hub.handle_bytes(conn, &frame(1, text.as_bytes()), NOW);
+    hub.check_invariants();
+}
+
+fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![0x80 | opcode];
+    match u8::try_from(payload.len()) {
+        Ok(len) if len < 126 => frame.push(0x80 | len),
+        _ => {
+            frame.push(0x80 | 126);
+            frame.extend(u16::try_from(payload.len()).unwrap().to_be_bytes());
+        }
+    }
+    frame.extend([0; 4]);
+    frame.extend(payload);
+    frame
+}
+
 fn publish(hub: &mut Hub, topic: TopicId, json: &str) {
     hub.publish(topic, Payload::Text(json), NOW).unwrap();
     hub.check_invariants();
@@ -101,4 +121,16 @@ fn a_publish_may_shrink_the_log() {
         sent(&mut hub, conn, usize::MAX);
     }
     assert!(shrunk, "there was no room for a chunk as large as the last one");
+}
+
+#[test]
+fn two_encodings_share_the_log_bound() {
+    let mut hub = hub(Options::default());
+    let lane = limits(5, 1_000);
+    let options = TopicOptions { lane, message_bytes_max: 200, log_bytes_max: 4_496, ..TopicOptions::default() };
+    let topic = hub.topic("t", options).unwrap();
+    let (raw, client) = (connect(&mut hub, Mode::Raw), connect(&mut hub, Mode::Dialect));
+    subscribe(&mut hub, raw, topic);
+    say(&mut hub, client, r#"{"op":"subscribe","topic":"t"}"#);
+    (0..50).for_each(|_| publish(&mut hub, topic, "1"));
 }

@@ -114,17 +114,20 @@ impl Hub {
         let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
         let (seq, bytes) = (topic.head.messages + 1, payload.as_bytes().len() as u64);
         let hub_room = self.config.resident_bytes_max.saturating_sub(self.stats.resident_bytes);
-        let mut room = topic.options.log_bytes_max.saturating_sub(topic.charged).min(hub_room);
+        let room = topic.options.log_bytes_max.saturating_sub(topic.charged).min(hub_room);
+        // What is left when every log has what it needs: chunks may be as much larger.
+        let mut spare = room.saturating_sub(topic.growth(payload));
         self.stamp += 1;
         for encoded in topic.logs.iter_mut().flatten() {
             let (dialect, prefix) = (encoded.dialect, &encoded.prefix);
             let len = dialect.message_bytes(prefix, seq, payload);
-            let before = encoded.log.resident();
-            encoded.log.append((bytes, len), (self.stamp, self.now), room, |out| {
+            let (before, needed) = (encoded.log.resident(), encoded.log.growth(len));
+            encoded.log.append((bytes, len), (self.stamp, self.now), needed + spare, |out| {
                 dialect.put_message(out, prefix, seq, payload);
             });
             // It may have become smaller: opening a chunk gives back the last one if nobody needs it.
-            room = room.saturating_sub(encoded.log.resident().saturating_sub(before));
+            let grown = encoded.log.resident().saturating_sub(before);
+            spare = spare.saturating_sub(grown.saturating_sub(needed));
         }
         topic.head = Mark { messages: seq, bytes: topic.head.bytes + bytes };
         topic.totals.enter(u64::from(topic.live_lanes), bytes);

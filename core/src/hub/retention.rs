@@ -207,7 +207,8 @@ impl Level {
 }
 
 impl Topic {
-    fn growth(&mut self, payload: Payload<'_>) -> usize {
+    /// How many resident bytes a publish adds at the least.
+    pub(super) fn growth(&mut self, payload: Payload<'_>) -> usize {
         let seq = self.head.messages + 1;
         let logs = self.logs.iter_mut().flatten();
         logs.map(|encoded| encoded.log.growth(encoded.dialect.message_bytes(&encoded.prefix, seq, payload))).sum()
