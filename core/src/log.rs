@@ -380,8 +380,26 @@ impl Log {
         (block.last <= limit).then(|| self.mark(block.last))
     }
 
-    /// Resident bytes that would go if nobody needed the messages up to `seq`.
+    /// How many resident bytes appending `len` bytes may add once nobody needs the messages up to `seq`.
+    pub(crate) fn growth_without(&mut self, seq: u64, len: usize) -> usize {
+        if self.is_whole_freeable(seq) {
+            // It begins anew.
+            return len + INDEX_MIN * (size_of::<Message>() + size_of::<Block>());
+        }
+        let is_front_freed = self.blocks.front().is_some_and(|block| block.refs == 0 && block.last <= seq);
+        let index = if is_front_freed { 0 } else { self.index_growth() };
+        index + if self.has_room(len) { 0 } else { len }
+    }
+
+    fn is_whole_freeable(&self, seq: u64) -> bool {
+        self.head.messages <= seq && self.blocks.iter().all(|block| block.refs == 0)
+    }
+
+    /// Resident bytes that would go if nobody needed the messages up to `seq`. The log is sealed.
     pub(crate) fn freeable(&self, seq: u64) -> usize {
+        if self.is_whole_freeable(seq) {
+            return self.resident;
+        }
         let mut freed = 0;
         let mut is_held = false;
         for (place, block) in self.blocks.iter().enumerate() {

@@ -2,8 +2,8 @@
 #![cfg(all(feature = "json", feature = "std"))]
 
 use forebay_core::{
-    Config, ConnId, Hub, Instant, LaneId, LaneLimits, LaneOptions, Mode, Options, Payload, Peer, Start, TopicId,
-    TopicOptions, Upgraded,
+    Config, ConnId, Hub, Instant, LaneId, LaneLimits, LaneOptions, Mode, Options, Payload, Peer, Policy, Start,
+    TopicId, TopicOptions, Upgraded,
 };
 
 const NOW: Instant = Instant::ZERO;
@@ -133,4 +133,30 @@ fn two_encodings_share_the_log_bound() {
     subscribe(&mut hub, raw, topic);
     say(&mut hub, client, r#"{"op":"subscribe","topic":"t"}"#);
     (0..50).for_each(|_| publish(&mut hub, topic, "1"));
+}
+
+#[test]
+fn an_index_that_nobody_needs_makes_room() {
+    for policy in [Policy::Block, Policy::DropOldest] {
+        let mut hub = hub(Options::default());
+        let lane = limits(40, 5_000);
+        let options = TopicOptions { policy, lane, message_bytes_max: 1_000, log_bytes_max: 6_096 };
+        let topic = hub.topic("t", options).unwrap();
+        let conn = connect(&mut hub, Mode::Raw);
+        subscribe(&mut hub, conn, topic);
+        for _ in 0..30 {
+            publish(&mut hub, topic, "1");
+            if let Some((conn, _)) = poll(&mut hub) {
+                sent(&mut hub, conn, 0);
+            }
+        }
+        if policy == Policy::Block {
+            hub.handle_writable(conn, NOW);
+            let (conn, len) = poll(&mut hub).unwrap();
+            sent(&mut hub, conn, len);
+        }
+        let client = connect(&mut hub, Mode::Dialect);
+        say(&mut hub, client, r#"{"op":"subscribe","topic":"t"}"#);
+        publish(&mut hub, topic, &format!("\"{}\"", "x".repeat(990)));
+    }
 }

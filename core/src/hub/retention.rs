@@ -29,21 +29,20 @@ impl Hub {
         if !is_over_log && !is_over_hub {
             return Ok(());
         }
-        topic.seal();
+        topic.shrink();
         self.recharge_topic(topic_id);
-        if is_over_log {
-            let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
-            let excess = (topic.charged + topic.growth_after_shedding(payload)).saturating_sub(log_bytes_max);
-            if excess > topic.freeable() {
-                let bytes = payload.as_bytes().len() as u64;
-                let is_blocked = topic.refuse_where_pinned(bytes);
-                return Err(if is_blocked { PublishError::Full } else { self.refused_overloaded() });
-            }
-        }
         let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
-        let growth = topic.growth(payload);
-        let excess = (self.stats.resident_bytes + growth).saturating_sub(self.config.resident_bytes_max);
-        let freed_by_log_bound = if is_over_log { topic.freeable() } else { 0 };
+        let (freeable, growth) = (topic.freeable(), topic.growth(payload));
+        let growth_without = topic.growth_without(payload);
+        let is_over_log = topic.charged + growth > log_bytes_max;
+        if is_over_log && topic.charged - freeable + growth_without > log_bytes_max {
+            let bytes = payload.as_bytes().len() as u64;
+            let is_blocked = topic.refuse_where_pinned(bytes);
+            return Err(if is_blocked { PublishError::Full } else { self.refused_overloaded() });
+        }
+        let wanted = self.stats.resident_bytes + growth.max(growth_without);
+        let excess = wanted.saturating_sub(self.config.resident_bytes_max);
+        let freed_by_log_bound = if is_over_log { freeable } else { 0 };
         if excess > freed_by_log_bound && !self.shed(excess) {
             return Err(self.refused_overloaded());
         }
@@ -136,6 +135,13 @@ impl Hub {
                 self.stats.lanes.lose(reason, lost);
             }
         }
+        let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
+        topic
+            .logs
+            .iter_mut()
+            .flatten()
+            .filter(|encoded| encoded.log.is_empty())
+            .for_each(|encoded| encoded.log.shrink());
         self.recharge_topic(topic_id);
         true
     }
@@ -214,21 +220,18 @@ impl Topic {
         logs.map(|encoded| encoded.log.growth(encoded.dialect.message_bytes(&encoded.prefix, seq, payload))).sum()
     }
 
-    /// The growth once old messages have made room in the index.
-    fn growth_after_shedding(&mut self, payload: Payload<'_>) -> usize {
-        let seq = self.head.messages + 1;
+    /// The most a publish may add once lossy lanes have lost what they may.
+    fn growth_without(&mut self, payload: Payload<'_>) -> usize {
+        let (seq, limit) = (self.head.messages + 1, self.droppable().messages);
         let logs = self.logs.iter_mut().flatten();
         logs.map(|encoded| {
             let len = encoded.dialect.message_bytes(&encoded.prefix, seq, payload);
-            if encoded.log.is_empty() { encoded.log.growth(len) } else { encoded.log.growth(len).min(len) }
+            encoded.log.growth_without(limit, len)
         })
         .sum()
     }
 
-    fn seal(&mut self) {
-        self.logs.iter_mut().flatten().for_each(|encoded| encoded.log.seal());
-    }
-
+    /// Gives back idle capacity.
     fn shrink(&mut self) {
         self.logs.iter_mut().flatten().for_each(|encoded| encoded.log.shrink());
     }
