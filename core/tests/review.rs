@@ -1,6 +1,7 @@
 //! What once went wrong in a hub, each case in its smallest form.
 #![cfg(all(feature = "json", feature = "std"))]
 
+use forebay_core::wire::CloseCode;
 use forebay_core::{
     Config, ConnId, Hub, Instant, LaneId, LaneLimits, LaneOptions, Mode, Options, Payload, Peer, Policy, Start,
     TopicId, TopicOptions, Upgraded,
@@ -159,4 +160,25 @@ fn an_index_that_nobody_needs_makes_room() {
         say(&mut hub, client, r#"{"op":"subscribe","topic":"t"}"#);
         publish(&mut hub, topic, &format!("\"{}\"", "x".repeat(990)));
     }
+}
+
+#[test]
+fn what_nobody_needs_any_more_goes_when_it_is_frozen() {
+    let mut hub = hub(Options::default());
+    let (first, second) = (connect(&mut hub, Mode::Raw), connect(&mut hub, Mode::Raw));
+    while let Some((conn, len)) = poll(&mut hub) {
+        sent(&mut hub, conn, len);
+    }
+    let topic = hub.topic("t", TopicOptions::default()).unwrap();
+    let large = format!("\"{}\"", "x".repeat(5_000));
+    subscribe(&mut hub, first, topic);
+    publish(&mut hub, topic, &large);
+    subscribe(&mut hub, second, topic);
+    hub.unsubscribe(first, topic, NOW);
+    assert_eq!(poll(&mut hub), None);
+
+    hub.send(first, Payload::Text(&large), NOW).unwrap();
+    hub.close(first, CloseCode::NORMAL, "", NOW);
+    let (conn, _) = poll(&mut hub).unwrap();
+    assert_eq!(conn, first);
 }

@@ -112,15 +112,17 @@ struct Room {
 impl Hub {
     /// Freezes what was published since the last poll.
     pub(super) fn freeze(&mut self) {
-        for id in self.unfrozen.drain(..) {
+        while let Some(id) = self.unfrozen.pop() {
             if let Some(topic) = self.topics.slab.get_mut(id) {
                 topic.is_unfrozen = false;
                 topic.logs.iter_mut().flatten().for_each(|encoded| encoded.log.freeze());
+                self.recharge_topic(id); // What nobody needs any more went.
             }
         }
-        for id in self.unfrozen_direct.drain(..) {
+        while let Some(id) = self.unfrozen_direct.pop() {
             if let Some(direct) = self.conns.get_mut(id).and_then(|conn| conn.direct.as_mut()) {
                 direct.log.freeze();
+                self.recharge_conn(id);
             }
         }
     }

@@ -204,6 +204,7 @@ impl Hub {
         log.freeze();
         let run = lane.lane.front(head);
         if run.is_empty() {
+            self.recharge_topic(topic_id);
             self.rest_if_empty(id);
             return None;
         }
