@@ -123,6 +123,7 @@ impl Lane {
         self.outstanding
     }
 
+    #[cfg(test)]
     pub(crate) fn held(&self) -> Run {
         self.held
     }

@@ -485,6 +485,14 @@ impl Log {
         self.mark(low)
     }
 
+    /// The most resident bytes a copy of `run` may have.
+    pub(crate) fn copy_bytes_max(&self, run: Run) -> usize {
+        let messages = usize::try_from(run.count().messages).expect("in memory");
+        let len: usize = self.pieces(run).map(|(_, range)| range.len()).sum();
+        // Its index grows by doubling; it is one block.
+        len + INDEX_MIN.max(2 * messages) * size_of::<Message>() + INDEX_MIN * size_of::<Block>()
+    }
+
     /// A log of its own that holds a copy of `run` and nothing else.
     pub(crate) fn copy_of(&self, run: Run) -> Log {
         let len = self.pieces(run).map(|(_, range)| range.len()).sum();

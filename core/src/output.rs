@@ -240,7 +240,8 @@ pub enum EndReason {
     PongTimeout,
     /// Output blocked without progress for `stall_timeout`.
     Stalled,
-    /// The hub's memory budget left no room for what the peer was sending.
+    /// The hub's memory budget left no room for what the peer was sending, or for what was to be sent to it. What waited
+    /// for the application is lost.
     Overloaded,
 }
 

@@ -1,10 +1,12 @@
 //! What once went wrong in a hub, each case in its smallest form.
 #![cfg(all(feature = "json", feature = "std"))]
 
+use std::time::Duration;
+
 use forebay_core::wire::CloseCode;
 use forebay_core::{
-    Config, ConnId, Hub, Instant, LaneId, LaneLimits, LaneOptions, Mode, Options, Payload, Peer, Policy, Start,
-    TopicId, TopicOptions, Upgraded,
+    ClientRequest, Config, ConnId, Hub, Instant, LaneId, LaneLimits, LaneOptions, Mode, Options, Payload, Peer, Policy,
+    Start, TopicId, TopicOptions, Upgraded,
 };
 
 const NOW: Instant = Instant::ZERO;
@@ -181,4 +183,46 @@ fn what_nobody_needs_any_more_goes_when_it_is_frozen() {
     hub.close(first, CloseCode::NORMAL, "", NOW);
     let (conn, _) = poll(&mut hub).unwrap();
     assert_eq!(conn, first);
+}
+
+/// A hub that can hold very little.
+fn tiny() -> Hub {
+    let lane = limits(5, 1_000);
+    let topic_defaults = TopicOptions { lane, message_bytes_max: 64, log_bytes_max: 4_224, ..TopicOptions::default() };
+    let max = 4_224;
+    let limits =
+        Options { resident_bytes_max: max, message_bytes_max: 2_000, inbound_bytes_max: 2_000, ..Options::default() };
+    hub(Options { topic_defaults, ..limits })
+}
+
+#[test]
+fn the_budget_holds_whatever_brings_bytes_to_connections() {
+    let mut hub = tiny();
+    for _ in 0..100 {
+        hub.connect(ClientRequest { host: "h", target: "/", ..ClientRequest::default() }, NOW).unwrap();
+        hub.check_invariants();
+    }
+
+    let mut hub = tiny();
+    for _ in 0..10 {
+        connect(&mut hub, Mode::Raw);
+    }
+    hub.handle_timeout(NOW + Duration::from_secs(25));
+    hub.check_invariants();
+    hub.drain(NOW, NOW);
+    hub.check_invariants();
+
+    let mut hub = tiny();
+    let name = "t".repeat(250);
+    let topic = hub.topic(&name, TopicOptions::default()).unwrap();
+    for _ in 0..15 {
+        let client = connect(&mut hub, Mode::Dialect);
+        say(&mut hub, client, &format!(r#"{{"op":"subscribe","topic":"{name}"}}"#));
+        while let Some((conn, len)) = poll(&mut hub) {
+            sent(&mut hub, conn, len);
+        }
+    }
+    hub.remove_topic(topic, NOW);
+    hub.check_invariants();
+    assert!(hub.stats().closed > 0);
 }

@@ -98,8 +98,10 @@ impl Hub {
         conn.direct = None;
         conn.outbound = Outbound::new();
         let inbound = core::mem::take(&mut conn.inbound);
-        if conn.dialect.is_none() && !matches!(reason, EndReason::Closed(_) | EndReason::Drained) {
-            // The application is told of the end when it has taken what came before it.
+        if conn.dialect.is_none()
+            && !matches!(reason, EndReason::Closed(_) | EndReason::Drained | EndReason::Overloaded)
+        {
+            // The application is told of the end when it has taken what came before it. For the budget it has to go.
             conn.inbound = Inbound { inbox: inbound.inbox, inbox_bytes: inbound.inbox_bytes, ..Inbound::default() };
         }
         conn.news.closed = true;

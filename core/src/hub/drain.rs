@@ -142,7 +142,11 @@ impl Hub {
                 continue;
             }
             self.conn_mut(id).outbound.outstanding = Some(outstanding);
-            self.recharge_conn(id);
+            self.hold_budget(id);
+            if self.conn_mut(id).is_ended() {
+                self.retry_parked();
+                continue;
+            }
             return Some(id);
         }
         None

@@ -46,7 +46,7 @@ impl Hub {
     pub(super) fn remove_topic_now(&mut self, id: TopicId) -> bool {
         let Some(topic) = self.topics.get_mut(id) else { return false };
         topic.is_removed = true;
-        let (name, parked) = (topic.name.clone(), topic.parked.clone());
+        let name = topic.name.clone();
         let lanes: alloc::vec::Vec<(LaneId, Owner)> =
             topic.lanes.iter().filter(|lane| lane.end_reason.is_none()).map(|lane| (lane.id, lane.owner)).collect();
         self.topics.by_name.remove(&*name);
@@ -63,7 +63,7 @@ impl Hub {
                 }
             }
         }
-        for conn in parked {
+        while let Some(conn) = self.topics.slab.get(id).and_then(|topic| topic.parked.front().copied()) {
             self.refuse_parked(conn, Code::UnknownTopic, "the topic was removed");
             self.refresh(conn);
         }

@@ -435,7 +435,9 @@ impl Hub {
     /// See [`SendError`]. After `Full`, [`Event::Sendable`] tells when to try again.
     pub fn send(&mut self, conn: ConnId, payload: Payload<'_>, now: Instant) -> Result<(), SendError> {
         self.advance(now);
-        self.send_direct(conn, payload)
+        let sent = self.send_direct(conn, payload);
+        self.retry_parked();
+        sent
     }
 
     /// Takes the next message of a raw connection, `None` when there is none. What is not taken counts against
@@ -614,10 +616,5 @@ impl Hub {
         self.drain_further(conn);
         self.refresh(conn);
         self.retry_parked();
-        let excess = self.stats.resident_bytes.saturating_sub(self.config.resident_bytes_max);
-        if excess > 0 && !self.make_room_for(0) && self.conns.get(conn).is_some() {
-            // Its replies, or the rest of a message sent in part, have no room.
-            self.end(conn, EndReason::Overloaded, true);
-        }
     }
 }

@@ -1,5 +1,7 @@
 //! Publishes: admitted as a whole or refused as a whole.
 
+use alloc::vec::Vec;
+
 use super::Hub;
 use crate::config::Policy;
 use crate::dialect;
@@ -60,10 +62,10 @@ impl Hub {
             Err(PublishError::Full) => return Err(self.refused_full(topic_id, publisher)),
             other => other?,
         }
-        if is_due {
-            self.trim_where_full(topic_id, bytes);
-        }
+        let outlived = if is_due { self.trim_where_full(topic_id, bytes) } else { Vec::new() };
         self.append(topic_id, payload);
+        // Not before: room was made for the message.
+        outlived.into_iter().for_each(|id| self.copy_outstanding(id));
         if is_due {
             let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
             topic.due = Mark { messages: u64::MAX, bytes: u64::MAX };
@@ -88,11 +90,12 @@ impl Hub {
         PublishError::Full
     }
 
-    /// The lossy lanes' policies act, so that the message fits every lane.
-    fn trim_where_full(&mut self, topic_id: TopicId, bytes: u64) {
+    /// The lossy lanes' policies act, so that the message fits every lane. The lanes that outlived what is outstanding of
+    /// them.
+    fn trim_where_full(&mut self, topic_id: TopicId, bytes: u64) -> Vec<LaneId> {
         let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
         let (head, more) = (topic.head, Count::new(1, bytes));
-        let mut to_copy: Option<alloc::vec::Vec<LaneId>> = None;
+        let mut outlived = Vec::new();
         for place in 0..topic.lanes.len() {
             let lane = &topic.lanes[place];
             if lane.end_reason.is_some() || lane.policy != Policy::DropOldest || lane.lane.fits(head, more) {
@@ -104,10 +107,10 @@ impl Hub {
             topic.totals.lose(reason, lost);
             self.stats.lanes.lose(reason, lost);
             if topic.lanes[place].lane.outlived_its_outstanding() {
-                to_copy.get_or_insert_default().push(id);
+                outlived.push(id);
             }
         }
-        to_copy.into_iter().flatten().for_each(|id| self.copy_outstanding(id));
+        outlived
     }
 
     fn append(&mut self, topic_id: TopicId, payload: Payload<'_>) {

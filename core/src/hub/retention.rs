@@ -11,7 +11,8 @@ use crate::config::Policy;
 use crate::conn::{Segment, Source};
 use crate::error::PublishError;
 use crate::id::{ConnId, LaneId, TopicId};
-use crate::lane::Mark;
+use crate::lane::{Mark, Run};
+use crate::log::Log;
 use crate::output::{Level, LossReason, Payload};
 use crate::topics::{Owner, Topic};
 
@@ -150,20 +151,24 @@ impl Hub {
     pub(super) fn copy_outstanding(&mut self, id: LaneId) {
         let (topic, place) = self.topics.lane(id);
         let Owner::Session(session) = topic.lanes[place].owner else { return };
-        let held = topic.lanes[place].lane.held();
-        let len: usize = topic.log(place).pieces(held).map(|(_, range)| range.len()).sum();
-        if self.stats.resident_bytes + 2 * len > self.config.resident_bytes_max {
-            return; // Later, when there is room.
-        }
         let conn_id = self.sessions.get(session).expect("a lane's session exists").conn;
         let conn = self.conns.get_mut(conn_id).expect("a session's connection exists");
-        for segment in conn.outbound.outstanding.iter_mut().flat_map(|out| &mut out.segments) {
-            if let Segment::Messages { source: Source::Lane(lane), run, copy, .. } = segment
-                && *lane == id
-                && copy.is_none()
-            {
-                *copy = Some(Box::new(topic.log(place).copy_of(*run)));
-            }
+        let log = topic.log(place);
+        let segments = conn.outbound.outstanding.iter_mut().flat_map(|out| &mut out.segments);
+        let runs: Vec<(Run, &mut Option<Box<Log>>)> = segments
+            .filter_map(|segment| match segment {
+                Segment::Messages { source: Source::Lane(lane), run, copy, .. } if *lane == id && copy.is_none() => {
+                    Some((*run, copy))
+                }
+                _ => None,
+            })
+            .collect();
+        let wanted: usize = runs.iter().map(|(run, _)| log.copy_bytes_max(*run)).sum();
+        if self.stats.resident_bytes + wanted > self.config.resident_bytes_max {
+            return; // Later, when there is room.
+        }
+        for (run, copy) in runs {
+            *copy = Some(Box::new(log.copy_of(run)));
         }
         let (topic, place) = self.topics.lane_mut(id);
         topic.change(place, |lane, _| lane.unhold());

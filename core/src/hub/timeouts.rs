@@ -99,7 +99,16 @@ impl Hub {
             self.list_effect(id);
         }
         self.make_ready(id);
+        self.hold_budget(id);
+    }
+
+    /// Charges a connection for what it holds now. Where its replies, or the rest of a message sent in part, have no room
+    /// even after shedding, it is ended.
+    pub(super) fn hold_budget(&mut self, id: ConnId) {
         self.recharge_conn(id);
+        if self.stats.resident_bytes > self.config.resident_bytes_max && !self.make_room_for(0) {
+            self.end(id, EndReason::Overloaded, true);
+        }
     }
 
     /// Lists a connection that has something to send and may.
