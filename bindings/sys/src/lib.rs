@@ -165,16 +165,20 @@ pub fn unsent_bytes(stream: &TcpStream) -> Option<u32> {
     }
 }
 
-/// Raises the limit of open files to what the system allows, and says it.
+/// Raises the limit of open files to what the system allows, and says it (`None`: there is none).
 ///
 /// # Errors
 /// The system refused.
-#[cfg(unix)]
 pub fn raise_open_files() -> io::Result<Option<u64>> {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?;
-    Ok(limit.maximum)
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+        let limit = getrlimit(Resource::Nofile);
+        setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?;
+        Ok(limit.maximum)
+    }
+    #[cfg(not(unix))]
+    Ok(None)
 }
 
 /// Whether a socket could not be made because there are too many, in this process or on this machine, or no memory.

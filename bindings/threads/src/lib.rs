@@ -1,4 +1,57 @@
-//! A WebSocket topic server and client on plain threads.
+//! A WebSocket topic server and client on plain threads: every consumer behind its own bounded lane.
+//!
+//! A [`Server`] runs on the thread that calls [`Server::run`]. Its [`Handle`] publishes and subscribes from any other
+//! thread. Browsers speak `forebay.v1` with it (JSON text, `{"op":"subscribe","topic":"t"}`), which is specified in the
+//! core's `dialect/forebay.md`; `new WebSocket(url)` is all they need.
+//!
+//! ```
+//! use std::thread;
+//!
+//! use forebay_threads::{Entry, LaneOptions, Payload, Policy, Server, ServerOptions, TopicOptions};
+//!
+//! // Nothing of "orders" is lost: whoever publishes waits for the slowest.
+//! let orders = TopicOptions { policy: Policy::Block, ..TopicOptions::default() };
+//! let options = ServerOptions { topics: vec![("orders".to_owned(), orders)], ..ServerOptions::default() };
+//! let server = Server::bind("127.0.0.1:0", options)?;
+//! let handle = server.handle();
+//! let running = thread::spawn(|| server.run());
+//!
+//! let mut subscription = handle.subscribe("orders", LaneOptions::default())?;
+//! let published = handle.publish("orders", Payload::Text(r#"{"id":1}"#))?;
+//! assert_eq!((published.position.seq, published.matched), (1, 1));
+//! match subscription.next() {
+//!     Some(Entry::Message { seq, payload }) => assert_eq!((seq, payload.as_text()), (1, Some(r#"{"id":1}"#))),
+//!     other => panic!("{other:?}"),
+//! }
+//! handle.shutdown();
+//! running.join().unwrap()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! A [`Client`] sends and receives messages of any WebSocket server.
+//!
+//! ```
+//! # let server = forebay_threads::Server::bind("127.0.0.1:0", Default::default())?;
+//! # let url = format!("ws://{}/", server.local_addr());
+//! # let handle = server.handle();
+//! # let running = std::thread::spawn(|| server.run());
+//! use forebay_threads::{Client, ClientOptions, CloseCode, Payload};
+//!
+//! let client = Client::connect(&url, ClientOptions::default())?;
+//! assert!(client.receive()?.as_text().unwrap().starts_with(r#"{"op":"hello","#));
+//! client.send(Payload::Text(r#"{"op":"ping","id":7}"#))?;
+//! assert_eq!(client.receive()?.as_text(), Some(r#"{"op":"pong","id":7}"#));
+//! assert_eq!(client.close(CloseCode::NORMAL, "done").unsent_messages, 0);
+//! # handle.shutdown();
+//! # running.join().unwrap()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What it costs
+//!
+//! One thread per server and one per client. A message that is sent costs no system call and no context switch of its
+//! own while the worker is busy: it is handed over in batches, both ways. What is sent or not received is bounded; what
+//! exceeds the bounds waits in TCP, at whoever sends it.
 #![forbid(unsafe_code)]
 
 pub use forebay_core;

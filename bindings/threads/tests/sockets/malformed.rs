@@ -127,6 +127,28 @@ fn random_bytes_in_any_state_disturb_nobody() {
     server.stop();
 }
 
+#[test]
+fn a_reset_of_a_connection_that_is_not_read_is_noticed() {
+    // Nobody takes what a raw connection receives, so it is paused at its bound.
+    let server = start(ServerOptions { mode: forebay_threads::Mode::Raw, ..ServerOptions::default() });
+    let mut stream = opened(&server);
+    stream.set_nonblocking(true).unwrap();
+    let frames = [0x82, 0x81, 0, 0, 0, 0, 7].repeat(10_000);
+    let mut refusals = 0;
+    while refusals < 100 {
+        // Cut anywhere: what it means does not matter.
+        refusals = if stream.write(&frames).is_ok() { 0 } else { refusals + 1 };
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    assert_eq!(server.handle.stats().connections, 1);
+    forebay_sys::abort_on_close(&stream).unwrap();
+    drop(stream);
+    while server.handle.stats().connections > 0 {
+        std::thread::yield_now();
+    }
+    server.stop();
+}
+
 fn undisturbed(server: &Running, witness: &forebay_threads::Client) {
     while server.handle.stats().connections > 1 {
         std::thread::yield_now();
