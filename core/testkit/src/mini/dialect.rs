@@ -64,6 +64,8 @@ pub enum Told {
     Message {
         /// The topic.
         topic: String,
+        /// The numbering, where it is known.
+        epoch: Option<String>,
         /// Its number.
         seq: u64,
         /// Its payload.
@@ -130,6 +132,30 @@ pub enum Told {
         /// The request's id as written.
         id: Option<String>,
     },
+}
+
+impl Told {
+    /// The same in a few words, for tables: `message t 3 {"a":1}`, `gap t 1-7 7 oldest`, `error full`.
+    #[must_use]
+    pub fn brief(&self) -> String {
+        match self {
+            Self::Hello { .. } => "hello".into(),
+            Self::Message { topic, seq, data: Data::Json(text), .. } => format!("message {topic} {seq} {text}"),
+            Self::Message { topic, seq, data: Data::Bytes(bytes), .. } => {
+                let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+                format!("message {topic} {seq} {hex}")
+            }
+            Self::Gap { topic, from, to, missed, reasons } => {
+                format!("gap {topic} {from}-{to} {missed} {}", reasons.join("+"))
+            }
+            Self::Subscribed { topic, seq, .. } => format!("subscribed {topic} {seq}"),
+            Self::Unsubscribed { topic, .. } => format!("unsubscribed {topic}"),
+            Self::Published { seq, matched, .. } => format!("published {seq} {matched}"),
+            Self::Error { code, .. } => format!("error {code}"),
+            Self::Ended { topic } => format!("ended {topic}"),
+            Self::Pong { .. } => "pong".into(),
+        }
+    }
 }
 
 /// A subscription and its ledger.
@@ -356,7 +382,9 @@ impl Reader {
         if seq == 0 || seq >= 1 << 53 {
             return Err(format!("seq {seq}"));
         }
+        let mut epoch = None;
         if let Some(sub) = self.subs.get_mut(&topic) {
+            epoch = Some(sub.epoch.clone());
             if seq <= sub.last {
                 return Err(format!("{seq} after {}", sub.last));
             }
@@ -375,7 +403,7 @@ impl Reader {
         } else if !self.loose.contains(&topic) {
             return Err("a message without a subscription".into());
         }
-        Ok(Told::Message { topic, seq, data })
+        Ok(Told::Message { topic, epoch, seq, data })
     }
 
     fn gap(&mut self, said: &Said<'_>) -> Result<Told, String> {
@@ -573,7 +601,7 @@ mod tests {
         let sub = &reader.subs["t"];
         assert_eq!((sub.received, sub.missed, sub.bytes, sub.told), (2, 2, 11, 14));
         let told = reader.take_told();
-        assert!(told.contains(&Told::Message { topic: "t".into(), seq: 14, data: Data::Bytes(vec![1, 2]) }));
+        assert!(told.iter().any(|told| told.brief() == "message t 14 0102"));
         // Told ahead: 16 was lost while 15 was on its way.
         reader.text(r#"{"op":"gap","topic":"t","from":16,"to":16,"missed":1,"reasons":["oldest"]}"#).unwrap();
         reader.text(&message(15)).unwrap();

@@ -1,1 +1,292 @@
-//! World.
+//! The simulated world: two hubs, many peers on pipes, one hub as a client of the other, readers in the process, faults;
+//! every decision from a seed or from fuzz input, everything checked after every step.
+//!
+//! At the end faults stop and all must come right: everything is delivered or told as lost, everybody leaves, and nothing
+//! stays behind.
+
+mod act;
+mod carry;
+mod check;
+mod draw;
+mod finish;
+mod guest;
+mod truth;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use forebay_core::{Config, ConnId, Hub, Instant, LaneId, Options, TopicId, TopicOptions};
+
+use crate::digest::Digest;
+use crate::mini::Reader;
+use crate::pipe::Pipe;
+use crate::rng::Choices;
+use guest::Guest;
+use truth::Truth;
+
+/// What a run came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Summary {
+    /// Of all bytes written, events, effects and deadlines.
+    pub digest: u64,
+    /// Steps taken.
+    pub steps: u64,
+    /// Messages of topics that clients and readers received.
+    pub delivered: u64,
+    /// Messages clients and readers were told they missed.
+    pub lost: u64,
+    /// Publishes that were taken.
+    pub published: u64,
+    /// Publishes that were refused because a lane was full.
+    pub refused_full: u64,
+    /// Client publishes that were parked.
+    pub parked: u64,
+    /// Opening handshakes done.
+    pub opened: u64,
+    /// Connections of all time.
+    pub accepted: u64,
+    /// Gap notices.
+    pub gaps: u64,
+    /// Gap notices with holes in their range.
+    pub uneven_gaps: u64,
+    /// Writes that were taken in part.
+    pub partial_writes: u64,
+    /// Messages that hub B, as a client of hub A, passed on.
+    pub forwarded: u64,
+    /// Messages lost to the log's bound and to the hub's budget.
+    pub shed: u64,
+    /// Connections that stalled.
+    pub stalled: u64,
+    /// `PauseRead`s.
+    pub pauses: u64,
+    /// Subscriptions whose ledger was found right at the end.
+    pub ledgers: u64,
+    /// Simulated time, in milliseconds.
+    pub millis: u64,
+}
+
+/// Who understands a connection's messages at the hub's end.
+enum Speaker {
+    /// The hub.
+    Dialect,
+    /// The application: payloads the peer has sent and the application has not taken yet, by tag.
+    Raw(VecDeque<u64>),
+    /// This hub is the client, and its application reads the other's dialect.
+    Client { reader: Box<Reader>, outbox: VecDeque<String> },
+}
+
+/// A hub's end of a connection.
+struct Line {
+    rx: usize,
+    tx: usize,
+    speaker: Speaker,
+    /// A transmit that was not answered yet.
+    out: Option<Vec<u8>>,
+    is_blocked: bool,
+    is_paused: bool,
+    is_opened: bool,
+    /// `Event::Closed` was seen: the hub has only the socket left to close.
+    is_over: bool,
+    has_received: bool,
+}
+
+/// A reader in the process.
+struct Local {
+    name: String,
+    topic: TopicId,
+    is_ready: bool,
+    last: u64,
+    received: u64,
+    bytes: u64,
+    missed: u64,
+}
+
+/// A hub and what its embedder knows.
+struct Side {
+    hub: Hub,
+    options: Options,
+    frame_bytes_max: usize,
+    lines: BTreeMap<ConnId, Line>,
+    /// Connections that have ended: which of `Effect::Close` (or end of file) and `Event::Closed` was seen.
+    ended: BTreeMap<ConnId, (bool, bool)>,
+    locals: BTreeMap<LaneId, Local>,
+    declared: BTreeMap<String, (TopicId, TopicOptions)>,
+    old_topics: Vec<TopicId>,
+    old_lanes: Vec<LaneId>,
+    awaited: BTreeSet<TopicId>,
+}
+
+impl Local {
+    const fn new(name: String, topic: TopicId) -> Self {
+        Self { name, topic, is_ready: false, last: 0, received: 0, bytes: 0, missed: 0 }
+    }
+}
+
+impl Line {
+    const fn new(rx: usize, tx: usize, speaker: Speaker) -> Self {
+        Self {
+            rx,
+            tx,
+            speaker,
+            out: None,
+            is_blocked: false,
+            is_paused: false,
+            is_opened: false,
+            is_over: false,
+            has_received: false,
+        }
+    }
+}
+
+impl Side {
+    fn new(choices: &mut Choices, now: Instant) -> Self {
+        let options = draw::options(choices);
+        let config = Config::try_from(options).expect("drawn to be good");
+        let entropy: [u8; 32] = choices.bytes(32).try_into().expect("32 bytes");
+        Self {
+            hub: Hub::new(config, entropy, now),
+            options,
+            frame_bytes_max: check::frame_bytes_max(&options, 600),
+            lines: BTreeMap::new(),
+            ended: BTreeMap::new(),
+            locals: BTreeMap::new(),
+            declared: BTreeMap::new(),
+            old_topics: Vec::new(),
+            old_lanes: Vec::new(),
+            awaited: BTreeSet::new(),
+        }
+    }
+
+    /// What a topic was made with.
+    fn options_of(&self, topic: &str) -> TopicOptions {
+        let declared = self.declared.get(topic).filter(|(id, _)| self.hub.find_topic(topic) == Some(*id));
+        declared.map_or(self.options.topic_defaults, |(_, options)| *options)
+    }
+}
+
+/// Everything.
+struct World {
+    choices: Choices,
+    now: Instant,
+    sides: [Side; 2],
+    pipes: BTreeMap<usize, Pipe>,
+    guests: BTreeMap<usize, Guest>,
+    truth: Truth,
+    digest: Digest,
+    summary: Summary,
+    next: u64,
+    has_leapt: bool,
+    label: String,
+}
+
+impl World {
+    fn new(mut choices: Choices, label: String) -> Self {
+        let now = Instant::from_nanos(choices.between(0, 1 << 40));
+        let sides = [Side::new(&mut choices, now), Side::new(&mut choices, now)];
+        Self {
+            choices,
+            now,
+            sides,
+            pipes: BTreeMap::new(),
+            guests: BTreeMap::new(),
+            truth: Truth::default(),
+            digest: Digest::default(),
+            summary: Summary::default(),
+            next: 0,
+            has_leapt: false,
+            label,
+        }
+    }
+
+    /// A number that was not used before.
+    fn fresh(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    fn pipe(&mut self) -> usize {
+        let capacity = match self.choices.below(4) {
+            0 => self.choices.size(1, 64),
+            1 => self.choices.size(64, 2_048),
+            _ => self.choices.size(2_048, 65_536),
+        };
+        let latency = Duration::from_micros(self.choices.between(0, 20_000));
+        let chunk = if self.choices.one_in(4) { self.choices.size(1, 7) } else { 1 << 16 };
+        let name = usize::try_from(self.fresh()).expect("few");
+        self.pipes.insert(name, Pipe::new(capacity, latency, chunk));
+        name
+    }
+
+    fn step(&mut self) {
+        self.act();
+        for side in 0..2 {
+            self.carry_some(side);
+            if self.choices.one_in(3) {
+                self.settle(side);
+            } else {
+                let polls = self.choices.index(12);
+                self.drain(side, polls);
+            }
+            self.application(side, false);
+            if let Some(deadline) = self.sides[side].hub.poll_timeout() {
+                self.digest.number(deadline.at.as_nanos());
+                if deadline.at <= self.now && self.choices.one_in(2) {
+                    self.sides[side].hub.handle_timeout(self.now);
+                }
+            }
+        }
+        self.guests_turn(false);
+        self.sides.iter().for_each(Side::check);
+        self.summary.steps += 1;
+    }
+
+    /// The next moment at which something happens by itself.
+    fn next_event(&self) -> Option<Instant> {
+        let deadlines = self.sides.iter().filter_map(|side| side.hub.poll_timeout()).map(|deadline| deadline.at);
+        let arrivals = self.pipes.values().filter_map(|pipe| pipe.next_event(self.now));
+        deadlines.chain(arrivals).filter(|at| *at > self.now).min()
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("world {} failed in step {} at {:?}", self.label, self.summary.steps, self.now);
+        }
+    }
+}
+
+fn play(choices: Choices, steps: u64, label: String) -> Summary {
+    let mut world = World::new(choices, label);
+    let start = world.now;
+    for _ in 0..steps {
+        if world.choices.is_exhausted() {
+            break;
+        }
+        world.step();
+    }
+    world.finish();
+    world.summary.digest = world.digest.value();
+    if !world.has_leapt {
+        world.summary.millis = u64::try_from(world.now.since(start).as_millis()).unwrap_or(u64::MAX);
+    }
+    world.summary
+}
+
+/// Runs a world from a seed.
+///
+/// # Panics
+/// If a hub breaks a promise; the seed and the step are printed.
+#[must_use]
+pub fn run(seed: u64, steps: u64) -> Summary {
+    play(Choices::from_seed(seed), steps, format!("{seed} ({steps} steps)"))
+}
+
+/// Runs a world from fuzz input, as long as it lasts.
+///
+/// # Panics
+/// If a hub breaks a promise.
+#[must_use]
+pub fn run_bytes(data: &[u8]) -> Summary {
+    play(Choices::from_bytes(data), 2_000, format!("of {} bytes", data.len()))
+}

@@ -1,0 +1,119 @@
+//! What a world is made of: small limits, so that all of them are hit.
+
+use std::time::Duration;
+
+use forebay_core::{CreateTopics, LaneLimits, LaneOptions, Options, Policy, TopicOptions};
+
+use crate::mini::Data;
+use crate::rng::Choices;
+
+/// The topics everything happens on.
+pub(super) const TOPICS: [&str; 6] = ["a", "b", "c", "dé", "e\"\\", "f/€"];
+
+/// Bytes that break the protocol on an open connection, and the close code they deserve.
+pub(super) const CRIMES: [(&[u8], u16); 12] = [
+    (b"\x81\x02hi", 1002),
+    (b"\xC1\x80\x00\x00\x00\x00", 1002),
+    (b"\x83\x80\x00\x00\x00\x00", 1002),
+    (b"\x80\x80\x00\x00\x00\x00", 1002),
+    (b"\x09\x80\x00\x00\x00\x00", 1002),
+    (b"\x89\xFE\x00\x7E\x00\x00\x00\x00", 1002),
+    (b"\x81\xFE\x00\x01\x00\x00\x00\x00a", 1002),
+    (b"\x82\xFF\x80\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00", 1002),
+    (b"\x81\x82\x00\x00\x00\x00\xC3\x28", 1007),
+    (b"\x01\x81\x00\x00\x00\x00\xF5", 1007),
+    (b"\x82\xFF\x00\x00\x00\x00\x7F\xFF\xFF\xFF\x00\x00\x00\x00", 1009),
+    (b"\x88\x81\x00\x00\x00\x00\x03", 1002),
+];
+
+/// Members of texts that can only be answered by an error.
+pub(super) const NONSENSE: [&str; 10] = [
+    "\"op\":\"dance\"",
+    "\"op\":\"ack\",\"topic\":\"a\",\"seq\":1",
+    "\"op\":\"credit\",\"topic\":\"a\",\"credit\":1",
+    "\"op\":\"resume\",\"session\":\"x\"",
+    "\"op\":\"subscribe\",\"topic\":\"\"",
+    "\"op\":\"subscribe\",\"topic\":\"a\\u0000\"",
+    "\"op\":\"publish\",\"topic\":\"a\"",
+    "\"op\":\"publish\",\"topic\":\"a\",\"data64\":\"!\"",
+    "\"op\":\"publish\",\"topic\":7,\"data\":1",
+    "\"op\":\"unsubscribe\",\"topic\":\"never/seen\"",
+];
+
+fn millis(choices: &mut Choices, low: u64, high: u64) -> Duration {
+    Duration::from_millis(choices.between(low, high))
+}
+
+pub(super) fn topic(choices: &mut Choices) -> TopicOptions {
+    let message_bytes_max = choices.small(64, 600);
+    TopicOptions {
+        policy: if choices.one_in(2) { Policy::Block } else { Policy::DropOldest },
+        lane: LaneLimits {
+            messages_max: choices.small(1, 12),
+            bytes_max: u64::from(message_bytes_max) * choices.between(1, 4),
+        },
+        message_bytes_max,
+        log_bytes_max: message_bytes_max as usize * 2 + 4_096 + choices.index(8_192),
+    }
+}
+
+pub(super) fn lane(choices: &mut Choices, topic: Option<&TopicOptions>) -> LaneOptions {
+    match topic.filter(|_| choices.one_in(2)) {
+        None => LaneOptions::default(),
+        Some(topic) => LaneOptions {
+            messages_max: Some(choices.small(0, topic.lane.messages_max + 1)),
+            bytes_max: Some(choices.between(u64::from(topic.message_bytes_max) - 1, topic.lane.bytes_max + 1)),
+        },
+    }
+}
+
+pub(super) fn options(choices: &mut Choices) -> Options {
+    let topic_defaults = topic(choices);
+    let message_bytes_max = choices.small(1_300, 4_096);
+    let inbound_bytes_max = message_bytes_max + choices.small(0, 4_096);
+    let floor = topic_defaults.log_bytes_max.max(inbound_bytes_max as usize * 2);
+    Options {
+        connections_max: choices.small(4, 16),
+        topics_max: choices.small(2, 8),
+        topic_name_bytes_max: choices.small(3, 40),
+        lanes_per_session_max: choices.small(1, 5),
+        create_topics: if choices.one_in(5) { CreateTopics::Application } else { CreateTopics::Clients },
+        topic_defaults,
+        // Often far too little, so that there is shedding.
+        resident_bytes_max: floor + choices.index(64 << 10),
+        transmit_bytes_max: choices.small(1_024, 4_096),
+        message_bytes_max,
+        inbound_bytes_max,
+        reply_bytes_max: choices.small(4_096, 8_192),
+        direct_lane: LaneLimits { messages_max: choices.small(1, 8), bytes_max: choices.between(1_300, 4_096) },
+        head_bytes_max: choices.small(512, 2_048),
+        handshake_timeout: millis(choices, 500, 5_000),
+        message_timeout: millis(choices, 1_000, 30_000),
+        ping_interval: millis(choices, 2_000, 30_000),
+        pong_timeout: millis(choices, 1_000, 20_000),
+        stall_timeout: millis(choices, 1_000, 30_000),
+        close_timeout: millis(choices, 100, 5_000),
+        block_max: millis(choices, 100, 10_000),
+    }
+}
+
+/// A payload nobody has published before: `number` is in it.
+pub(super) fn payload(choices: &mut Choices, number: u64, max: usize) -> Data {
+    let pad = match choices.below(8) {
+        0..=4 => choices.index(40),
+        5 | 6 => choices.index(max),
+        _ => max + choices.index(40),
+    };
+    let x = "x".repeat(pad);
+    match choices.below(6) {
+        0 => Data::Json(number.to_string()),
+        1 => Data::Json(format!("\"{number} \\\" é 😀 \\u00e9 {x}\"")),
+        2 => Data::Json(format!("{{\"n\" : {number}, \"pad\":[\"{x}\",\n{{}}]}}")),
+        3 => Data::Json(format!("[ {number} , null,\ttrue,1e5,\"op\",\"{x}\"]")),
+        _ => {
+            let mut bytes = number.to_le_bytes().to_vec();
+            bytes.resize(8 + pad, 0xAB);
+            Data::Bytes(bytes)
+        }
+    }
+}

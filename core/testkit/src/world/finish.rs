@@ -1,0 +1,256 @@
+//! Faults stop, and everything must come right.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use forebay_core::{Cause, ConnId, LossReason, Payload, Policy, wire};
+
+use super::draw::TOPICS;
+use super::{Side, Speaker, World};
+use crate::mini::{Data, Reader};
+
+impl World {
+    pub(super) fn finish(&mut self) {
+        self.heal();
+        self.until("quiet", Duration::from_secs(600), World::is_quiet);
+        let heads = self.publish_markers();
+        self.until("quiet again", Duration::from_secs(60), World::is_quiet);
+        self.audit(&heads);
+        self.leave();
+        let everybody_left = |world: &World| world.sides.iter().all(|side| side.hub.connections() == 0);
+        self.until("empty", Duration::from_secs(120), everybody_left);
+        for side in 0..2 {
+            self.settle(side);
+        }
+        for side in &mut self.sides {
+            side.nothing_is_left();
+            let stats = side.hub.stats();
+            self.summary.published += stats.published.messages;
+            self.summary.refused_full += stats.refused_full;
+            self.summary.parked += stats.parked;
+            self.summary.opened += stats.opened;
+        }
+    }
+
+    fn heal(&mut self) {
+        for pipe in self.pipes.values_mut() {
+            pipe.frozen = false;
+            pipe.capacity = 1 << 20;
+            pipe.chunk = 1 << 16;
+            pipe.latency = pipe.latency.min(Duration::from_millis(1));
+        }
+    }
+
+    /// Carries bytes until nothing moves, at one moment.
+    fn rest(&mut self) {
+        for _ in 0..100_000 {
+            let mut moved = false;
+            for side in 0..2 {
+                moved |= self.carry_all(side);
+                self.settle(side);
+                self.application(side, true);
+                self.settle(side);
+            }
+            moved |= self.guests_turn(true);
+            self.sides.iter().for_each(Side::check);
+            if !moved {
+                return;
+            }
+        }
+        panic!("bytes move for ever");
+    }
+
+    /// Lets time pass until something is reached, in bounded time.
+    fn until(&mut self, what: &str, limit: Duration, reached: impl Fn(&World) -> bool) {
+        let start = self.now;
+        loop {
+            self.rest();
+            if reached(self) {
+                return;
+            }
+            assert!(self.now.since(start) <= limit, "not {what} after {limit:?}: {}", self.what_is_left());
+            let next = self.next_event();
+            self.now = next.unwrap_or_else(|| panic!("not {what}, and nothing will happen: {}", self.what_is_left()));
+        }
+    }
+
+    fn what_is_left(&self) -> String {
+        let guests: Vec<_> = self
+            .guests
+            .values()
+            .filter(|guest| guest.keeps_book())
+            .map(|guest| (guest.conn, guest.client.reader.as_ref().map(Reader::unanswered)))
+            .collect();
+        let sides: Vec<_> = self
+            .sides
+            .iter()
+            .map(|side| {
+                let conns: Vec<_> = side.lines.keys().map(|conn| (*conn, side.hub.connection(*conn))).collect();
+                (side.hub.poll_timeout(), side.hub.pressure(), side.hub.connections(), conns)
+            })
+            .collect();
+        format!("unanswered {guests:?}, hubs {sides:?}")
+    }
+
+    fn is_quiet(&self) -> bool {
+        let guests = self.guests.values().all(|guest| {
+            let is_settled = guest.client.is_lawless() || guest.has_left || !guest.client.is_open() || {
+                let asked = guest.client.reader.as_ref();
+                asked.is_none_or(|reader| reader.session.is_some() && reader.unanswered() == 0)
+            };
+            let is_connecting =
+                guest.client.phase == crate::mini::Phase::Connecting && !guest.client.is_lawless() && !guest.has_left;
+            is_settled && !is_connecting
+        });
+        let sides = self.sides.iter().all(|side| {
+            let lines = side.lines.values().all(|line| match &line.speaker {
+                Speaker::Client { reader, outbox } => {
+                    line.is_over || (line.is_opened && outbox.is_empty() && reader.unanswered() == 0)
+                }
+                _ => true,
+            });
+            let deadline = side.hub.poll_timeout();
+            lines
+                && deadline.is_none_or(|deadline| deadline.cause != Cause::Output)
+                && side.hub.pressure().waiting.messages == 0
+        });
+        guests && sides && self.pipes.values().all(|pipe| pipe.is_ended(self.now) || pipe.unread() == 0)
+    }
+
+    /// One more message on every topic tells where its numbering stands.
+    fn publish_markers(&mut self) -> BTreeMap<(usize, String), u64> {
+        let mut heads = BTreeMap::new();
+        for side in 0..2 {
+            for name in TOPICS {
+                let Some(id) = self.sides[side].hub.find_topic(name) else { continue };
+                let data = Data::Json(format!("[\"marker\",{}]", self.fresh()));
+                let tag = self.truth.tried(side, name, &data);
+                let Data::Json(text) = &data else { continue };
+                let published = self.sides[side].hub.publish(id, Payload::Text(text), self.now);
+                let position = published.expect("a hub at rest takes a publish").position;
+                self.truth.numbered(side, tag, position.seq, Some(position.epoch));
+                heads.insert((side, name.to_string()), position.seq);
+            }
+        }
+        heads
+    }
+
+    /// The ledgers of everybody who is still there.
+    fn audit(&mut self, heads: &BTreeMap<(usize, String), u64>) {
+        let mut found = 0;
+        for guest in self.guests.values().filter(|guest| guest.keeps_book()) {
+            let reader = guest.client.reader.as_ref().expect("keeps book");
+            found += self.sides[guest.side].audit_reader(guest.side, guest.conn, reader, heads);
+        }
+        for line in self.sides[1].lines.values() {
+            if let Speaker::Client { reader, .. } = &line.speaker {
+                for (topic, sub) in &reader.subs {
+                    let head = heads[&(0, topic.clone())];
+                    assert_eq!(sub.received + sub.missed, head - sub.start, "{topic} of hub B: {sub:?}");
+                    found += 1;
+                }
+            }
+        }
+        self.summary.ledgers += found;
+        for side in &self.sides {
+            for (lane, local) in &side.locals {
+                let totals = side.hub.lane(*lane).expect("a lane").totals;
+                assert_eq!((totals.sent.messages, totals.sent.bytes), (local.received, local.bytes), "{lane:?}");
+                assert_eq!(totals.lost_total().messages, local.missed, "{lane:?}");
+                if side.options_of(&local.name).policy == Policy::Block {
+                    assert_eq!(local.missed, 0, "a block lane lost something");
+                }
+            }
+            assert!(side.awaited.is_empty(), "Drained never came for {:?}", side.awaited);
+        }
+    }
+
+    fn leave(&mut self) {
+        let drains = self.choices.one_in(4);
+        for side in 0..2 {
+            let place = &mut self.sides[side];
+            for lane in std::mem::take(&mut place.locals).into_keys() {
+                assert!(place.hub.unsubscribe_local(lane, self.now), "a lane that is there");
+            }
+            if drains {
+                place.hub.drain(self.now + Duration::from_secs(5), self.now);
+                continue;
+            }
+            let clients: Vec<ConnId> = place
+                .lines
+                .iter()
+                .filter(|(_, line)| matches!(line.speaker, Speaker::Client { .. }))
+                .map(|(conn, _)| *conn)
+                .collect();
+            for conn in clients {
+                place.hub.close(conn, wire::CloseCode::NORMAL, "done", self.now);
+            }
+        }
+        if drains {
+            return;
+        }
+        for guest in self.guests.values_mut() {
+            if guest.is_usable() {
+                guest.client.close(Some(1000));
+            } else {
+                guest.has_left = true;
+                self.pipes.get_mut(&guest.tx).expect("a pipe").finish(self.now);
+            }
+        }
+    }
+}
+
+impl Side {
+    fn audit_reader(
+        &self,
+        side: usize,
+        conn: ConnId,
+        reader: &Reader,
+        heads: &BTreeMap<(usize, String), u64>,
+    ) -> u64 {
+        for (topic, sub) in &reader.subs {
+            let head = heads[&(side, topic.clone())];
+            assert_eq!(sub.received + sub.missed, head - sub.start, "{conn:?} {topic}: {sub:?}, head {head}");
+            assert_eq!(sub.told, head, "{conn:?} {topic}: {sub:?}");
+            if self.options_of(topic).policy == Policy::Block {
+                assert_eq!(sub.missed, 0, "a block lane lost something: {conn:?} {topic} {sub:?}");
+            }
+            let id = self.hub.find_topic(topic).expect("a topic with a lane");
+            let lane = self.hub.find_lane(conn, id).expect("the lane of a subscription");
+            let totals = self.hub.lane(lane).expect("a lane").totals;
+            assert_eq!((totals.sent.messages, totals.sent.bytes), (sub.received, sub.bytes), "{totals:?} {sub:?}");
+            assert_eq!(totals.lost_total().messages, sub.missed, "{totals:?} {sub:?}");
+            assert_eq!(totals.entered.messages, head - sub.start, "{totals:?} {sub:?}");
+            let ended = totals.lost[LossReason::Closed as usize].messages
+                + totals.lost[LossReason::Unsubscribed as usize].messages;
+            assert_eq!(ended, 0, "a lane that lives: {totals:?}");
+        }
+        if let Some(connection) = self.hub.connection(conn) {
+            assert_eq!(connection.lanes as usize, reader.subs.len(), "{conn:?}");
+        }
+        reader.subs.len() as u64
+    }
+
+    /// Everybody has left: every number is back where it was.
+    fn nothing_is_left(&mut self) {
+        let stats = *self.hub.stats();
+        assert_eq!(stats.accepted, stats.closed, "everything accepted has ended: {stats:?}");
+        assert_eq!((stats.connections, stats.lanes_now), (0, 0), "{stats:?}");
+        assert_eq!(stats.lanes.waiting.messages + stats.direct.waiting.messages, 0, "{stats:?}");
+        assert_eq!(self.hub.pressure().waiting.messages, 0);
+        assert!(self.lines.is_empty(), "sockets that were never closed: {:?}", self.conns());
+        assert!(self.ended.values().all(|seen| *seen == (true, true)), "an end that was not told: {:?}", self.ended);
+        assert_eq!(self.ended.len() as u64, stats.accepted, "every connection has ended once");
+        let declared: Vec<_> = std::mem::take(&mut self.declared).into_values().map(|(id, _)| id).collect();
+        assert_eq!(stats.topics as usize, declared.len(), "an undeclared topic was not forgotten");
+        let now = forebay_core::Instant::from_nanos(u64::MAX / 2);
+        for id in declared {
+            assert!(self.hub.remove_topic(id, now), "a declared topic");
+        }
+        self.hub.check_invariants();
+        let stats = self.hub.stats();
+        assert_eq!(stats.topics, 0, "{stats:?}");
+        assert!(stats.resident_bytes <= 4_096, "resident in an empty hub: {}", stats.resident_bytes);
+        assert_eq!(self.hub.poll_event(), None, "nothing to say");
+    }
+}

@@ -1,0 +1,163 @@
+//! Peers: mini clients at the other ends of pipes.
+
+use std::collections::BTreeMap;
+
+use forebay_core::ConnId;
+
+use super::truth::tag_of;
+use super::{Speaker, World};
+use crate::mini::{Client, Item, Told};
+
+/// A peer.
+pub(super) struct Guest {
+    pub(super) client: Client,
+    pub(super) side: usize,
+    pub(super) conn: ConnId,
+    /// Read by the guest.
+    pub(super) rx: usize,
+    /// Written by the guest.
+    pub(super) tx: usize,
+    /// Whether it has torn the transport down.
+    pub(super) has_left: bool,
+    /// The last number seen by topic: raw clients are not told, but the world knows.
+    raw_seen: BTreeMap<String, u64>,
+    direct_seen: u64,
+}
+
+impl Guest {
+    pub(super) const fn new(client: Client, side: usize, conn: ConnId, rx: usize, tx: usize) -> Self {
+        Self { client, side, conn, rx, tx, has_left: false, raw_seen: BTreeMap::new(), direct_seen: 0 }
+    }
+
+    /// Whether it can ask for things.
+    pub(super) fn is_usable(&self) -> bool {
+        self.client.is_open() && !self.client.is_lawless() && !self.has_left
+    }
+
+    /// Whether it is one that must be served faultlessly, and speaks the dialect.
+    pub(super) fn keeps_book(&self) -> bool {
+        self.is_usable() && self.client.reader.as_ref().is_some_and(|reader| reader.session.is_some())
+    }
+}
+
+/// A direct message's text, and back.
+pub(super) fn direct_text(number: u64) -> String {
+    format!("direct {number}")
+}
+
+fn direct_number(item: &Item) -> Option<u64> {
+    match item {
+        Item::Text(text) => text.strip_prefix("direct ")?.parse().ok(),
+        _ => None,
+    }
+}
+
+impl World {
+    /// Every guest reads, thinks and writes. Gives whether bytes moved.
+    pub(super) fn guests_turn(&mut self, all: bool) -> bool {
+        let mut moved = false;
+        let names: Vec<usize> = self.guests.keys().copied().collect();
+        for name in names {
+            if all || !self.choices.one_in(4) {
+                moved |= self.guest_turn(name);
+            }
+        }
+        moved
+    }
+
+    fn guest_turn(&mut self, name: usize) -> bool {
+        let guest = self.guests.get_mut(&name).expect("a guest");
+        let mut moved = false;
+        let rx = self.pipes.get_mut(&guest.rx).expect("a pipe");
+        if !guest.has_left {
+            let bytes = rx.read(8_192, self.now);
+            moved |= !bytes.is_empty();
+            guest.client.feed(&bytes);
+            assert_eq!(guest.client.violation, None, "what {:?} of hub {} did to its peer", guest.conn, guest.side);
+        }
+        if rx.is_ended(self.now) && !guest.client.is_ended {
+            guest.client.eof();
+            assert_eq!(guest.client.violation, None, "how {:?} of hub {} ended", guest.conn, guest.side);
+        }
+        let ended = guest.client.is_ended;
+        let tx = self.pipes.get_mut(&guest.tx).expect("a pipe");
+        if !ended && !guest.has_left && !guest.client.out().is_empty() {
+            let out = guest.client.out();
+            let taken = tx.write(out.make_contiguous(), self.now);
+            out.drain(..taken);
+            moved |= taken > 0;
+        }
+        self.guest_listens(name);
+        if ended {
+            let guest = self.guests.remove(&name).expect("a guest");
+            self.pipes.get_mut(&guest.tx).expect("a pipe").finish(self.now);
+            self.note_gaps(&guest.client);
+        }
+        moved
+    }
+
+    pub(super) fn note_gaps(&mut self, client: &Client) {
+        self.summary.uneven_gaps += client.reader.as_ref().map_or(0, |reader| reader.uneven_gaps);
+    }
+
+    fn guest_listens(&mut self, name: usize) {
+        let guest = self.guests.get_mut(&name).expect("a guest");
+        let side = guest.side;
+        if let Some(reader) = &mut guest.client.reader {
+            let told = reader.take_told();
+            return self.heard(side, &told);
+        }
+        while let Some(item) = guest.client.items.pop_front() {
+            if let Some(number) = direct_number(&item) {
+                assert!(number > guest.direct_seen, "direct message {number} after {}", guest.direct_seen);
+                guest.direct_seen = number;
+                continue;
+            }
+            let tag = match &item {
+                Item::Text(text) => tag_of(true, text.as_bytes()),
+                Item::Binary(bytes) => tag_of(false, bytes),
+                other => panic!("{other:?} is not a message"),
+            };
+            let (topic, seq) = self.truth.seen(side, tag).expect("a raw client received what nobody has sent");
+            if let Some(seq) = seq {
+                let last = guest.raw_seen.insert(topic.into(), seq);
+                // A lower number is a new topic of the same name; within one epoch order is checked by everybody else.
+                self.summary.delivered += 1;
+                assert_ne!(last, Some(seq), "{topic} {seq} twice");
+            }
+        }
+    }
+
+    /// Somebody was told these things by the hub of this side.
+    pub(super) fn heard(&mut self, side: usize, told: &[Told]) {
+        for told in told {
+            match told {
+                Told::Message { topic, epoch, seq, data } => {
+                    self.summary.delivered += 1;
+                    let tag = tag_of(data.is_text(), data.bytes());
+                    self.truth.received(side, tag, *seq, topic, epoch.as_deref());
+                }
+                Told::Gap { missed, reasons, .. } => {
+                    self.summary.lost += missed;
+                    self.summary.gaps += 1;
+                    self.summary.shed += if reasons.iter().any(|reason| reason != "oldest") { *missed } else { 0 };
+                }
+                Told::Published { seq, tag, .. } => self.truth.numbered(side, *tag, *seq, None),
+                Told::Error { tag, .. } if *tag != 0 => self.truth.refused(side, *tag),
+                _ => {}
+            }
+        }
+    }
+
+    /// A raw guest sends a message, and the application of the hub will have to receive it.
+    pub(super) fn raw_sends(&mut self, name: usize, is_text: bool, bytes: &[u8]) {
+        let guest = self.guests.get_mut(&name).expect("a guest");
+        let line = self.sides[guest.side].lines.get_mut(&guest.conn);
+        let Some(Speaker::Raw(expected)) = line.map(|line| &mut line.speaker) else { return };
+        expected.push_back(tag_of(is_text, bytes));
+        match std::str::from_utf8(bytes) {
+            Ok(text) if is_text => guest.client.text(text),
+            _ => guest.client.binary(bytes),
+        }
+    }
+}
