@@ -276,8 +276,8 @@ impl Client {
                     }
                     self.phase = Phase::Open;
                 } else if (400..600).contains(&response.status) {
-                    // 503: the server is shutting down or full, which is nobody's fault.
-                    if !self.is_lawless && response.status != 503 {
+                    // 408: too slow, 503: the server is shutting down or full. Neither is the request's fault.
+                    if !self.is_lawless && !matches!(response.status, 408 | 503) {
                         return Err(format!("a good request was refused: {response:?}"));
                     }
                     self.phase = Phase::Refused(response.status);

@@ -79,9 +79,9 @@ impl World {
         let place = &mut self.sides[side];
         let id = match place.hub.find_topic(topic) {
             Some(id) => id,
-            None if self.choices.one_in(2) => match place.hub.open_topic(topic) {
-                Ok(id) => id,
-                Err(_) => return,
+            None if self.choices.one_in(2) => match place.open_topic(topic) {
+                Some(id) => id,
+                None => return,
             },
             None => return,
         };
@@ -138,8 +138,8 @@ impl World {
         let options = self.sides[side].options_of(topic);
         let lane = draw::lane(&mut self.choices, Some(&options));
         let leaves = self.choices.one_in(3);
+        let Some(id) = self.sides[side].open_topic(topic) else { return };
         let hub = &mut self.sides[side].hub;
-        let Ok(id) = hub.open_topic(topic) else { return };
         if leaves {
             let had = hub.find_lane(conn, id).is_some();
             assert_eq!(hub.unsubscribe(conn, id, self.now), had, "unsubscribe says whether there was a lane");
@@ -161,7 +161,7 @@ impl World {
             place.old_lanes.push(lane);
             return;
         }
-        let Ok(id) = place.hub.open_topic(topic) else { return };
+        let Some(id) = place.open_topic(topic) else { return };
         if let Ok(lane) = place.hub.subscribe_local(id, limits, Start::Latest, self.now) {
             let was = place.locals.insert(lane, Local::new(topic.into(), id));
             assert!(was.is_none(), "{lane:?} is named twice");
@@ -385,6 +385,7 @@ impl World {
         let request = ClientRequest {
             host: "a.example",
             target: "/feed?x=1",
+            origin: None,
             protocols: &["forebay.v1"],
             headers: &[("X-World", "yes")],
         };

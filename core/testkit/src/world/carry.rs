@@ -106,10 +106,11 @@ impl World {
         }
     }
 
-    /// Handles what is due and polls until nothing is left.
+    /// Handles what is due and polls until nothing is left. Gives whether there was anything.
     ///
     /// This is the test against hot loops: afterwards the deadline is later than now, or there was progress.
-    pub(super) fn settle(&mut self, side: usize) {
+    pub(super) fn settle(&mut self, side: usize) -> bool {
+        let mut total = 0;
         for _ in 0..10_000 {
             let before = self.sides[side].hub.poll_timeout();
             self.sides[side].hub.handle_timeout(self.now);
@@ -120,8 +121,10 @@ impl World {
             }
             let after = self.sides[side].hub.poll_timeout();
             if after.is_none_or(|deadline| deadline.at > self.now) {
-                return self.check_reading(side);
+                self.check_reading(side);
+                return total + polled > 0;
             }
+            total += polled;
             let had_backlog = before.is_some_and(|deadline| deadline.cause == Cause::Backlog);
             let is_backlog = after.is_some_and(|deadline| deadline.cause == Cause::Backlog);
             assert!(polled > 0 || had_backlog || is_backlog, "a hot loop: {before:?}, then {after:?} at {:?}", self.now);

@@ -37,7 +37,8 @@ impl Side {
         conserved(&stats.lanes, "the hub");
         conserved(&stats.direct, "the direct lanes");
         assert!(stats.resident_bytes <= self.options.resident_bytes_max, "above the budget: {stats:?}");
-        assert_eq!(stats.connections as usize, self.hub.connections());
+        // A connection that has ended is still there until that was polled.
+        assert!(stats.connections as usize <= self.hub.connections(), "{stats:?}");
         assert!(stats.connections <= self.options.connections_max && stats.topics <= self.options.topics_max);
         let pressure = self.hub.pressure();
         assert_eq!(pressure.resident_bytes, stats.resident_bytes);

@@ -111,6 +111,8 @@ struct Side {
     ended: BTreeMap<ConnId, (bool, bool)>,
     locals: BTreeMap<LaneId, Local>,
     declared: BTreeMap<String, (TopicId, TopicOptions)>,
+    /// Made by `open_topic`.
+    opened_topics: BTreeSet<TopicId>,
     old_topics: Vec<TopicId>,
     old_lanes: Vec<LaneId>,
     awaited: BTreeSet<TopicId>,
@@ -151,10 +153,23 @@ impl Side {
             ended: BTreeMap::new(),
             locals: BTreeMap::new(),
             declared: BTreeMap::new(),
+            opened_topics: BTreeSet::new(),
             old_topics: Vec::new(),
             old_lanes: Vec::new(),
             awaited: BTreeSet::new(),
         }
+    }
+
+    /// The application opens a topic, which may make it.
+    fn open_topic(&mut self, name: &str) -> Option<TopicId> {
+        let was = self.hub.find_topic(name);
+        let id = self.hub.open_topic(name).ok()?;
+        assert!(was.is_none_or(|was| was == id), "another topic of one name");
+        assert_eq!(self.hub.find_topic(name), Some(id), "a topic that was opened is found");
+        if was.is_none() {
+            self.opened_topics.insert(id);
+        }
+        Some(id)
     }
 
     /// What a topic was made with.
