@@ -16,7 +16,9 @@ impl World {
     /// One random thing happens, and often time passes.
     pub(super) fn act(&mut self) {
         let side = self.choices.index(2);
-        match self.choices.below(100) {
+        let what = self.choices.below(100);
+        self.note(|| format!("action {what}, side {side}"));
+        match what {
             0..=19 => self.pass_time(),
             20..=33 => self.application_publishes(side),
             34..=47 => self.guest_publishes(),
@@ -92,7 +94,11 @@ impl World {
         let tag = self.truth.tried(side, topic, data);
         let lanes = place.lines.keys().filter(|conn| place.hub.find_lane(**conn, id).is_some()).count()
             + place.locals.values().filter(|local| local.topic == id).count();
-        match place.hub.publish(id, payload, self.now) {
+        let result = place.hub.publish(id, payload, self.now);
+        if let Some(trace) = &mut self.trace {
+            trace.push(format!("{side} publish {topic} {:?} {} bytes: {result:?}", id, payload.as_bytes().len()));
+        }
+        match result {
             Ok(published) => {
                 assert_eq!(published.matched as usize, lanes, "lanes of {topic}");
                 self.truth.numbered(side, tag, published.position.seq, Some(published.position.epoch));

@@ -10,6 +10,11 @@ use crate::stage;
 /// Bytes of one read, at most.
 pub(super) const READ_MAX: usize = 4_096;
 
+/// Bytes for people.
+fn show(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
 impl World {
     /// Moves some bytes of some connections.
     pub(super) fn carry_some(&mut self, side: usize) {
@@ -47,6 +52,7 @@ impl World {
         let bytes = rx.read(READ_MAX, self.now);
         if !bytes.is_empty() {
             place.hub.handle_bytes(conn, &bytes, self.now);
+            self.note(|| format!("{side} {conn:?} handle_bytes {:?}", show(&bytes)));
             return true;
         }
         if rx.is_ended(self.now) {
@@ -67,11 +73,13 @@ impl World {
             line.is_blocked = taken < bytes.len();
             self.summary.partial_writes += u64::from(line.is_blocked && taken > 0);
             place.hub.handle_sent(conn, taken, self.now);
+            self.note(|| format!("{side} {conn:?} handle_sent {taken} of {}", bytes.len()));
             return taken > 0;
         }
         if line.is_blocked && tx.room() > 0 {
             line.is_blocked = false;
             place.hub.handle_writable(conn, self.now);
+            self.note(|| format!("{side} {conn:?} handle_writable"));
             return true;
         }
         false
@@ -82,6 +90,10 @@ impl World {
         let place = &mut self.sides[side];
         let Some(line) = place.lines.remove(&conn) else { return };
         place.hub.handle_eof(conn, self.now);
+        let out = line.out.is_some();
+        if let Some(trace) = &mut self.trace {
+            trace.push(format!("{side} {conn:?} handle_eof, transmit out: {out}"));
+        }
         place.ended.entry(conn).or_default().0 = true;
         if self.choices.one_in(2) {
             // The answer to the transmit that was out comes too late.
@@ -89,13 +101,7 @@ impl World {
         }
         self.pipes.get_mut(&line.tx).expect("a pipe").reset();
         self.pipes.get_mut(&line.rx).expect("a pipe").reset();
-        self.lose_client(line.speaker);
-    }
-
-    fn lose_client(&mut self, speaker: Speaker) {
-        if let Speaker::Client { reader, .. } = speaker {
-            self.summary.uneven_gaps += reader.uneven_gaps;
-        }
+        self.sides[side].leave_estate(conn, line.speaker);
     }
 
     /// Polls so many times, in any order, whether there is something or not.
@@ -163,7 +169,8 @@ impl World {
         assert!(!line.is_over, "a transmit of {conn:?} after Event::Closed");
         assert!(!line.is_blocked, "a transmit of {conn:?}, which is blocked");
         assert!(line.out.is_none(), "a second transmit of {conn:?}");
-        line.out = Some(bytes);
+        line.out = Some(bytes.clone());
+        self.note(|| format!("{side} {conn:?} transmit {:?}", show(&bytes)));
         true
     }
 
@@ -171,13 +178,16 @@ impl World {
         let place = &mut self.sides[side];
         let Some(effect) = place.hub.poll_effect() else { return false };
         self.digest.debug(&effect);
+        if let Some(trace) = &mut self.trace {
+            trace.push(format!("{side} {effect:?}"));
+        }
         match effect {
             Effect::Close(conn) => {
                 let line = place.lines.remove(&conn).unwrap_or_else(|| panic!("{conn:?} is closed twice"));
                 place.ended.entry(conn).or_default().0 = true;
                 self.pipes.get_mut(&line.tx).expect("a pipe").finish(self.now);
                 self.pipes.get_mut(&line.rx).expect("a pipe").finish(self.now);
-                self.lose_client(line.speaker);
+                place.leave_estate(conn, line.speaker);
             }
             Effect::PauseRead(conn) => {
                 let line = place.lines.get_mut(&conn).expect("a connection to pause");
@@ -199,6 +209,9 @@ impl World {
         let place = &mut self.sides[side];
         let Some(event) = place.hub.poll_event() else { return false };
         self.digest.debug(&event);
+        if let Some(trace) = &mut self.trace {
+            trace.push(format!("{side} {event:?}"));
+        }
         match event {
             Event::Opened { conn, .. } => {
                 place.is_news(conn);
@@ -218,6 +231,9 @@ impl World {
             Event::Closed { conn, reason } => {
                 place.is_news(conn);
                 place.ended.entry(conn).or_default().1 = true;
+                if let Some(Speaker::Client { reader, .. }) = place.estates.remove(&conn) {
+                    self.summary.uneven_gaps += reader.uneven_gaps;
+                }
                 self.summary.stalled += u64::from(reason == EndReason::Stalled);
                 if let Some(line) = place.lines.get_mut(&conn) {
                     line.is_over = true;
@@ -242,7 +258,8 @@ impl World {
 
     /// The application takes, forwards and retries.
     pub(super) fn application(&mut self, side: usize, all: bool) {
-        for conn in self.sides[side].conns() {
+        let estates: Vec<ConnId> = self.sides[side].estates.keys().copied().collect();
+        for conn in self.sides[side].conns().into_iter().chain(estates) {
             if all || self.choices.one_in(3) {
                 self.receive(side, conn);
                 self.flush(side, conn);
@@ -258,13 +275,16 @@ impl World {
     fn receive(&mut self, side: usize, conn: ConnId) {
         let mut heard = Vec::new();
         let place = &mut self.sides[side];
-        let Some(line) = place.lines.get_mut(&conn).filter(|line| line.has_received) else { return };
-        loop {
-            let Some(payload) = place.hub.receive(conn, self.now) else {
+        let speaker = match (place.lines.get_mut(&conn), place.estates.get_mut(&conn)) {
+            (Some(line), _) if line.has_received => {
                 line.has_received = false;
-                break;
-            };
-            match &mut line.speaker {
+                &mut line.speaker
+            }
+            (None, Some(speaker)) => speaker,
+            _ => return,
+        };
+        while let Some(payload) = place.hub.receive(conn, self.now) {
+            match speaker {
                 Speaker::Raw(expected) => {
                     let tag = tag_of(payload.is_text, &payload.bytes);
                     assert_eq!(expected.pop_front(), Some(tag), "received something else than was sent: {payload:?}");
@@ -333,6 +353,14 @@ impl World {
 impl Side {
     pub(super) fn conns(&self) -> Vec<ConnId> {
         self.lines.keys().copied().collect()
+    }
+
+    /// What is left of a connection that has no transport any more.
+    fn leave_estate(&mut self, conn: ConnId, speaker: Speaker) {
+        let is_closed = self.ended.get(&conn).is_some_and(|(_, closed)| *closed);
+        if !is_closed && !matches!(speaker, Speaker::Dialect) {
+            self.estates.insert(conn, speaker);
+        }
     }
 
     /// An event may not name a connection after its `Closed`.

@@ -109,6 +109,8 @@ struct Side {
     lines: BTreeMap<ConnId, Line>,
     /// Connections that have ended: which of `Effect::Close` (or end of file) and `Event::Closed` was seen.
     ended: BTreeMap<ConnId, (bool, bool)>,
+    /// Connections without a transport whose messages the application has not taken: their `Closed` waits for that.
+    estates: BTreeMap<ConnId, Speaker>,
     locals: BTreeMap<LaneId, Local>,
     declared: BTreeMap<String, (TopicId, TopicOptions)>,
     /// Made by `open_topic`.
@@ -151,6 +153,7 @@ impl Side {
             frame_bytes_max: check::frame_bytes_max(&options, 600),
             lines: BTreeMap::new(),
             ended: BTreeMap::new(),
+            estates: BTreeMap::new(),
             locals: BTreeMap::new(),
             declared: BTreeMap::new(),
             opened_topics: BTreeSet::new(),
@@ -192,6 +195,8 @@ struct World {
     next: u64,
     has_leapt: bool,
     label: String,
+    /// What was done, for the reader of a failure (`FOREBAY_TRACE`).
+    trace: Option<Vec<String>>,
 }
 
 impl World {
@@ -210,6 +215,15 @@ impl World {
             next: 0,
             has_leapt: false,
             label,
+            trace: std::env::var_os("FOREBAY_TRACE").map(|_| Vec::new()),
+        }
+    }
+
+    /// Writes down what is done, if anybody wants to know.
+    fn note(&mut self, what: impl FnOnce() -> String) {
+        if let Some(trace) = &mut self.trace {
+            trace.push(format!("{:?} {}: {}", self.now, self.summary.steps, what()));
+            self.sides.iter().for_each(|side| side.hub.check_invariants());
         }
     }
 
@@ -266,6 +280,12 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         if std::thread::panicking() {
+            for (side, hub) in self.sides.iter().enumerate() {
+                eprintln!("hub {side}: {:?}", hub.options);
+            }
+            for line in self.trace.iter().flatten() {
+                eprintln!("{line}");
+            }
             eprintln!("world {} failed in step {} at {:?}", self.label, self.summary.steps, self.now);
         }
     }
