@@ -72,7 +72,7 @@ enum Speaker {
     /// The application: payloads the peer has sent and the application has not taken yet, by tag.
     Raw(VecDeque<u64>),
     /// This hub is the client, and its application reads the other's dialect.
-    Client { reader: Box<Reader>, outbox: VecDeque<String> },
+    Client { server: ConnId, reader: Box<Reader>, outbox: VecDeque<String> },
 }
 
 /// A hub's end of a connection.
