@@ -185,6 +185,25 @@ impl Stage {
         self.pump();
     }
 
+    /// Polls one transmit of a connection that was blocked or not, to be answered by [`answer_by`](Self::answer_by).
+    pub fn hold(&mut self, conn: ConnId) -> Vec<u8> {
+        self.seat_of(conn).is_blocked = false;
+        self.hub.handle_writable(conn, self.now);
+        let transmit = self.hub.poll_transmit().expect("a transmit");
+        assert_eq!(transmit.conn(), conn, "the only one that has something");
+        copy(&transmit)
+    }
+
+    /// The kernel takes so many bytes of a transmit that was held.
+    pub fn answer_by(&mut self, conn: ConnId, bytes: &[u8], taken: usize) {
+        let seat = self.seat_of(conn);
+        seat.client.feed(&bytes[..taken]);
+        seat.stream.extend(&bytes[..taken]);
+        seat.is_blocked = taken < bytes.len();
+        self.hub.handle_sent(conn, taken, self.now);
+        self.check();
+    }
+
     /// The kernel takes nothing more.
     pub fn freeze(&mut self, conn: ConnId) {
         self.seat_of(conn).window = 0;

@@ -146,6 +146,9 @@ impl World {
         let leaves = self.choices.one_in(3);
         let Some(id) = self.sides[side].open_topic(topic) else { return };
         let hub = &mut self.sides[side].hub;
+        if let Some(trace) = &mut self.trace {
+            trace.push(format!("{side} {conn:?} {topic} {id:?}: {}", if leaves { "unsubscribe" } else { "subscribe" }));
+        }
         if leaves {
             let had = hub.find_lane(conn, id).is_some();
             assert_eq!(hub.unsubscribe(conn, id, self.now), had, "unsubscribe says whether there was a lane");
@@ -179,6 +182,9 @@ impl World {
         let place = &mut self.sides[side];
         match place.hub.find_topic(name) {
             Some(id) if self.choices.one_in(2) => {
+                if let Some(trace) = &mut self.trace {
+                    trace.push(format!("{side} remove_topic {name} {id:?}"));
+                }
                 assert!(place.hub.remove_topic(id, self.now), "a topic that is there");
                 // A publish that waited for it may have made it anew.
                 assert_ne!(place.hub.find_topic(name), Some(id), "removed, but found");

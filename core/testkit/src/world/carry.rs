@@ -72,8 +72,10 @@ impl World {
             let taken = tx.write(&bytes[..offered], self.now);
             line.is_blocked = taken < bytes.len();
             self.summary.partial_writes += u64::from(line.is_blocked && taken > 0);
+            if let Some(trace) = &mut self.trace {
+                trace.push(format!("{side} {conn:?} handle_sent {taken} of {}", bytes.len()));
+            }
             place.hub.handle_sent(conn, taken, self.now);
-            self.note(|| format!("{side} {conn:?} handle_sent {taken} of {}", bytes.len()));
             return taken > 0;
         }
         if line.is_blocked && tx.room() > 0 {
