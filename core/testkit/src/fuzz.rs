@@ -1,1 +1,238 @@
-//! Bodies.
+//! The bodies of the fuzz targets: plain functions, so that corpora are replayed on stable.
+
+use forebay_core::{Config, ConnId, Effect, Event, Hub, Instant, Mode, Options, Payload, Peer, Upgraded};
+
+use crate::mini::handshake::ResponseReader;
+use crate::mini::{Client, Decoder, Item, frame, handshake};
+use crate::rng::Choices;
+use crate::{stage, world};
+
+/// What became of a connection.
+#[derive(PartialEq, Eq, Debug, Default)]
+struct Outcome {
+    /// What the hub wrote.
+    bytes: Vec<u8>,
+    /// What it said, in order.
+    events: Vec<String>,
+    /// What the application received.
+    messages: Vec<(bool, Vec<u8>)>,
+}
+
+fn roomy_hub() -> Hub {
+    let mut options = Options {
+        // Nothing here is about back pressure: everything fits.
+        reply_bytes_max: 256 << 20,
+        inbound_bytes_max: 16 << 20,
+        message_bytes_max: 64 << 10,
+        head_bytes_max: 2_048,
+        resident_bytes_max: 1 << 30,
+        ..Options::default()
+    };
+    options.topic_defaults.message_bytes_max = 64 << 10;
+    Hub::new(Config::try_from(options).expect("good options"), [1; 32], Instant::ZERO)
+}
+
+/// Polls and takes everything.
+fn drain(hub: &mut Hub, conn: ConnId, outcome: &mut Outcome) {
+    loop {
+        let mut moved = false;
+        while let Some(transmit) = hub.poll_transmit() {
+            assert_eq!(transmit.conn(), conn);
+            let bytes = stage::copy(&transmit);
+            outcome.bytes.extend(&bytes);
+            hub.handle_sent(conn, bytes.len(), Instant::ZERO);
+            moved = true;
+        }
+        while let Some(effect) = hub.poll_effect() {
+            if matches!(effect, Effect::Close(_)) {
+                outcome.events.push("close".into());
+            }
+            moved = true;
+        }
+        while let Some(event) = hub.poll_event() {
+            if !matches!(event, Event::Received(_)) {
+                outcome.events.push(format!("{event:?}"));
+            }
+            moved = true;
+        }
+        while let Some(payload) = hub.receive(conn, Instant::ZERO) {
+            outcome.messages.push((payload.is_text, payload.bytes.to_vec()));
+            moved = true;
+        }
+        hub.check_invariants();
+        if !moved {
+            return;
+        }
+    }
+}
+
+/// Feeds bytes to a new connection in pieces of these sizes (for ever again), drains at the end, and hangs up.
+fn feed(accept: impl Fn(&mut Hub) -> ConnId, bytes: &[u8], pieces: &[usize]) -> Outcome {
+    let mut hub = roomy_hub();
+    let conn = accept(&mut hub);
+    let mut outcome = Outcome::default();
+    let (mut rest, mut number) = (bytes, 0);
+    while !rest.is_empty() {
+        let size = pieces[number % pieces.len()].clamp(1, rest.len());
+        let (piece, behind) = rest.split_at(size);
+        hub.handle_bytes(conn, piece, Instant::ZERO);
+        (rest, number) = (behind, number + 1);
+        if !hub.wants_read(conn) && hub.connection(conn).is_some() {
+            drain(&mut hub, conn, &mut outcome);
+            if !hub.wants_read(conn) {
+                break;
+            }
+        }
+    }
+    drain(&mut hub, conn, &mut outcome);
+    hub.handle_eof(conn, Instant::ZERO);
+    drain(&mut hub, conn, &mut outcome);
+    hub.check_invariants();
+    assert_eq!(hub.connections(), 0, "nothing is left");
+    assert_eq!(hub.stats().topics, 0, "nothing is left");
+    outcome
+}
+
+/// Splits fuzz input: sizes of pieces, and the rest.
+fn split(data: &[u8]) -> (Vec<usize>, &[u8]) {
+    let Some((count, rest)) = data.split_first() else { return (vec![1], data) };
+    let (sizes, rest) = rest.split_at(usize::from(count % 8).min(rest.len()));
+    let mut pieces: Vec<usize> = sizes.iter().map(|size| usize::from(*size)).collect();
+    pieces.push(1 + usize::from(count / 8));
+    (pieces, rest)
+}
+
+/// In one piece, in bytes, and in pieces of the input's own choice: the same must come of it.
+fn alike(accept: impl Fn(&mut Hub) -> ConnId + Copy, bytes: &[u8], pieces: &[usize]) -> Outcome {
+    let whole = feed(accept, bytes, &[usize::MAX]);
+    assert_eq!(whole, feed(accept, bytes, pieces), "in pieces of {pieces:?}");
+    assert_eq!(whole, feed(accept, bytes, &[1]), "byte by byte");
+    whole
+}
+
+fn accept(mode: Mode) -> impl Fn(&mut Hub) -> ConnId + Copy {
+    move |hub| hub.handle_accept(Peer { address: None, mode }, Instant::ZERO).expect("room")
+}
+
+fn upgraded(mode: Mode) -> impl Fn(&mut Hub) -> ConnId + Copy {
+    move |hub| {
+        let peer = Peer { address: None, mode };
+        hub.handle_upgraded(Upgraded { peer, protocol: None }, b"", Instant::ZERO).expect("room")
+    }
+}
+
+/// A server's side of the opening handshake: any bytes, however they are cut, get the same answer, and a good one.
+///
+/// # Panics
+/// If they do not.
+pub fn handshake(data: &[u8]) {
+    let (pieces, rest) = split(data);
+    // Half of the inputs begin like a request, so that a fuzzer need not find all of it.
+    let request = match rest.split_first() {
+        Some((first, fields)) if first % 2 == 1 => {
+            let mut request = handshake::request("dGhlIHNhbXBsZSBub25jZQ==", "/", &["forebay.v1"]);
+            let place = usize::from(first / 2).min(request.len());
+            let behind = request.split_off(place);
+            request.extend(fields);
+            request.extend(behind);
+            request
+        }
+        _ => rest.to_vec(),
+    };
+    let outcome = alike(accept(Mode::Raw), &request, &pieces);
+    if outcome.bytes.is_empty() {
+        return;
+    }
+    let response = ResponseReader::default().feed(&outcome.bytes).expect("an HTTP answer").expect("a whole one");
+    match response.status {
+        101 => {
+            Decoder::of_server().feed(&response.rest).expect("good frames");
+        }
+        400..=599 => {
+            let length: usize = response.one("content-length").expect("a length").parse().expect("a number");
+            assert_eq!(length, response.rest.len(), "the body is as long as it says");
+        }
+        status => panic!("status {status}"),
+    }
+    alike(accept(Mode::Dialect), &request, &pieces);
+}
+
+/// Frames: any bytes, however they are cut, have the same effect; and what is encoded is decoded, both ways.
+///
+/// # Panics
+/// If not.
+pub fn frame(data: &[u8]) {
+    let (pieces, rest) = split(data);
+    for mode in [Mode::Raw, Mode::Dialect] {
+        let outcome = alike(upgraded(mode), rest, &pieces);
+        Decoder::of_server().feed(&outcome.bytes).expect("good frames");
+    }
+    round_trip(rest, &pieces);
+}
+
+/// Messages cut from the input come out as they went in, through the core's decoder and its encoder.
+fn round_trip(data: &[u8], pieces: &[usize]) {
+    let mut choices = Choices::from_bytes(data);
+    let mut client = Client::upgraded(choices.bits(), true);
+    let mut sent = Vec::new();
+    while !choices.is_exhausted() && sent.len() < 20 {
+        let size = match choices.below(6) {
+            0 => choices.index(70_000).min(60_000),
+            1 => choices.size(120, 130),
+            _ => choices.index(50),
+        };
+        client.manners.fragment = choices.one_in(2).then(|| choices.size(1, 300));
+        let filler = choices.bytes(1);
+        if choices.one_in(2) {
+            let text = "é€😀x".chars().cycle().take(size / 4).collect::<String>();
+            client.text(&text);
+            sent.push((true, text.into_bytes()));
+        } else {
+            let bytes = filler.repeat(size);
+            client.binary(&bytes);
+            sent.push((false, bytes));
+        }
+    }
+    let bytes: Vec<u8> = client.out().drain(..).collect();
+    let outcome = feed(upgraded(Mode::Raw), &bytes, pieces);
+    assert_eq!(outcome.messages, sent, "what was sent is received");
+
+    let mut hub = roomy_hub();
+    let conn = upgraded(Mode::Raw)(&mut hub);
+    let mut outcome = Outcome::default();
+    for (is_text, bytes) in &sent {
+        let payload = match std::str::from_utf8(bytes) {
+            Ok(text) if *is_text => Payload::Text(text),
+            _ => Payload::Binary(bytes),
+        };
+        hub.send(conn, payload, Instant::ZERO).expect("room");
+        drain(&mut hub, conn, &mut outcome);
+    }
+    let items = Decoder::of_server().feed(&outcome.bytes).expect("good frames");
+    let expected: Vec<Item> = sent
+        .into_iter()
+        .map(|(is_text, bytes)| match String::from_utf8(bytes) {
+            Ok(text) if is_text => Item::Text(text),
+            Ok(text) => Item::Binary(text.into_bytes()),
+            Err(error) => Item::Binary(error.into_bytes()),
+        })
+        .collect();
+    assert_eq!(items, expected, "what is sent is read by an independent reader");
+    let lengths: usize = expected
+        .iter()
+        .map(|item| match item {
+            Item::Text(text) => frame::wire_len(text.len()),
+            Item::Binary(bytes) => frame::wire_len(bytes.len()),
+            _ => 0,
+        })
+        .sum();
+    assert_eq!(outcome.bytes.len(), lengths, "one frame each, with the shortest header");
+}
+
+/// A whole world, driven by the input.
+///
+/// # Panics
+/// If a hub breaks a promise.
+pub fn hub(data: &[u8]) {
+    let _ = world::run_bytes(data);
+}
