@@ -8,7 +8,7 @@ use forebay_core::{
     TopicId, TopicOptions, Transmit,
 };
 
-use crate::mini::{Client, Told};
+use crate::mini::{Client, Told, frame};
 use crate::rng::Choices;
 
 /// In which order a stage polls what a hub wants.
@@ -78,6 +78,28 @@ pub fn copy(transmit: &Transmit<'_>) -> Vec<u8> {
     let owned: Vec<u8> = transmit.segments().flat_map(|segment| segment.to_vec()).collect();
     assert_eq!(owned, bytes, "segments are the slices");
     bytes
+}
+
+/// What a client was told since it was last asked, in a few words each.
+pub fn briefs(stage: &mut Stage, conn: ConnId) -> Vec<String> {
+    stage.told(conn).iter().map(Told::brief).collect()
+}
+
+/// The bytes on the wire of one message of a topic.
+#[must_use]
+pub fn frame_len(topic: &str, seq: u64, json: &str) -> usize {
+    frame::wire_len(format!(r#"{{"op":"message","topic":"{topic}","seq":{seq},"data":{json}}}"#).len())
+}
+
+/// JSON text of so many bytes, at least two.
+#[must_use]
+pub fn json_of_len(len: usize) -> String {
+    format!("\"{}\"", "x".repeat(len - 2))
+}
+
+/// Whether a client is open.
+pub fn is_open(stage: &mut Stage, conn: ConnId) -> bool {
+    stage.client(conn).is_open()
 }
 
 impl Stage {

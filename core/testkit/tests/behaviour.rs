@@ -1,15 +1,12 @@
 //! Behaviour that is known exactly: policies, deadlines, back pressure, losses and what clients are told of them.
 
-mod common;
-
 use std::time::Duration;
 
-use common::{briefs, frame_len, is_open, json_of_len};
 use forebay_core::{
     Effect, EndReason, Entry, Event, LaneOptions, LossReason, Payload, Policy, PublishError, SendError, Start,
 };
 use forebay_testkit::mini::Item;
-use forebay_testkit::stage::Stage;
+use forebay_testkit::stage::{Stage, briefs, frame_len, is_open, json_of_len};
 
 const S: Duration = Duration::from_secs(1);
 const MS: Duration = Duration::from_millis(1);

@@ -1,12 +1,9 @@
 //! The policy `Block`, over one hub and transports that take exactly so much.
 
-mod common;
-
 use std::time::Duration;
 
-use common::{briefs, frame_len, json_of_len};
 use forebay_core::{ConnId, Event, LaneOptions, Payload, Policy, PublishError, Start, TopicId};
-use forebay_testkit::stage::Stage;
+use forebay_testkit::stage::{Stage, briefs, frame_len, json_of_len};
 
 const S: Duration = Duration::from_secs(1);
 const MS: Duration = Duration::from_millis(1);

@@ -1,13 +1,10 @@
 //! Every deadline: not a millisecond before, and then at once.
 
-mod common;
-
 use std::time::Duration;
 
-use common::{briefs, is_open};
 use forebay_core::{EndReason, Mode, Peer, wire};
 use forebay_testkit::mini::{Client, Phase};
-use forebay_testkit::stage::Stage;
+use forebay_testkit::stage::{Stage, briefs, is_open};
 
 const S: Duration = Duration::from_secs(1);
 const MS: Duration = Duration::from_millis(1);

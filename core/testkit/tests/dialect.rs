@@ -1,11 +1,8 @@
 //! `forebay.v1` and the handshake, request by request.
 
-mod common;
-
-use common::{briefs, is_open};
 use forebay_core::{CreateTopics, EndReason, Mode};
 use forebay_testkit::mini::{Client, Phase, Told};
-use forebay_testkit::stage::Stage;
+use forebay_testkit::stage::{Stage, briefs, is_open};
 
 #[test]
 fn the_greeting_tells_the_limits() {

@@ -390,7 +390,8 @@ mod tests {
         client.feed(&answer("AAAAAAAAAAAAAAAAAAAAAA==", ""));
         assert!(client.violation.unwrap().contains("Accept"));
         let mut client = Client::new(1, &[], true);
-        client.feed(&answer(&client.key().to_string(), "Sec-WebSocket-Protocol: forebay.v1\r\n"));
+        let answer = answer(client.key(), "Sec-WebSocket-Protocol: forebay.v1\r\n");
+        client.feed(&answer);
         assert!(client.violation.unwrap().contains("not offered"));
         let mut client = Client::new(1, &[], true);
         client.feed(b"HTTP/1.1 400 Bad Request\r\n\r\n");
