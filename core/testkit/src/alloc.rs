@@ -34,10 +34,7 @@ fn count(allocations: u64, bytes: i64) {
     // A thread that is ending has no counter any more: not counted.
     let _ = COUNTED.try_with(|cell| {
         let was = cell.get();
-        cell.set(Allocated {
-            allocations: was.allocations + allocations,
-            live_bytes: was.live_bytes + bytes,
-        });
+        cell.set(Allocated { allocations: was.allocations + allocations, live_bytes: was.live_bytes + bytes });
     });
 }
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use forebay_core::{
-    Cause, Config, ConnId, Effect, EndReason, Event, Hub, Instant, Mode, Options, Payload, Peer, PublishError, Published,
-    TopicId, TopicOptions, Transmit,
+    Cause, Config, ConnId, Effect, EndReason, Event, Hub, Instant, Mode, Options, Payload, Peer, PublishError,
+    Published, TopicId, TopicOptions, Transmit,
 };
 
 use crate::mini::{Client, Told, frame};

@@ -68,7 +68,10 @@ fn publish_and_drain() {
             published += more;
             drained += drain;
         }
-        println!("{publishes} per tick: {published} allocations in {} publishes, {drained} in {rounds} drains", rounds * publishes);
+        println!(
+            "{publishes} per tick: {published} allocations in {} publishes, {drained} in {rounds} drains",
+            rounds * publishes
+        );
         assert!(published <= rounds * publishes, "{published} allocations in {} publishes", rounds * publishes);
         // The tick's bytes are frozen at the first poll: what that costs belongs to the publish, not to subscribers.
         assert!(

@@ -9,7 +9,12 @@ fn the_greeting_tells_the_limits() {
     let mut stage = Stage::new(|options| options.lanes_per_session_max = 7);
     let mut sessions = Vec::new();
     // The subprotocol, none, and only unknown ones: all speak forebay.v1.
-    for (offered, chosen) in [(&["forebay.v1"][..], Some("forebay.v1")), (&[], None), (&["chat", "x"], None), (&["chat", "forebay.v1"], Some("forebay.v1"))] {
+    for (offered, chosen) in [
+        (&["forebay.v1"][..], Some("forebay.v1")),
+        (&[], None),
+        (&["chat", "x"], None),
+        (&["chat", "forebay.v1"], Some("forebay.v1")),
+    ] {
         let client = Client::new(stage.next_seed(), offered, false);
         let conn = stage.seat(client, Mode::Dialect);
         stage.pump();
@@ -94,7 +99,10 @@ fn requests_that_cannot_be_carried_out() {
         (r#"{"op":"publish","topic":"\u007f","data":1,"id":1}"#, "bad-topic 1"),
         (&format!(r#"{{"op":"subscribe","topic":"{long}","id":1}}"#), "bad-topic 1"),
         (r#"{"op":"unsubscribe","topic":"t","id":1}"#, "not-subscribed 1"),
-        (r#"{"op":"subscribe","topic":"ok","id":"0123456789012345678901234567890123456789012345678901234567890123"}"#, "bad-message *"),
+        (
+            r#"{"op":"subscribe","topic":"ok","id":"0123456789012345678901234567890123456789012345678901234567890123"}"#,
+            "bad-message *",
+        ),
     ] {
         let code = code(&mut stage, text);
         // `*`: forebay.md does not say whether an error about a message repeats an id that could be read.
@@ -111,11 +119,23 @@ fn requests_that_are_carried_out() {
         (r#"{"op":"ping"}"#.into(), r#"{"op":"pong"}"#.into()),
         (r#" { "id" : 1E+2 , "op" : "ping" } "#.into(), r#"{"op":"pong","id":1E+2}"#.into()),
         (format!(r#"{{"op":"ping","id":{id}}}"#), format!(r#"{{"op":"pong","id":{id}}}"#)),
-        (r#"{"\u006fp":"p\u0069ng","unknown":{"op":[1,{}]},"id":"\u00e9"}"#.into(), r#"{"op":"pong","id":"\u00e9"}"#.into()),
+        (
+            r#"{"\u006fp":"p\u0069ng","unknown":{"op":[1,{}]},"id":"\u00e9"}"#.into(),
+            r#"{"op":"pong","id":"\u00e9"}"#.into(),
+        ),
         (r#"{"op":"publish","topic":"t","data":1}"#.into(), String::new()),
-        (r#"{"op":"publish","topic":"t","data":null,"id":1}"#.into(), r#"{"op":"ok","id":1,"seq":1,"matched":0}"#.into()),
-        (r#"{"data64":"AP8=","topic":"t","op":"publish","id":1}"#.into(), r#"{"op":"ok","id":1,"seq":1,"matched":0}"#.into()),
-        (format!(r#"{{"op":"publish","topic":"{name}","data":"","id":1}}"#), r#"{"op":"ok","id":1,"seq":1,"matched":0}"#.into()),
+        (
+            r#"{"op":"publish","topic":"t","data":null,"id":1}"#.into(),
+            r#"{"op":"ok","id":1,"seq":1,"matched":0}"#.into(),
+        ),
+        (
+            r#"{"data64":"AP8=","topic":"t","op":"publish","id":1}"#.into(),
+            r#"{"op":"ok","id":1,"seq":1,"matched":0}"#.into(),
+        ),
+        (
+            format!(r#"{{"op":"publish","topic":"{name}","data":"","id":1}}"#),
+            r#"{"op":"ok","id":1,"seq":1,"matched":0}"#.into(),
+        ),
     ] {
         let mut stage = Stage::new(|_| {});
         assert_eq!(answer(&mut stage, &text), expected, "{text}");
@@ -142,7 +162,18 @@ fn limits_of_sessions_and_hubs() {
     stage.client(conn).publish("e", "1", 0);
     stage.pump();
     let told: Vec<String> = briefs(&mut stage, conn).into_iter().filter(|told| !told.starts_with("message")).collect();
-    assert_eq!(told, ["subscribed a 0", "error already-subscribed", "subscribed b 0", "error lanes-full", "published 1 1", "error too-large", "error topics-full"]);
+    assert_eq!(
+        told,
+        [
+            "subscribed a 0",
+            "error already-subscribed",
+            "subscribed b 0",
+            "error lanes-full",
+            "published 1 1",
+            "error too-large",
+            "error topics-full"
+        ]
+    );
     assert_eq!(briefs(&mut stage, other), ["subscribed c 0", "error topics-full"]);
     assert_eq!(stage.hub.stats().refused_too_large, 1);
     // What is told as bytes is counted as bytes.

@@ -358,8 +358,7 @@ impl Reader {
         for (name, value) in json::members(said.get("limits")?)? {
             limits.insert(name, value.parse().map_err(|_| "a limit that is not a number")?);
         }
-        for name in
-            ["message_bytes_max", "inbound_bytes_max", "topic_name_bytes_max", "lanes_max", "ping_interval_ms"]
+        for name in ["message_bytes_max", "inbound_bytes_max", "topic_name_bytes_max", "lanes_max", "ping_interval_ms"]
         {
             if !limits.contains_key(name) {
                 return Err(format!("no limit {name}"));
@@ -619,7 +618,10 @@ mod tests {
             (vec![r#"{"op":"gap","topic":"t","from":11,"to":11,"missed":2,"reasons":["oldest"]}"#.into()], "range"),
             (vec![r#"{"op":"gap","topic":"t","from":11,"to":11,"missed":1,"reasons":[]}"#.into()], "reasons"),
             (
-                vec![r#"{"op":"gap","topic":"t","from":11,"to":13,"missed":1,"reasons":["oldest"]}"#.into(), message(13)],
+                vec![
+                    r#"{"op":"gap","topic":"t","from":11,"to":13,"missed":1,"reasons":["oldest"]}"#.into(),
+                    message(13),
+                ],
                 "hole",
             ),
             (vec![r#"{"op":"message","topic":"u","seq":1,"data":1}"#.into()], "without"),

@@ -246,8 +246,7 @@ mod tests {
     #[test]
     fn control_frames_between_fragments_and_close() {
         let bytes = b"\x01\x01a\x8A\x00\x80\x01b\x88\x05\x03\xE8bye";
-        let expected =
-            [Item::Pong(vec![]), Item::Text("ab".into()), Item::Close(Some((1000, "bye".into())))];
+        let expected = [Item::Pong(vec![]), Item::Text("ab".into()), Item::Close(Some((1000, "bye".into())))];
         assert_eq!(items(bytes).unwrap(), expected);
         assert_eq!(items(b"\x88\x00").unwrap(), [Item::Close(None)]);
     }

@@ -16,7 +16,8 @@ pub fn members(text: &str) -> Result<Vec<(String, &str)>, String> {
         rest = rest[name_len..].strip_prefix(':').ok_or_else(|| format!("no colon behind {name}"))?;
         let len = value_len(rest)?;
         let value = &rest[..len];
-        serde_json::from_str::<&serde_json::value::RawValue>(value).map_err(|error| format!("value of {name}: {error}"))?;
+        serde_json::from_str::<&serde_json::value::RawValue>(value)
+            .map_err(|error| format!("value of {name}: {error}"))?;
         if members.iter().any(|(other, _)| *other == name) {
             return Err(format!("{name} stands twice"));
         }
@@ -85,7 +86,17 @@ mod tests {
         assert_eq!(found[1], ("data".into(), r#"{"a" : [1, "},{\"" ]}"#));
         assert_eq!(found[2], ("seq".into(), "17"));
         assert_eq!(members("{}").unwrap(), []);
-        for bad in ["[]", "{", r#"{"a":1,"a":2}"#, r#"{"a": 1}"#, r#"{"a":1 }"#, r#"{"a":}"#, r#"{"a":1}x"#, r#"{"a" 1}"#, r#"{"a":01}"#] {
+        for bad in [
+            "[]",
+            "{",
+            r#"{"a":1,"a":2}"#,
+            r#"{"a": 1}"#,
+            r#"{"a":1 }"#,
+            r#"{"a":}"#,
+            r#"{"a":1}x"#,
+            r#"{"a" 1}"#,
+            r#"{"a":01}"#,
+        ] {
             assert!(members(bad).is_err(), "{bad}");
         }
         assert!(has_white_space(r#"{"a": 1}"#) && !has_white_space(r#"{"a":" \" "}"#));

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use forebay_core::{
-    ClientRequest, ConnId, Instant, LaneId, Mode, Payload, Peer, PublishError, SendError, Start, TopicId, Upgraded, wire,
+    ClientRequest, ConnId, Instant, LaneId, Mode, Payload, Peer, PublishError, SendError, Start, TopicId, Upgraded,
+    wire,
 };
 
 use super::draw::{self, CRIMES, NONSENSE, TOPICS};
@@ -386,7 +387,8 @@ impl World {
     // --- hub B as a client of hub A ---
 
     fn hub_connects(&mut self) {
-        let clients = self.sides[1].lines.values().filter(|line| matches!(line.speaker, Speaker::Client { .. })).count();
+        let clients =
+            self.sides[1].lines.values().filter(|line| matches!(line.speaker, Speaker::Client { .. })).count();
         if clients > 1 {
             return;
         }

@@ -67,8 +67,7 @@ impl World {
         let Some(line) = place.lines.get_mut(&conn) else { return false };
         let tx = self.pipes.get_mut(&line.tx).expect("a pipe");
         if let Some(bytes) = line.out.take() {
-            let offered =
-                if !all && self.choices.one_in(4) { self.choices.size(0, bytes.len()) } else { bytes.len() };
+            let offered = if !all && self.choices.one_in(4) { self.choices.size(0, bytes.len()) } else { bytes.len() };
             let taken = tx.write(&bytes[..offered], self.now);
             line.is_blocked = taken < bytes.len();
             self.summary.partial_writes += u64::from(line.is_blocked && taken > 0);
@@ -135,7 +134,11 @@ impl World {
             total += polled;
             let had_backlog = before.is_some_and(|deadline| deadline.cause == Cause::Backlog);
             let is_backlog = after.is_some_and(|deadline| deadline.cause == Cause::Backlog);
-            assert!(polled > 0 || had_backlog || is_backlog, "a hot loop: {before:?}, then {after:?} at {:?}", self.now);
+            assert!(
+                polled > 0 || had_backlog || is_backlog,
+                "a hot loop: {before:?}, then {after:?} at {:?}",
+                self.now
+            );
         }
         panic!("deadlines do not move on: {:?} at {:?}", self.sides[side].hub.poll_timeout(), self.now);
     }

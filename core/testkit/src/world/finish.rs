@@ -216,13 +216,7 @@ impl World {
 }
 
 impl Side {
-    fn audit_reader(
-        &self,
-        side: usize,
-        conn: ConnId,
-        reader: &Reader,
-        heads: &BTreeMap<(usize, String), u64>,
-    ) -> u64 {
+    fn audit_reader(&self, side: usize, conn: ConnId, reader: &Reader, heads: &BTreeMap<(usize, String), u64>) -> u64 {
         for (topic, sub) in &reader.subs {
             let head = heads[&(side, topic.clone())];
             assert_eq!(sub.received + sub.missed, head - sub.start, "{conn:?} {topic}: {sub:?}, head {head}");
