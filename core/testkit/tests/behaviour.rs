@@ -403,6 +403,35 @@ fn the_log_bound_takes_from_the_slowest() {
 }
 
 #[test]
+fn the_log_bound_holds_for_logs_of_any_size() {
+    for (policy, with_local) in [(Policy::DropOldest, false), (Policy::Block, false), (Policy::DropOldest, true)] {
+        for case in 0..200_u32 {
+            let mut stage = Stage::new(|_| {});
+            let size = 1 + case * 7 % 400;
+            let topic = stage.topic("t", |options| {
+                options.policy = policy;
+                options.message_bytes_max = size.max(8);
+                options.lane.bytes_max = u64::from(size.max(8)) * u64::from(1 + case % 5);
+                options.log_bytes_max = size.max(8) as usize * 2 + 4_096 + case as usize * 13;
+            });
+            let conn = stage.join();
+            stage.subscribe(conn, "t");
+            if with_local {
+                stage.hub.subscribe_local(topic, LaneOptions::default(), Start::Latest, stage.now).unwrap();
+            }
+            for n in 0..60 {
+                let bytes = vec![7; (size as usize * (n % 3 + 1)).div_ceil(3)];
+                let _ = stage.hub.publish(topic, Payload::Binary(&bytes), stage.now);
+                stage.hub.check_invariants();
+                if n % 16 == 15 {
+                    stage.pump();
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn the_budget_is_kept_by_shedding() {
     let mut stage = Stage::new(|options| {
         options.resident_bytes_max = 64 << 10;
