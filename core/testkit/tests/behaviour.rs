@@ -344,6 +344,49 @@ fn what_returns_between_the_messages_of_another_topic() {
 }
 
 #[test]
+fn a_topic_is_removed_while_all_kinds_of_consumers_are_at_it() {
+    for ticks in 1..4 {
+        for cut in 0..120 {
+            let mut stage = Stage::new(|_| {});
+            let topic = stage.topic("t", |_| {});
+            let (text, raw, behind) = (stage.join(), stage.join_raw(), stage.join());
+            stage.subscribe(text, "t");
+            stage.subscribe(behind, "t");
+            stage.freeze(behind);
+            for conn in [raw] {
+                stage.hub.subscribe(conn, topic, LaneOptions::default(), Start::Latest, stage.now).unwrap();
+            }
+            let local = stage.hub.subscribe_local(topic, LaneOptions::default(), Start::Latest, stage.now).unwrap();
+            stage.publish(topic, "0").unwrap();
+            let mut held = Vec::new();
+            for _ in 0..ticks {
+                for json in ["1", "22", "333"] {
+                    stage.hub.publish(topic, Payload::Text(json), stage.now).unwrap();
+                }
+                while let Some(transmit) = stage.hub.poll_transmit() {
+                    held.push((transmit.conn(), forebay_testkit::stage::copy(&transmit)));
+                }
+            }
+            assert!(stage.hub.take(local, stage.now).is_some());
+            assert_eq!(held.len(), 2);
+            assert!(stage.hub.remove_topic(topic, stage.now));
+            stage.hub.check_invariants();
+            for (conn, bytes) in &held {
+                stage.answer_by(*conn, bytes, cut.min(bytes.len()));
+            }
+            stage.thaw(behind);
+            assert_eq!(stage.hub.take(local, stage.now), None, "its lane has ended");
+            for (conn, _) in &held {
+                stage.thaw(*conn);
+            }
+            assert_eq!((stage.hub.stats().topics, stage.hub.stats().lanes_now), (0, 0));
+            assert_eq!(stage.hub.pressure().waiting.messages, 0);
+            assert!(stage.hub.pressure().resident_bytes <= 4_096, "{:?}", stage.hub.pressure());
+        }
+    }
+}
+
+#[test]
 fn a_transmit_that_is_not_answered_pins_no_more_than_itself() {
     for policy in [Policy::DropOldest, Policy::Block] {
         let mut stage = Stage::new(|_| {});
@@ -425,6 +468,51 @@ fn the_log_bound_holds_for_logs_of_any_size() {
                 stage.hub.check_invariants();
                 if n % 16 == 15 {
                     stage.pump();
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_budget_holds_also_where_writes_are_taken_in_part() {
+    // Every rest of a partly sent message is copied to its connection: that is charged too.
+    for policy in [Policy::DropOldest, Policy::Block] {
+        for spare in (0..3_000).step_by(37) {
+            let mut stage = Stage::new(|options| {
+                options.message_bytes_max = 2_000;
+                options.inbound_bytes_max = 2_000;
+                options.transmit_bytes_max = 1_024;
+                options.topic_defaults.policy = policy;
+                options.topic_defaults.message_bytes_max = 400;
+                options.topic_defaults.lane.bytes_max = 1_600;
+                options.topic_defaults.log_bytes_max = 4_896;
+                options.resident_bytes_max = 5_000 + spare;
+            });
+            let conns = [(); 5].map(|()| stage.join());
+            for conn in conns {
+                for topic in ["a", "b"] {
+                    stage.subscribe(conn, topic);
+                }
+            }
+            let topics = ["a", "b"].map(|name| stage.hub.find_topic(name).unwrap());
+            let local = LaneOptions::default();
+            let _ = stage.hub.subscribe_local(topics[0], local, Start::Latest, stage.now);
+            for n in 0..40 {
+                let _ = stage.hub.publish(topics[n % 2], Payload::Text(&json_of_len(9 + n * 10)), stage.now);
+                stage.hub.check_invariants();
+                if n % 4 == 3 {
+                    let number = n / 4 % conns.len();
+                    for (place, conn) in conns.into_iter().enumerate() {
+                        stage.let_through(conn, if place == number { usize::MAX } else { 1 + place * 60 });
+                    }
+                }
+            }
+            conns.into_iter().for_each(|conn| stage.thaw(conn));
+            for conn in conns {
+                for sub in stage.client(conn).reader().subs.values() {
+                    assert_eq!(sub.received + sub.missed, sub.told - sub.start);
+                    assert!(policy == Policy::DropOldest || sub.missed == 0);
                 }
             }
         }

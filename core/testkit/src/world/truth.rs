@@ -80,11 +80,9 @@ impl Truth {
         self.link(side, tag);
     }
 
-    /// A raw client received it: its number is not told. Gives the topic, and the number where it is known.
-    pub(super) fn seen(&self, side: usize, tag: u64) -> Option<(&str, Option<u64>)> {
-        let fact = self.facts.get(&(side, tag))?;
-        assert!(!fact.is_refused, "refused, but received: {fact:?}");
-        Some((&fact.topic, fact.seq))
+    /// Whether somebody has published it, as far as is known. Raw clients are not told topics and numbers.
+    pub(super) fn is_published(&self, side: usize, tag: u64) -> bool {
+        self.facts.get(&(side, tag)).is_some_and(|fact| !fact.is_refused)
     }
 
     /// The two ways to write an epoch name the same thing.
