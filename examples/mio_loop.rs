@@ -38,10 +38,8 @@ fn run(hub: &mut Hub, listener: &mut TcpListener) -> io::Result<()> {
         for event in &events {
             if event.token() == LISTENER {
                 while let Ok((mut socket, address)) = listener.accept() {
-                    let Ok(conn) = hub.handle_accept(Peer { address: Some(address), ..Peer::default() }, clock())
-                    else {
-                        continue;
-                    };
+                    let peer = Peer { address: Some(address), ..Peer::default() };
+                    let Ok(conn) = hub.handle_accept(peer, clock()) else { continue };
                     let token = Token(usize::try_from(conn.to_bits()).expect("64 bits"));
                     poll.registry().register(&mut socket, token, Interest::READABLE | Interest::WRITABLE)?;
                     sockets.insert(conn, socket);
