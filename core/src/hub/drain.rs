@@ -145,6 +145,7 @@ impl Hub {
             self.hold_budget(id);
             if self.conn_mut(id).is_ended() {
                 self.retry_parked();
+                self.freeze();
                 continue;
             }
             return Some(id);
