@@ -353,9 +353,7 @@ fn a_topic_is_removed_while_all_kinds_of_consumers_are_at_it() {
             stage.subscribe(text, "t");
             stage.subscribe(behind, "t");
             stage.freeze(behind);
-            for conn in [raw] {
-                stage.hub.subscribe(conn, topic, LaneOptions::default(), Start::Latest, stage.now).unwrap();
-            }
+            stage.hub.subscribe(raw, topic, LaneOptions::default(), Start::Latest, stage.now).unwrap();
             let local = stage.hub.subscribe_local(topic, LaneOptions::default(), Start::Latest, stage.now).unwrap();
             stage.publish(topic, "0").unwrap();
             let mut held = Vec::new();

@@ -1,5 +1,6 @@
 //! What may happen in a step.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use forebay_core::{
@@ -166,9 +167,12 @@ impl World {
         if place.locals.len() > 2 || (self.choices.one_in(3) && !place.locals.is_empty()) {
             let lanes: Vec<LaneId> = place.locals.keys().copied().collect();
             let lane = *self.choices.pick(&lanes);
-            place.locals.remove(&lane);
-            assert!(place.hub.unsubscribe_local(lane, self.now), "a lane that is there");
-            place.old_lanes.push(lane);
+            let is_there = place.hub.lane(lane).is_some();
+            assert_eq!(place.hub.unsubscribe_local(lane, self.now), is_there, "says whether there was a lane");
+            if is_there {
+                place.locals.remove(&lane);
+                place.old_lanes.push(lane);
+            }
             return;
         }
         let Some(id) = place.open_topic(topic) else { return };
@@ -261,7 +265,7 @@ impl World {
         };
         let Ok(conn) = accepted else { return };
         assert!(!place.ended.contains_key(&conn), "{conn:?} is named again");
-        let speaker = if is_raw { Speaker::Raw(std::collections::VecDeque::new()) } else { Speaker::Dialect };
+        let speaker = if is_raw { Speaker::Raw(Some(VecDeque::new())) } else { Speaker::Dialect };
         let was = place.lines.insert(conn, Line::new(to_hub, to_guest, speaker));
         assert!(was.is_none(), "{conn:?} is named twice");
         self.summary.accepted += 1;
@@ -372,7 +376,11 @@ impl World {
         let Some(name) = self.some_guest(is_raw) else { return };
         let crime = self.choices.index(CRIMES.len() + 2);
         let junk = self.choices.bytes(40);
-        let client = &mut self.guests.get_mut(&name).expect("a guest").client;
+        let guest = self.guests.get_mut(&name).expect("a guest");
+        if let Some(line) = self.sides[guest.side].lines.get_mut(&guest.conn).filter(|_| is_raw) {
+            line.speaker = Speaker::Raw(None);
+        }
+        let client = &mut guest.client;
         match CRIMES.get(crime) {
             Some((bytes, _)) => client.misbehave(bytes),
             None if crime == CRIMES.len() => {
@@ -410,7 +418,7 @@ impl World {
             return;
         };
         self.summary.accepted += 1;
-        let speaker = Speaker::Client { server, reader: Box::default(), outbox: std::collections::VecDeque::new() };
+        let speaker = Speaker::Client { server, reader: Box::default(), outbox: VecDeque::new() };
         self.sides[1].lines.insert(client, Line::new(back, forth, speaker));
     }
 

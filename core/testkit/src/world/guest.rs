@@ -149,7 +149,7 @@ impl World {
     pub(super) fn raw_sends(&mut self, name: usize, is_text: bool, bytes: &[u8]) {
         let guest = self.guests.get_mut(&name).expect("a guest");
         let line = self.sides[guest.side].lines.get_mut(&guest.conn);
-        let Some(Speaker::Raw(expected)) = line.map(|line| &mut line.speaker) else { return };
+        let Some(Speaker::Raw(Some(expected))) = line.map(|line| &mut line.speaker) else { return };
         expected.push_back(tag_of(is_text, bytes));
         match std::str::from_utf8(bytes) {
             Ok(text) if is_text => guest.client.text(text),

@@ -69,8 +69,9 @@ pub struct Summary {
 enum Speaker {
     /// The hub.
     Dialect,
-    /// The application: payloads the peer has sent and the application has not taken yet, by tag.
-    Raw(VecDeque<u64>),
+    /// The application: payloads the peer has sent and the application has not taken yet, by tag. `None`: the peer has
+    /// sent who knows what.
+    Raw(Option<VecDeque<u64>>),
     /// This hub is the client, and its application reads the other's dialect.
     Client { server: ConnId, reader: Box<Reader>, outbox: VecDeque<String> },
 }
