@@ -518,6 +518,35 @@ fn the_budget_holds_also_where_writes_are_taken_in_part() {
 }
 
 #[test]
+fn what_idle_topics_keep_gives_way() {
+    // As many topics as you like, each used once: what they keep for the next publish is not worth a refusal.
+    for policy in [Policy::DropOldest, Policy::Block] {
+        let mut stage = Stage::new(|options| {
+            options.message_bytes_max = 2_000;
+            options.inbound_bytes_max = 2_000;
+            options.topic_defaults.policy = policy;
+            options.topic_defaults.message_bytes_max = 400;
+            options.topic_defaults.log_bytes_max = 12_000;
+            options.resident_bytes_max = 13_000;
+        });
+        let conn = stage.join();
+        for round in 0..3 {
+            for n in 0..40 {
+                let name = format!("topic {n}");
+                if round == 0 {
+                    stage.subscribe(conn, &name);
+                }
+                let topic = stage.hub.find_topic(&name).unwrap();
+                let published = stage.publish(topic, &json_of_len(300));
+                let _ = stage.told(conn);
+                let pressure = stage.hub.pressure();
+                assert!(published.is_ok(), "{published:?} on {name} in round {round}, {policy:?}, {pressure:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn the_budget_is_kept_by_shedding() {
     let mut stage = Stage::new(|options| {
         options.resident_bytes_max = 64 << 10;

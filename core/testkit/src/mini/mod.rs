@@ -308,7 +308,13 @@ impl Client {
                 }
                 item => match (&mut self.reader, item) {
                     (None, item) => self.items.push_back(item),
-                    (Some(reader), Item::Text(text)) => reader.text(&text)?,
+                    (Some(reader), Item::Text(text)) => {
+                        // What somebody lawless has said, nobody knows: its answers are not expected.
+                        let told = reader.text(&text);
+                        if !self.is_lawless {
+                            told?;
+                        }
+                    }
                     (Some(_), item) => return Err(format!("not a text message: {item:?}")),
                 },
             }

@@ -136,7 +136,10 @@ impl World {
             let tag = self.truth.tried(side, name, &data);
             let Data::Json(text) = &data else { continue };
             let published = self.sides[side].hub.publish(id, Payload::Text(text), self.now);
-            let position = published.expect("a hub at rest takes a publish").position;
+            let pressure = self.sides[side].hub.pressure();
+            let position = published
+                .unwrap_or_else(|error| panic!("{error:?} on {name}, but all is at rest: {pressure:?}"))
+                .position;
             self.truth.numbered(side, tag, position.seq, Some(position.epoch));
             heads.insert((side, name.to_string()), position.seq);
             self.rest();
