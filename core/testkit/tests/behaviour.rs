@@ -572,7 +572,12 @@ fn the_budget_is_kept_by_shedding() {
     assert!(briefs(&mut stage, other).iter().all(|told| told.starts_with("message")), "who reads loses nothing");
     stage.thaw(frozen);
     let told = briefs(&mut stage, frozen);
-    assert!(told.iter().any(|told| told.contains("overload")), "{told:?}");
+    assert!(
+        told.iter().any(|told| told.contains("overload")),
+        "{told:?}, {:?}, {:?}",
+        stage.events,
+        stage.hub.connection(frozen)
+    );
     for name in ["a", "b", "c"] {
         let sub = &stage.client(frozen).reader().subs[name];
         assert_eq!((sub.received + sub.missed, sub.told), (50, 50), "{name}");
