@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use forebay_core::wire::CloseCode;
 use forebay_core::{
-    ClientRequest, Config, ConnId, Hub, Instant, LaneId, LaneLimits, LaneOptions, Mode, Options, Payload, Peer, Policy,
-    Start, TopicId, TopicOptions, Upgraded,
+    ClientRequest, Config, ConnId, Event, Hub, Instant, LaneId, LaneLimits, LaneOptions, Mode, Options, Payload, Peer,
+    Policy, Start, TopicId, TopicOptions, Upgraded,
 };
 
 const NOW: Instant = Instant::ZERO;
@@ -225,4 +225,19 @@ fn the_budget_holds_whatever_brings_bytes_to_connections() {
     hub.remove_topic(topic, NOW);
     hub.check_invariants();
     assert!(hub.stats().closed > 0);
+}
+
+fn events(hub: &mut Hub) -> Vec<Event> {
+    std::iter::from_fn(|| hub.poll_event()).collect()
+}
+
+#[test]
+fn many_connections_that_came_and_went_untold() {
+    let mut hub = hub(Options::default());
+    for _ in 0..60_000 {
+        let conn = connect(&mut hub, Mode::Raw);
+        hub.handle_eof(conn, NOW);
+    }
+    assert_eq!(events(&mut hub).len(), 60_000);
+    assert_eq!(hub.connections(), 0);
 }

@@ -76,10 +76,7 @@ impl Hub {
             return None;
         };
         self.announce_conn(id);
-        match event {
-            None => self.next_event(),
-            Some(_) => event,
-        }
+        event
     }
 
     /// A connection that ended goes when both the embedder and the application know.
