@@ -37,8 +37,11 @@ pub(crate) struct TopicLane {
     pub(crate) owner: Owner,
     pub(crate) policy: Policy,
     pub(crate) encoding: usize,
-    /// Whether it is listed among its session's active lanes (an in-process lane: was announced).
+    /// Whether it is listed among its session's active lanes (an in-process lane: is ready, or was the last time somebody
+    /// looked).
     pub(crate) is_active: bool,
+    /// Whether it is listed among the hub's events.
+    pub(crate) is_announced: bool,
     /// Where it is listed in `Topic::idle`.
     pub(crate) idle_place: Option<u32>,
     pub(crate) refusal: Option<Refusal>,
@@ -228,6 +231,7 @@ impl Topics {
             policy,
             encoding,
             is_active: false,
+            is_announced: false,
             idle_place: None,
             refusal: None,
             end_reason: None,

@@ -241,3 +241,23 @@ fn many_connections_that_came_and_went_untold() {
     assert_eq!(events(&mut hub).len(), 60_000);
     assert_eq!(hub.connections(), 0);
 }
+
+#[test]
+fn an_in_process_lane_that_becomes_ready_often_is_told_once() {
+    let mut hub = hub(Options::default());
+    let topic = hub.topic("t", TopicOptions::default()).unwrap();
+    let lane = hub.subscribe_local(topic, LaneOptions::default(), Start::Latest, NOW).unwrap();
+    for _ in 0..1_000 {
+        publish(&mut hub, topic, "1");
+        assert!(hub.take(lane, NOW).is_some());
+    }
+    assert_eq!(events(&mut hub), [], "what was taken is not told");
+    for _ in 0..3 {
+        assert!(hub.take(lane, NOW).is_none());
+        publish(&mut hub, topic, "1");
+        assert!(hub.take(lane, NOW).is_some());
+        publish(&mut hub, topic, "1");
+        assert_eq!(events(&mut hub), [Event::Ready(lane)]);
+        assert!(hub.take(lane, NOW).is_some());
+    }
+}

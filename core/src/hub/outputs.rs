@@ -2,7 +2,7 @@
 
 use super::{Hub, News};
 use crate::conn::Phase;
-use crate::id::ConnId;
+use crate::id::{ConnId, LaneId};
 use crate::output::{Cause, Deadline, Effect, Event};
 
 impl Hub {
@@ -31,7 +31,7 @@ impl Hub {
             let event = match news {
                 News::Conn(id) => self.conn_event(id),
                 News::LaneEnded(id) => Some(Event::LaneEnded(id)),
-                News::Lane(id) => self.topics.of_lane(id).map(|_| Event::Ready(id)),
+                News::Lane(id) => self.lane_event(id),
                 News::Topic(id) => self.topics.get_mut(id).and_then(|topic| {
                     topic.is_announced = false;
                     // It may have become full again, and others may have been refused since.
@@ -48,6 +48,14 @@ impl Hub {
             }
         }
         None
+    }
+
+    /// It may have been taken empty since.
+    fn lane_event(&mut self, id: LaneId) -> Option<Event> {
+        let (topic, place) = self.topics.of_lane(id)?;
+        let lane = &mut self.topics.slab.get_mut(topic)?.lanes[place];
+        lane.is_announced = false;
+        lane.is_active.then_some(Event::Ready(id))
     }
 
     fn conn_event(&mut self, id: ConnId) -> Option<Event> {

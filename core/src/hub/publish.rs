@@ -166,7 +166,11 @@ impl Hub {
             return;
         }
         match lane.owner {
-            Owner::Local => self.events.push_back(super::News::Lane(id)),
+            Owner::Local => {
+                if !core::mem::replace(&mut lane.is_announced, true) {
+                    self.events.push_back(super::News::Lane(id));
+                }
+            }
             Owner::Session(session) => {
                 let session = self.sessions.get_mut(session).expect("a lane's session exists");
                 session.active.push(id);
