@@ -261,3 +261,39 @@ fn an_in_process_lane_that_becomes_ready_often_is_told_once() {
         assert!(hub.take(lane, NOW).is_some());
     }
 }
+
+fn flush(hub: &mut Hub) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while let Some((conn, len)) = {
+        let polled = hub.poll_transmit();
+        bytes.extend(polled.iter().flat_map(|transmit| transmit.slices()).flatten());
+        polled.map(|transmit| (transmit.conn(), transmit.len()))
+    } {
+        sent(hub, conn, len);
+    }
+    bytes
+}
+
+#[test]
+fn what_passes_a_parked_publish_is_decoded_again_after_the_reply_bound() {
+    let mut hub = hub(Options { reply_bytes_max: 4_096, ..Options::default() });
+    let lane = limits(1, 1 << 20);
+    let topic = hub.topic("t", TopicOptions { policy: Policy::Block, lane, ..TopicOptions::default() }).unwrap();
+    hub.subscribe_local(topic, LaneOptions::default(), Start::Latest, NOW).unwrap();
+    let client = connect(&mut hub, Mode::Dialect);
+    flush(&mut hub);
+    let mut bytes = Vec::new();
+    for _ in 0..2 {
+        bytes.extend(frame(1, br#"{"op":"publish","topic":"t","data":1}"#));
+    }
+    for id in 0..1_000 {
+        bytes.extend(frame(1, format!(r#"{{"op":"ping","id":{id}}}"#).as_bytes()));
+    }
+    bytes.extend(frame(8, &[]));
+    hub.handle_bytes(client, &bytes, NOW);
+    hub.check_invariants();
+    assert!(!hub.wants_read(client));
+    let heard = flush(&mut hub);
+    assert!(heard.windows(9).any(|window| window == br#""id":999}"#), "every ping is answered");
+    assert_eq!(heard[heard.len() - 2..], [0x88, 0], "and the Close frame");
+}

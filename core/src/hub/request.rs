@@ -52,17 +52,18 @@ impl Hub {
     }
 
     /// Carries out what waits in the inbox until it is empty, a publish is parked, or a reply bound is reached; then
-    /// decodes what was kept.
+    /// decodes what was kept: what passes a parked publish may be there.
     pub(super) fn pump(&mut self, id: ConnId) {
         loop {
             let Some(conn) = self.conns.get_mut(id) else { return };
-            if conn.is_ended() || conn.inbound.parked.is_some() {
+            if conn.is_ended() {
                 break;
             }
             conn.update_stopped(&self.config);
             let replies_full = conn.outbound.reply_bytes() >= self.config.reply_bytes_max as usize;
             if conn.dialect.is_some()
                 && conn.is_open()
+                && conn.inbound.parked.is_none()
                 && !replies_full
                 && let Some(OwnedPayload { is_text, bytes }) = conn.inbound.inbox.front().cloned()
             {
