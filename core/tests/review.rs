@@ -186,24 +186,22 @@ fn what_nobody_needs_any_more_goes_when_it_is_frozen() {
 }
 
 /// A hub that can hold very little.
-fn tiny() -> Hub {
+fn small(resident_bytes_max: usize) -> Hub {
     let lane = limits(5, 1_000);
     let topic_defaults = TopicOptions { lane, message_bytes_max: 64, log_bytes_max: 4_224, ..TopicOptions::default() };
-    let max = 4_224;
-    let limits =
-        Options { resident_bytes_max: max, message_bytes_max: 2_000, inbound_bytes_max: 2_000, ..Options::default() };
-    hub(Options { topic_defaults, ..limits })
+    let (message_bytes_max, inbound_bytes_max) = (2_000, 2_000);
+    hub(Options { topic_defaults, resident_bytes_max, message_bytes_max, inbound_bytes_max, ..Options::default() })
 }
 
 #[test]
 fn the_budget_holds_whatever_brings_bytes_to_connections() {
-    let mut hub = tiny();
+    let mut hub = small(4_224);
     for _ in 0..100 {
         hub.connect(ClientRequest { host: "h", target: "/", ..ClientRequest::default() }, NOW).unwrap();
         hub.check_invariants();
     }
 
-    let mut hub = tiny();
+    let mut hub = small(4_224);
     for _ in 0..10 {
         connect(&mut hub, Mode::Raw);
     }
@@ -212,7 +210,7 @@ fn the_budget_holds_whatever_brings_bytes_to_connections() {
     hub.drain(NOW, NOW);
     hub.check_invariants();
 
-    let mut hub = tiny();
+    let mut hub = small(4_224);
     let name = "t".repeat(250);
     let topic = hub.topic(&name, TopicOptions::default()).unwrap();
     for _ in 0..15 {
@@ -296,4 +294,34 @@ fn what_passes_a_parked_publish_is_decoded_again_after_the_reply_bound() {
     let heard = flush(&mut hub);
     assert!(heard.windows(9).any(|window| window == br#""id":999}"#), "every ping is answered");
     assert_eq!(heard[heard.len() - 2..], [0x88, 0], "and the Close frame");
+}
+
+#[test]
+fn draining_ends_a_connection_whose_last_lane_goes() {
+    let mut hub = hub(Options::default());
+    let conn = connect(&mut hub, Mode::Raw);
+    let topic = hub.topic("t", TopicOptions::default()).unwrap();
+    subscribe(&mut hub, conn, topic);
+    publish(&mut hub, topic, "1");
+    hub.drain(NOW + Duration::from_secs(60), NOW);
+    hub.remove_topic(topic, NOW);
+    hub.check_invariants();
+    assert_eq!(flush(&mut hub)[..4], [0x88, 15, 3, 233], "1001");
+}
+
+#[test]
+fn draining_ends_a_connection_whose_last_message_was_shed() {
+    let mut hub = small(8_000);
+    let (conn, other) = (connect(&mut hub, Mode::Raw), connect(&mut hub, Mode::Raw));
+    hub.send(other, Payload::Text("1"), NOW).unwrap();
+    assert_eq!(poll(&mut hub).map(|(conn, _)| conn), Some(other));
+    let topic = hub.open_topic("t").unwrap();
+    let lane = subscribe(&mut hub, conn, topic);
+    publish(&mut hub, topic, "1");
+    hub.drain(NOW + Duration::from_secs(60), NOW);
+    hub.check_invariants();
+    hub.handle_bytes(other, &frame(2, &[0; 2_000]), NOW);
+    hub.check_invariants();
+    assert_eq!(hub.lane(lane).unwrap().totals.lost_total().messages, 1);
+    assert_eq!(flush(&mut hub)[..4], [0x88, 15, 3, 233], "1001");
 }

@@ -173,9 +173,8 @@ impl Hub {
         for id in ids {
             match self.conn_mut(id).phase {
                 Phase::Request(_) | Phase::Response(_) => self.end(id, EndReason::Drained, true),
-                _ => self.drain_further(id),
+                _ => self.refresh(id),
             }
-            self.refresh(id);
         }
     }
 

@@ -139,6 +139,9 @@ impl Hub {
             let outstanding = self.build(id);
             if outstanding.len == 0 {
                 self.spare.push(outstanding);
+                if self.draining.is_some() {
+                    self.refresh(id); // Its lanes had nothing left: it may be closed.
+                }
                 continue;
             }
             self.conn_mut(id).outbound.outstanding = Some(outstanding);

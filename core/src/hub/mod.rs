@@ -613,7 +613,6 @@ impl Hub {
 
     /// The end of a `handle_*` call on a connection.
     fn settle(&mut self, conn: ConnId) {
-        self.drain_further(conn);
         self.refresh(conn);
         self.retry_parked();
     }

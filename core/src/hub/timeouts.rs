@@ -23,7 +23,6 @@ impl Hub {
                 Some(TimerKey::Drain) => self.end_draining(),
                 Some(TimerKey::Conn(id)) => {
                     self.time_out(id);
-                    self.drain_further(id);
                     self.refresh(id);
                 }
             }
@@ -82,9 +81,10 @@ impl Hub {
         }
     }
 
-    /// Brings everything that follows from a connection's state up to date: whether it is read, its deadline, whether it
-    /// has something to send, what it is charged.
+    /// Brings everything that follows from a connection's state up to date: whether it is over, whether it is read, its
+    /// deadline, whether it has something to send, what it is charged.
     pub(super) fn refresh(&mut self, id: ConnId) {
+        self.drain_further(id);
         let Some(conn) = self.conns.get_mut(id).filter(|conn| !conn.is_ended()) else { return };
         conn.update_stopped(&self.config);
         conn.update_excused(self.now);
