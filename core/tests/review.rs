@@ -325,3 +325,19 @@ fn draining_ends_a_connection_whose_last_message_was_shed() {
     assert_eq!(hub.lane(lane).unwrap().totals.lost_total().messages, 1);
     assert_eq!(flush(&mut hub)[..4], [0x88, 15, 3, 233], "1001");
 }
+
+#[test]
+fn silence_is_excused_no_longer_than_it_lasted() {
+    let mut hub = hub(Options::default());
+    let conn = connect(&mut hub, Mode::Raw);
+    hub.send(conn, Payload::Text("1"), NOW).unwrap();
+    poll(&mut hub).unwrap();
+    sent(&mut hub, conn, 0);
+    let later = NOW + Duration::from_secs(20);
+    hub.handle_bytes(conn, &frame(10, b""), later);
+    hub.handle_writable(conn, later);
+    let (conn, len) = poll(&mut hub).unwrap();
+    hub.handle_sent(conn, len, later);
+    hub.handle_timeout(later + Duration::from_secs(25));
+    assert_eq!(flush(&mut hub), [0x89, 0], "it was heard 25 s ago");
+}

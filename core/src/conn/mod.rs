@@ -195,9 +195,11 @@ impl Conn {
             (false, Some(since)) => {
                 self.excused_since = None;
                 let excused = now.since(since);
-                self.last_heard = self.last_heard + excused;
-                self.ping_sent = self.ping_sent.map(|at| at + excused);
-                self.inbound.message_began = self.inbound.message_began.map(|at| at + excused);
+                // What happened meanwhile is excused only since then: `at + (now - at)`.
+                let moved = |at: Instant| (at + excused).min(now);
+                self.last_heard = moved(self.last_heard);
+                self.ping_sent = self.ping_sent.map(moved);
+                self.inbound.message_began = self.inbound.message_began.map(moved);
             }
             _ => {}
         }
