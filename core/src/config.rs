@@ -123,7 +123,7 @@ pub struct Options {
     pub ping_interval: Duration,
     /// Silence after a ping until the connection is ended: 20 s. Stands still while output is blocked.
     pub pong_timeout: Duration,
-    /// Blocked output without progress until the connection is ended: 30 s.
+    /// Blocked output, or a Transmit without an answer, without progress until the connection is ended: 30 s.
     pub stall_timeout: Duration,
     /// From the Close frame until the connection is cut: 5 s.
     pub close_timeout: Duration,

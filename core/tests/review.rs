@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use forebay_core::wire::CloseCode;
 use forebay_core::{
-    ClientRequest, Config, ConnId, Event, Hub, Instant, LaneId, LaneLimits, LaneOptions, Mode, Options, Payload, Peer,
-    Policy, Start, TopicId, TopicOptions, Upgraded,
+    ClientRequest, Config, ConnId, EndReason, Event, Hub, Instant, LaneId, LaneLimits, LaneOptions, Mode, Options,
+    Payload, Peer, Policy, Start, TopicId, TopicOptions, Upgraded,
 };
 
 const NOW: Instant = Instant::ZERO;
@@ -340,4 +340,46 @@ fn silence_is_excused_no_longer_than_it_lasted() {
     hub.handle_sent(conn, len, later);
     hub.handle_timeout(later + Duration::from_secs(25));
     assert_eq!(flush(&mut hub), [0x89, 0], "it was heard 25 s ago");
+}
+
+#[test]
+fn a_connection_without_anything_to_send_is_not_stalled() {
+    let mut hub = hub(Options::default());
+    let conn = connect(&mut hub, Mode::Raw);
+    let topic = hub.topic("t", TopicOptions::default()).unwrap();
+    subscribe(&mut hub, conn, topic);
+    publish(&mut hub, topic, "1");
+    poll(&mut hub).unwrap();
+    sent(&mut hub, conn, 0);
+    hub.unsubscribe(conn, topic, NOW);
+    hub.handle_writable(conn, NOW);
+    let mut now = NOW;
+    for _ in 0..10 {
+        now = now + Duration::from_secs(10);
+        hub.handle_bytes(conn, &frame(10, b""), now);
+        hub.handle_timeout(now);
+        hub.check_invariants();
+    }
+    assert!(matches!(events(&mut hub)[..], [Event::Opened { .. }]), "and not closed");
+}
+
+#[test]
+fn an_unanswered_transmit_is_blocked_output() {
+    let mut hub = hub(Options { stall_timeout: Duration::from_secs(100), ..Options::default() });
+    let conn = connect(&mut hub, Mode::Raw);
+    hub.send(conn, Payload::Text("1"), NOW).unwrap();
+    let (_, len) = poll(&mut hub).unwrap();
+    for seconds in 1..=99 {
+        hub.handle_timeout(NOW + Duration::from_secs(seconds));
+        hub.check_invariants();
+    }
+    assert!(
+        matches!(events(&mut hub)[..], [Event::Opened { .. }]),
+        "a ping could not have been sent: nobody is to blame"
+    );
+    hub.handle_timeout(NOW + Duration::from_secs(100));
+    let reason = EndReason::Stalled;
+    assert_eq!(events(&mut hub), [Event::Closed { conn, reason }]);
+    hub.handle_sent(conn, len, NOW);
+    hub.check_invariants();
 }

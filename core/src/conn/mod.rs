@@ -187,9 +187,10 @@ impl Conn {
         };
     }
 
-    /// Deadlines stand still while the peer cannot be blamed: output is blocked, or it is not read.
+    /// Deadlines stand still while the peer cannot be blamed: output is blocked or under way, or it is not read.
     pub(crate) fn update_excused(&mut self, now: Instant) {
-        let is_excused = self.outbound.is_blocked || self.inbound.is_stopped;
+        let is_writing = self.outbound.is_blocked || self.outbound.outstanding.is_some();
+        let is_excused = is_writing || self.inbound.is_stopped;
         match (is_excused, self.excused_since) {
             (true, None) => self.excused_since = Some(now),
             (false, Some(since)) => {

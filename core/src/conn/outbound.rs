@@ -78,7 +78,8 @@ pub(crate) struct Outbound {
     pub(crate) outstanding: Option<Outstanding>,
     /// The last Transmit was sent in part; nothing is written until `handle_writable`.
     pub(crate) is_blocked: bool,
-    /// Since when there was no progress: the last Transmit was answered with 0 bytes, or the last partial send.
+    /// Since when there is something on its way to the peer without progress: since the Transmit, or the last partial
+    /// send.
     pub(crate) stalled_since: Option<Instant>,
     /// Listed in the hub's `ready`.
     pub(crate) is_ready: bool,
@@ -111,6 +112,11 @@ impl Outbound {
         let is_counted =
             self.outstanding.as_ref().is_some_and(|out| matches!(out.segments.first(), Some(Segment::Pinned)));
         self.outstanding.as_ref().map_or(0, |out| out.len) + if is_counted { 0 } else { pinned }
+    }
+
+    /// Whether something is on its way to the peer, or could be.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.is_blocked || self.is_ready || self.outstanding.is_some()
     }
 
     /// Whether anything but messages is to be written.

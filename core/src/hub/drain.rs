@@ -139,12 +139,14 @@ impl Hub {
             let outstanding = self.build(id);
             if outstanding.len == 0 {
                 self.spare.push(outstanding);
-                if self.draining.is_some() {
-                    self.refresh(id); // Its lanes had nothing left: it may be closed.
-                }
+                self.refresh(id); // Its lanes had nothing left: it is not stalled, and may be closed when draining.
                 continue;
             }
-            self.conn_mut(id).outbound.outstanding = Some(outstanding);
+            let now = self.now;
+            let outbound = &mut self.conn_mut(id).outbound;
+            outbound.outstanding = Some(outstanding);
+            outbound.stalled_since.get_or_insert(now);
+            self.update_deadline(id);
             self.hold_budget(id);
             if self.conn_mut(id).is_ended() {
                 self.retry_parked();

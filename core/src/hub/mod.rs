@@ -148,8 +148,8 @@ enum News {
 ///
 /// # Deadlines
 ///
-/// The pong deadline and the deadline of an unfinished message stand still while output is blocked (then
-/// `stall_timeout` runs) and while the connection is not read: a peer is not blamed for our silence.
+/// The pong deadline and the deadline of an unfinished message stand still while output is blocked or a `Transmit` is not
+/// answered (then `stall_timeout` runs) and while the connection is not read: a peer is not blamed for our silence.
 #[derive(Debug)]
 pub struct Hub {
     config: Config,

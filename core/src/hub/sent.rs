@@ -20,7 +20,7 @@ impl Hub {
         conn.outbound.is_blocked = is_partial;
         conn.outbound.stalled_since = match conn.outbound.stalled_since {
             _ if !is_partial => None,
-            Some(since) if bytes == 0 => Some(since),
+            since if bytes == 0 => since,
             _ => Some(now),
         };
         let mut left = bytes;

@@ -87,6 +87,21 @@ impl Hub {
         self.drain_further(id);
         let Some(conn) = self.conns.get_mut(id).filter(|conn| !conn.is_ended()) else { return };
         conn.update_stopped(&self.config);
+        if conn.was_paused == conn.wants_read() {
+            self.list_effect(id);
+        }
+        self.make_ready(id);
+        let conn = self.conn_mut(id);
+        if !conn.outbound.is_busy() {
+            conn.outbound.stalled_since = None; // Nothing is left that the peer would have to take.
+        }
+        self.update_deadline(id);
+        self.hold_budget(id);
+    }
+
+    /// Arms the timer of a connection for what it waits for now.
+    pub(super) fn update_deadline(&mut self, id: ConnId) {
+        let conn = self.conns.get_mut(id).expect("the connection exists");
         conn.update_excused(self.now);
         if let Some(deadline) = conn.deadline(&self.config) {
             // A later deadline waits until the timer fires: a connection that is alive costs no heap operation.
@@ -95,11 +110,6 @@ impl Hub {
                 self.timers.arm(timer, deadline);
             }
         }
-        if conn.was_paused == conn.wants_read() {
-            self.list_effect(id);
-        }
-        self.make_ready(id);
-        self.hold_budget(id);
     }
 
     /// Charges a connection for what it holds now. Where its replies, or the rest of a message sent in part, have no room
