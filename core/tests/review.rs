@@ -383,3 +383,32 @@ fn an_unanswered_transmit_is_blocked_output() {
     hub.handle_sent(conn, len, NOW);
     hub.check_invariants();
 }
+
+#[test]
+fn a_transmit_is_not_longer_than_its_bound_and_one_message() {
+    let mut hub = hub(Options { transmit_bytes_max: 1_024, ..Options::default() });
+    let client = connect(&mut hub, Mode::Dialect);
+    let name = |nth: usize| format!("{nth}{}", "t".repeat(200));
+    for nth in 0..40 {
+        say(&mut hub, client, &format!(r#"{{"op":"subscribe","topic":"{}"}}"#, name(nth)));
+    }
+    for nth in 0..40 {
+        let topic = hub.find_topic(&name(nth)).unwrap();
+        for _ in 0..1_001 {
+            hub.publish(topic, Payload::Text("1"), NOW).unwrap();
+        }
+    }
+    for id in 0..500 {
+        say(&mut hub, client, &format!(r#"{{"op":"ping","id":{id}}}"#));
+    }
+    let mut notices = 0;
+    while let Some((conn, len)) = poll(&mut hub) {
+        assert!(len <= 1_024 + 300, "{len}");
+        sent(&mut hub, conn, len / 2 + 1);
+        hub.handle_writable(conn, NOW);
+        notices += 1;
+        if notices > 2_000 {
+            break;
+        }
+    }
+}

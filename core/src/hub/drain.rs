@@ -261,6 +261,7 @@ impl Hub {
             dialect.put_gap(&mut frame, &topic.name, &gap);
             if !frame.is_empty() {
                 let len = frame.len();
+                room.has_message = true; // It may cross the bound like one.
                 out.push(Segment::Notice { lane: lane_id, gap, frame: frame.freeze() }, len, room);
             }
         } else {
