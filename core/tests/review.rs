@@ -412,3 +412,16 @@ fn a_transmit_is_not_longer_than_its_bound_and_one_message() {
         }
     }
 }
+
+#[test]
+fn an_idle_connection_owns_no_buffers() {
+    let mut hub = hub(Options::default());
+    let conns: Vec<ConnId> = (0..100).map(|_| connect(&mut hub, Mode::Raw)).collect();
+    for conn in &conns {
+        hub.send(*conn, Payload::Text("hello"), NOW).unwrap();
+    }
+    flush(&mut hub);
+    assert_eq!(hub.stats().resident_bytes, 0);
+    hub.send(conns[0], Payload::Text("hello"), NOW).unwrap();
+    assert_eq!(flush(&mut hub), b"\x81\x05hello");
+}

@@ -56,7 +56,10 @@ impl Hub {
     /// The direct lane may have room again, which whoever was refused is told.
     pub(super) fn direct_progressed(&mut self, id: ConnId) {
         let Some(conn) = self.conns.get_mut(id) else { return };
-        let Some(direct) = &conn.direct else { return };
+        let Some(direct) = &mut conn.direct else { return };
+        if direct.lane.load(direct.log.head()) == Count::default() {
+            direct.log.shrink(); // An idle connection owns no buffers.
+        }
         if conn.owes_sendable && direct.lane.is_drained(direct.log.head(), 0) {
             conn.owes_sendable = false;
             conn.news.sendable = true;
