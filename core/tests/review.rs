@@ -425,3 +425,16 @@ fn an_idle_connection_owns_no_buffers() {
     hub.send(conns[0], Payload::Text("hello"), NOW).unwrap();
     assert_eq!(flush(&mut hub), b"\x81\x05hello");
 }
+
+#[test]
+fn no_effect_follows_the_end_of_the_transport() {
+    let mut hub = hub(Options::default());
+    let conn = connect(&mut hub, Mode::Raw);
+    hub.handle_bytes(conn, &[0xFF], NOW);
+    flush(&mut hub);
+    hub.handle_eof(conn, NOW);
+    assert_eq!(hub.poll_effect(), None);
+    assert_eq!(events(&mut hub).len(), 1);
+    assert_eq!(hub.connections(), 0);
+    hub.check_invariants();
+}

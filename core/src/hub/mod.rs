@@ -281,13 +281,11 @@ impl Hub {
     pub fn handle_eof(&mut self, conn: ConnId, now: Instant) {
         self.advance(now);
         match self.conns.get_mut(conn).map(|conn| &mut conn.phase) {
-            None => self.stale(),
-            Some(Phase::Ended { owes_effect, .. }) => {
-                if core::mem::replace(owes_effect, false) {
-                    self.remove_if_told(conn);
-                }
-                self.stale();
+            Some(Phase::Ended { owes_effect, .. }) if *owes_effect => {
+                *owes_effect = false;
+                self.remove_if_told(conn);
             }
+            None | Some(Phase::Ended { .. }) => self.stale(),
             Some(Phase::Closing { reason, .. }) => {
                 let reason = *reason;
                 self.end(conn, reason, false);
