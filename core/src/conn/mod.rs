@@ -198,7 +198,8 @@ impl Conn {
                 let excused = now.since(since);
                 // What happened meanwhile is excused only since then: `at + (now - at)`.
                 let moved = |at: Instant| (at + excused).min(now);
-                self.last_heard = moved(self.last_heard);
+                let last_heard = self.last_heard;
+                self.last_heard = moved(last_heard);
                 self.ping_sent = self.ping_sent.map(moved);
                 self.inbound.message_began = self.inbound.message_began.map(moved);
             }

@@ -114,9 +114,9 @@ impl Hub {
     }
 
     fn append(&mut self, topic_id: TopicId, payload: Payload<'_>) {
+        let hub_room = self.resident_bytes_max_for_logs().saturating_sub(self.stats.resident_bytes);
         let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
         let (seq, bytes) = (topic.head.messages + 1, payload.as_bytes().len() as u64);
-        let hub_room = self.config.resident_bytes_max.saturating_sub(self.stats.resident_bytes);
         let room = topic.options.log_bytes_max.saturating_sub(topic.charged).min(hub_room);
         // What is left when every log has what it needs: chunks may be as much larger.
         let mut spare = room.saturating_sub(topic.growth(payload));

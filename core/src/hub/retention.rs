@@ -19,14 +19,18 @@ use crate::topics::{Owner, Topic};
 /// Shedding for the budget frees 1/64 of it more than is needed, so that not every publish has to shed.
 const SHED_MORE: usize = 64;
 
+/// 1/16 of the budget is not for logs.
+const RESERVED_FOR_CONNECTIONS: usize = 16;
+
 impl Hub {
     /// Makes room for a message in its topic's logs, or refuses it before any lane changed.
     pub(super) fn make_room_in_log(&mut self, topic_id: TopicId, payload: Payload<'_>) -> Result<(), PublishError> {
+        let hub_max = self.resident_bytes_max_for_logs();
         let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
         let log_bytes_max = topic.options.log_bytes_max;
         let growth = topic.growth(payload);
         let is_over_log = topic.charged + growth > log_bytes_max;
-        let is_over_hub = self.stats.resident_bytes + growth > self.config.resident_bytes_max;
+        let is_over_hub = self.stats.resident_bytes + growth > hub_max;
         if !is_over_log && !is_over_hub {
             return Ok(());
         }
@@ -42,7 +46,7 @@ impl Hub {
             return Err(if is_blocked { PublishError::Full } else { self.refused_overloaded() });
         }
         let wanted = self.stats.resident_bytes + growth.max(growth_without);
-        let excess = wanted.saturating_sub(self.config.resident_bytes_max);
+        let excess = wanted.saturating_sub(hub_max);
         let freed_by_log_bound = if is_over_log { freeable } else { 0 };
         if excess > freed_by_log_bound && !self.shed(excess) {
             return Err(self.refused_overloaded());
@@ -51,17 +55,25 @@ impl Hub {
         Ok(())
     }
 
+    /// Up to where logs may use the budget. The rest is for what connections need to get rid of what they have: replies,
+    /// notices, the rest of a message sent in part. Logs use whatever they get.
+    pub(super) fn resident_bytes_max_for_logs(&self) -> usize {
+        let budget = self.config.resident_bytes_max;
+        budget - budget / RESERVED_FOR_CONNECTIONS
+    }
+
     fn refused_overloaded(&mut self) -> PublishError {
         self.stats.refused_overloaded += 1;
         PublishError::Overloaded
     }
 
     fn drop_for_log_bound(&mut self, topic_id: TopicId, payload: Payload<'_>) {
+        let hub_max = self.resident_bytes_max_for_logs();
         loop {
             let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
             let growth = topic.growth(payload);
-            let is_over = topic.charged + growth > topic.options.log_bytes_max
-                || self.stats.resident_bytes + growth > self.config.resident_bytes_max;
+            let is_over =
+                topic.charged + growth > topic.options.log_bytes_max || self.stats.resident_bytes + growth > hub_max;
             if !is_over || !self.drop_oldest_block(topic_id, LossReason::LogBound) {
                 return;
             }
