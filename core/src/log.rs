@@ -260,11 +260,15 @@ impl Log {
         if before == after {
             return;
         }
+        // Only who was the last to need a block lets it go: while one consumer keeps the front, others do not look at all
+        // that lies between.
+        let mut was_last = false;
         if before.tail != after.tail {
             after.tail.into_iter().for_each(|mark| *self.starts(mark) += 1);
             if let Some(mark) = before.tail {
                 let starts = self.starts(mark);
                 *starts = starts.checked_sub(1).expect("a tail is removed where it was added");
+                was_last |= *starts == 0;
             }
         }
         for run in core::iter::once(&after.held).chain(&after.older).filter(|run| !run.is_empty()) {
@@ -273,9 +277,12 @@ impl Log {
         for run in core::iter::once(&before.held).chain(&before.older).filter(|run| !run.is_empty()) {
             for block in self.touched(*run) {
                 block.refs = block.refs.checked_sub(1).expect("a run is released where it was held");
+                was_last |= block.refs == 0 && block.starts == 0;
             }
         }
-        self.collect();
+        if was_last {
+            self.collect();
+        }
     }
 
     fn starts(&mut self, tail: Mark) -> &mut u32 {
