@@ -140,6 +140,7 @@ impl Hub {
             if outstanding.len == 0 {
                 self.spare.push(outstanding);
                 self.refresh(id); // Its lanes had nothing left: it is not stalled, and may be closed when draining.
+                self.retry_parked_and_freeze();
                 continue;
             }
             let now = self.now;
@@ -149,13 +150,18 @@ impl Hub {
             self.update_deadline(id);
             self.hold_budget(id);
             if self.conn_mut(id).is_ended() {
-                self.retry_parked();
-                self.freeze();
+                self.retry_parked_and_freeze();
                 continue;
             }
             return Some(id);
         }
         None
+    }
+
+    /// A connection ended within a poll: what is published in its place is to be sent by the same poll.
+    fn retry_parked_and_freeze(&mut self) {
+        self.retry_parked();
+        self.freeze();
     }
 
     pub(super) fn transmit(&self, id: ConnId) -> Transmit<'_> {
