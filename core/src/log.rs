@@ -398,6 +398,11 @@ impl Log {
         index + if self.has_room(len) { 0 } else { len }
     }
 
+    /// How many resident bytes appending `len` bytes may add, whatever the log loses before.
+    pub(crate) fn growth_at_most(&self, len: usize) -> usize {
+        len + self.index_growth().max(INDEX_MIN * (size_of::<Message>() + size_of::<Block>()))
+    }
+
     fn is_whole_freeable(&self, seq: u64) -> bool {
         self.head.messages <= seq && self.blocks.iter().all(|block| block.refs == 0)
     }

@@ -673,7 +673,9 @@ fn number(name: &str, default: u64) -> u64 {
 fn storms() {
     let (from, seeds) = (number("SEED", 0), number("SEEDS", 30));
     let mut failed = BTreeMap::new();
-    for seed in from..from + seeds {
+    // A publish into a topic that shedding had just emptied; a connection that ended for the budget within a poll.
+    let known = [1_200, 2_102, 2_264, 2_323].into_iter().filter(|_| from == 0);
+    for seed in (from..from + seeds).chain(known) {
         if let Err(panic) = std::panic::catch_unwind(|| storm(seed, 2_000)) {
             let text = panic
                 .downcast_ref::<String>()

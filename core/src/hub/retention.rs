@@ -45,10 +45,11 @@ impl Hub {
             let is_blocked = topic.refuse_where_pinned(bytes);
             return Err(if is_blocked { PublishError::Full } else { self.refused_overloaded() });
         }
-        let wanted = self.stats.resident_bytes + growth.max(growth_without);
-        let excess = wanted.saturating_sub(hub_max);
+        let growth_at_most = topic.growth_at_most(payload);
+        let over = |growth: usize| (self.stats.resident_bytes + growth).saturating_sub(hub_max);
         let freed_by_log_bound = if is_over_log { freeable } else { 0 };
-        if excess > freed_by_log_bound && !self.shed(excess) {
+        // Shedding may take from this topic, too, and leave it with nothing: not even an index.
+        if over(growth.max(growth_without)) > freed_by_log_bound && !self.shed(over(growth_at_most)) {
             return Err(self.refused_overloaded());
         }
         self.drop_for_log_bound(topic_id, payload);
@@ -246,6 +247,14 @@ impl Topic {
             encoded.log.growth_without(limit, len)
         })
         .sum()
+    }
+
+    /// The most a publish may add, whatever is shed before.
+    fn growth_at_most(&self, payload: Payload<'_>) -> usize {
+        let seq = self.head.messages + 1;
+        let logs = self.logs.iter().flatten();
+        logs.map(|encoded| encoded.log.growth_at_most(encoded.dialect.message_bytes(&encoded.prefix, seq, payload)))
+            .sum()
     }
 
     /// Gives back idle capacity.
