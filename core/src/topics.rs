@@ -45,6 +45,8 @@ pub(crate) struct TopicLane {
     /// Where it is listed in `Topic::idle`.
     pub(crate) idle_place: Option<u32>,
     pub(crate) refusal: Option<Refusal>,
+    /// It has no room for the first parked publish, a payload of so many bytes.
+    pub(crate) keeps_parked: Option<u64>,
     /// Why the lane ended; it stays until what is outstanding is settled.
     pub(crate) end_reason: Option<LossReason>,
 }
@@ -79,6 +81,8 @@ pub(crate) struct Topic {
     pub(crate) totals: Totals,
     /// Lanes with a refusal.
     pub(crate) refusing: u32,
+    /// Lanes without room for the first parked publish: while there are any it is not tried again.
+    pub(crate) keeping_parked: u32,
     /// Connections whose publish waits for room, in order of arrival.
     pub(crate) parked: VecDeque<ConnId>,
     /// The application was refused and has not been told of room since.
@@ -109,6 +113,7 @@ impl Topic {
             due: Mark { messages: u64::MAX, bytes: u64::MAX },
             totals: Totals::default(),
             refusing: 0,
+            keeping_parked: 0,
             parked: VecDeque::new(),
             owes_drained: false,
             charged: 0,
@@ -234,6 +239,7 @@ impl Topics {
             is_announced: false,
             idle_place: None,
             refusal: None,
+            keeps_parked: None,
             end_reason: None,
         });
         topic.live_lanes += 1;

@@ -197,11 +197,10 @@ impl Conn {
                 self.excused_since = None;
                 let excused = now.since(since);
                 // What happened meanwhile is excused only since then: `at + (now - at)`.
-                let moved = |at: Instant| (at + excused).min(now);
-                let last_heard = self.last_heard;
-                self.last_heard = moved(last_heard);
-                self.ping_sent = self.ping_sent.map(moved);
-                self.inbound.message_began = self.inbound.message_began.map(moved);
+                let began = self.inbound.message_began.as_mut();
+                for at in [&mut self.last_heard].into_iter().chain(self.ping_sent.as_mut()).chain(began) {
+                    *at = (*at + excused).min(now);
+                }
             }
             _ => {}
         }

@@ -135,6 +135,9 @@ impl Topic {
         assert_eq!(self.idle.len(), idle, "idle lanes are listed once");
         let refusing = self.lanes.iter().filter(|lane| lane.refusal.is_some()).count();
         assert_eq!(self.refusing as usize, refusing, "lanes that refused");
+        let keeping = self.lanes.iter().filter(|lane| lane.keeps_parked.is_some()).count();
+        assert_eq!(self.keeping_parked as usize, keeping, "lanes that keep a publish parked");
+        assert!(self.parked.is_empty() || keeping > 0, "a parked publish waits for a lane");
         let live = self.lanes.iter().filter(|lane| lane.end_reason.is_none()).count();
         assert_eq!(self.live_lanes as usize, live, "lanes that have not ended");
         for (log, needs) in self.logs.iter().zip(&needs) {

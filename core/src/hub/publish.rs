@@ -55,6 +55,9 @@ impl Hub {
         let waits_behind_others = publisher != Publisher::Parked && !topic.parked.is_empty();
         let after = Mark { messages: topic.head.messages + 1, bytes: topic.head.bytes + bytes };
         let is_due = after.messages > topic.due.messages || after.bytes > topic.due.bytes;
+        if !waits_behind_others {
+            topic.forget_what_keeps_parked();
+        }
         if waits_behind_others || (is_due && refuse_where_full(topic, bytes)) {
             return Err(self.refused_full(topic_id, publisher));
         }
@@ -185,7 +188,12 @@ impl Hub {
         let (topic_id, place) = self.topics.of_lane(id).expect("the lane exists");
         let topic = self.topics.slab.get_mut(topic_id).expect("a lane's topic exists");
         let head = topic.head;
-        let TopicLane { lane, refusal, end_reason, .. } = &mut topic.lanes[place];
+        let TopicLane { lane, refusal, keeps_parked, end_reason, .. } = &mut topic.lanes[place];
+        let may_fit = keeps_parked.is_some_and(|bytes| end_reason.is_some() || lane.fits(head, Count::new(1, bytes)));
+        if may_fit {
+            *keeps_parked = None;
+            topic.keeping_parked -= 1;
+        }
         let is_over = refusal.is_some_and(|refusal| {
             let is_empty = lane.load(head) == Count::default();
             end_reason.is_some() || (lane.is_drained(head, refusal.bytes) && (is_empty || !refusal.until_empty))
@@ -194,7 +202,7 @@ impl Hub {
             *refusal = None;
             topic.refusing -= 1;
         }
-        if is_over || !topic.parked.is_empty() {
+        if (is_over && topic.refusing == 0) || (may_fit && topic.keeping_parked == 0) {
             self.may_have_room(topic_id);
         }
     }
@@ -232,6 +240,14 @@ impl Topic {
         });
         let until_empty = before.until_empty || until_empty;
         lane.refusal = Some(Refusal { bytes: before.bytes.max(bytes), until_empty });
+        self.keeping_parked += u32::from(lane.keeps_parked.replace(bytes).is_none());
+    }
+
+    /// Another publish is tried: which lanes have no room for it is found out anew.
+    fn forget_what_keeps_parked(&mut self) {
+        if core::mem::take(&mut self.keeping_parked) > 0 {
+            self.lanes.iter_mut().for_each(|lane| lane.keeps_parked = None);
+        }
     }
 }
 

@@ -114,7 +114,10 @@ impl Hub {
     pub(super) fn unpark(&mut self, id: ConnId) {
         if let Some(parked) = self.conn_mut(id).inbound.parked.take() {
             if let Some(topic) = self.topics.slab.get_mut(parked.topic) {
-                topic.parked.retain(|waiting| *waiting != id);
+                match topic.parked.front() {
+                    Some(first) if *first == id => drop(topic.parked.pop_front()),
+                    _ => topic.parked.retain(|waiting| *waiting != id),
+                }
             }
             self.may_have_room(parked.topic);
             self.may_be_forgotten(parked.topic);
