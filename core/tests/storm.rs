@@ -540,52 +540,56 @@ impl World {
         self.check("close");
     }
 
-    /// Everything is answered, read and taken: what must come to an end does.
-    fn heal(&mut self) {
-        for round in 0.. {
-            assert!(round < 10_000, "it comes to rest");
-            let mut any = false;
-            let all: Vec<ConnId> = self.conns.keys().copied().collect();
-            for conn in all {
-                let Some(client) = self.conns.get_mut(&conn) else { continue };
-                if let Some(bytes) = client.outstanding.take() {
-                    let len = bytes.len();
-                    self.sent(conn, &bytes, len);
-                    any = true;
-                }
-                self.hub.handle_writable(conn, self.now);
-                self.check("writable");
-                if self.hub.wants_read(conn) && !self.conns[&conn].to_say.is_empty() {
-                    let bytes: Vec<u8> = self.conns.get_mut(&conn).unwrap().to_say.drain(..).flatten().collect();
-                    self.hub.handle_bytes(conn, &bytes, self.now);
-                    self.check("bytes");
-                    any = true;
-                }
-                while self.hub.receive(conn, self.now).is_some() {
-                    any = true;
-                }
-            }
-            let lanes: Vec<LaneId> = self.locals.keys().copied().collect();
-            for lane in lanes {
-                while self.take_one(lane) {
-                    any = true;
-                }
-            }
-            loop {
-                let polled = self
-                    .hub
-                    .poll_transmit()
-                    .map(|transmit| (transmit.conn(), transmit.slices().flatten().copied().collect::<Vec<u8>>()));
-                self.check("poll_transmit");
-                let Some((conn, bytes)) = polled else { break };
+    /// Everything is answered, read and taken, once. Whether there was anything.
+    fn exchange(&mut self) -> bool {
+        let mut any = false;
+        let all: Vec<ConnId> = self.conns.keys().copied().collect();
+        for conn in all {
+            let Some(client) = self.conns.get_mut(&conn) else { continue };
+            if let Some(bytes) = client.outstanding.take() {
                 let len = bytes.len();
                 self.sent(conn, &bytes, len);
                 any = true;
             }
-            self.outputs();
-            if !any {
-                break;
+            self.hub.handle_writable(conn, self.now);
+            self.check("writable");
+            if self.hub.wants_read(conn) && !self.conns[&conn].to_say.is_empty() {
+                let bytes: Vec<u8> = self.conns.get_mut(&conn).unwrap().to_say.drain(..).flatten().collect();
+                self.hub.handle_bytes(conn, &bytes, self.now);
+                self.check("bytes");
+                any = true;
             }
+            while self.hub.receive(conn, self.now).is_some() {
+                any = true;
+            }
+        }
+        let lanes: Vec<LaneId> = self.locals.keys().copied().collect();
+        for lane in lanes {
+            while self.take_one(lane) {
+                any = true;
+            }
+        }
+        loop {
+            let polled = self
+                .hub
+                .poll_transmit()
+                .map(|transmit| (transmit.conn(), transmit.slices().flatten().copied().collect::<Vec<u8>>()));
+            self.check("poll_transmit");
+            let Some((conn, bytes)) = polled else { break };
+            let len = bytes.len();
+            self.sent(conn, &bytes, len);
+            any = true;
+        }
+        self.outputs();
+        any
+    }
+
+    /// Everything is answered, read and taken: what must come to an end does.
+    fn heal(&mut self) {
+        let mut rounds = 0;
+        while self.exchange() {
+            rounds += 1;
+            assert!(rounds < 10_000, "it comes to rest");
         }
         let deadline = self.hub.poll_timeout();
         assert!(
@@ -618,6 +622,32 @@ impl World {
             assert_eq!(totals.sent.messages, seen.received);
             assert_eq!(totals.entered.messages, seen.received + seen.missed);
         }
+    }
+}
+
+impl World {
+    /// Nothing is left in the end: every connection is closed in order, and before its time.
+    fn drain(&mut self) {
+        self.hub.drain(self.now + Duration::from_secs(60), self.now);
+        self.check("drain");
+        for _ in 0..20 {
+            self.exchange();
+        }
+        assert_eq!(self.hub.connections(), 0, "{:?}", self.conns.keys());
+        let lanes: Vec<LaneId> = self.locals.keys().copied().collect();
+        for lane in lanes {
+            self.hub.unsubscribe_local(lane, self.now);
+            self.check("unsubscribe");
+        }
+        for (topic, ..) in std::mem::take(&mut self.topics) {
+            self.hub.remove_topic(topic, self.now);
+            self.check("remove_topic");
+        }
+        assert!(self.hub.poll_transmit().is_none());
+        self.check("poll_transmit");
+        let stats = self.hub.stats();
+        assert_eq!((stats.resident_bytes, stats.topics, stats.lanes_now, stats.connections), (0, 0, 0, 0));
+        assert_eq!((stats.lanes.conservation_error(), stats.lanes.waiting.messages), (0, 0));
     }
 }
 
@@ -661,6 +691,7 @@ fn storm(seed: u64, steps: usize) {
         }
     }
     world.heal();
+    world.drain();
 }
 
 /// To look at one seed: `SEED=7 SEEDS=1 TRACE=1 cargo test -p forebay-core --test storm`.
