@@ -1,9 +1,12 @@
 //! A hub and its sockets.
 
 use std::io;
+use std::net::TcpStream;
 use std::time::Duration;
 
 use forebay_core::{AcceptError, Cause, ClientRequest, ConnId, ConnectError, Effect, Event, Hub, Instant, Peer};
+use forebay_sys::Watched;
+use polling::Events;
 
 use crate::Clock;
 use crate::linger::Linger;
@@ -260,6 +263,21 @@ impl<S: Socket> Driver<S> {
     pub fn is_empty(&self) -> bool {
         // Not `connections()`: an application that does not take what came before an end would keep them.
         self.hub.stats().connections == 0 && self.linger.is_empty()
+    }
+}
+
+impl Driver<Watched<TcpStream>> {
+    /// Begins a tick with what the poller told. Keys that are not sockets' are passed over.
+    pub fn input(&mut self, events: &Events) {
+        self.tick();
+        for event in events.iter() {
+            if event.readable {
+                self.readable(event.key);
+            }
+            if event.writable {
+                self.writable(event.key);
+            }
+        }
     }
 }
 

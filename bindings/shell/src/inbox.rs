@@ -2,10 +2,10 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Instant;
 
-use crate::mailbox::lock;
+use crate::gate::{Gate, Place};
 
 /// How many entries one request of a consumer brings at most, so that a context switch is not paid per message.
 pub const BATCH_MAX: usize = 512;
@@ -15,8 +15,7 @@ pub const BATCH_BYTES_MAX: usize = 256 << 10;
 /// One batch, handed over because it was asked for; everything else waits in the hub, where bounds and policies hold.
 #[derive(Debug)]
 pub struct Inbox<T, E> {
-    state: Mutex<State<T, E>>,
-    ready: Condvar,
+    state: Gate<State<T, E>>,
     /// The consumer has nothing and waits.
     is_asked: AtomicBool,
 }
@@ -25,6 +24,12 @@ pub struct Inbox<T, E> {
 struct State<T, E> {
     batch: VecDeque<T>,
     end: Option<E>,
+}
+
+impl<T, E: Clone> State<T, E> {
+    fn take(&mut self) -> Option<Result<T, E>> {
+        self.batch.pop_front().map(Ok).or_else(|| self.end.clone().map(Err))
+    }
 }
 
 /// There was no entry.
@@ -38,43 +43,51 @@ pub enum Nothing<E> {
 
 impl<T, E> Default for Inbox<T, E> {
     fn default() -> Self {
-        let state = Mutex::new(State { batch: VecDeque::new(), end: None });
-        Self { state, ready: Condvar::new(), is_asked: AtomicBool::new(false) }
+        let state = State { batch: VecDeque::new(), end: None };
+        Self { state: Gate::new(state), is_asked: AtomicBool::new(false) }
     }
 }
 
 impl<T, E: Clone> Inbox<T, E> {
-    /// The next entry; waits for it until `deadline`. `ask` is called, without a lock, when the worker has to be told
+    /// The next entry; blocks for it until `deadline`. `ask` is called, without a lock, when the worker has to be told
     /// that something is wanted.
     ///
     /// # Errors
     /// Nothing in time, or nothing ever.
     pub fn next(&self, deadline: Option<Instant>, ask: impl Fn()) -> Result<T, Nothing<E>> {
-        let mut state = lock(&self.state);
         loop {
-            if let Some(entry) = state.batch.pop_front() {
-                return Ok(entry);
-            }
-            if let Some(end) = &state.end {
-                return Err(Nothing::Ended(end.clone()));
-            }
-            if !self.is_asked.swap(true, SeqCst) {
-                drop(state);
-                ask();
-                state = lock(&self.state);
-                continue;
-            }
-            state = match deadline {
-                None => self.ready.wait(state).unwrap_or_else(PoisonError::into_inner),
-                Some(deadline) => {
-                    let left = deadline.saturating_duration_since(Instant::now());
-                    if left.is_zero() {
-                        return Err(Nothing::TimedOut);
-                    }
-                    self.ready.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
-                }
+            // Yields nothing where it has to be asked, also because somebody else took all that was asked for.
+            let attempt = |state: &mut State<T, E>| {
+                state.take().map(Some).or_else(|| (!self.is_asked.swap(true, SeqCst)).then_some(None))
             };
+            match self.state.block(deadline, attempt).ok_or(Nothing::TimedOut)? {
+                Some(taken) => return taken.map_err(Nothing::Ended),
+                None => ask(),
+            }
         }
+    }
+
+    /// The next entry; waits for it. `ask` as for [`next`](Self::next). Dropped before it is done, it took nothing.
+    ///
+    /// # Errors
+    /// There will be none.
+    pub async fn next_async(&self, ask: impl Fn()) -> Result<T, E> {
+        let mut waiting = self.state.waiting();
+        std::future::poll_fn(|context| self.poll_next(&mut waiting.place, context, &ask)).await
+    }
+
+    /// The next entry; if there is none, the task is woken. `ask` as for [`next`](Self::next).
+    pub fn poll_next(&self, place: &mut Place, context: &mut Context<'_>, ask: impl Fn()) -> Poll<Result<T, E>> {
+        let mut has_to_ask = false;
+        let polled = self.state.poll(place, context, |state| {
+            let taken = state.take();
+            has_to_ask = taken.is_none() && !self.is_asked.swap(true, SeqCst);
+            taken
+        });
+        if has_to_ask {
+            ask(); // What it brings wakes the task.
+        }
+        polled
     }
 
     /// Whether the consumer waits for a batch.
@@ -87,17 +100,19 @@ impl<T, E: Clone> Inbox<T, E> {
         if batch.is_empty() {
             return;
         }
-        let mut state = lock(&self.state);
-        state.batch.extend(batch.drain(..));
-        self.is_asked.store(false, SeqCst);
-        drop(state);
-        self.ready.notify_all();
+        self.state.change(|state| {
+            state.batch.extend(batch.drain(..));
+            self.is_asked.store(false, SeqCst);
+            ((), true)
+        });
     }
 
     /// There will be nothing more behind what was handed over.
     pub fn end(&self, end: E) {
-        lock(&self.state).end.get_or_insert(end);
-        self.ready.notify_all();
+        self.state.change(|state| {
+            state.end.get_or_insert(end);
+            ((), true)
+        });
     }
 }
 

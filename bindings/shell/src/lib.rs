@@ -1,34 +1,42 @@
 //! What the runtimes of Forebay share: everything between a hub and a socket that does not wait.
 //!
-//! An application uses `forebay-threads`; this crate is how that is made.
+//! An application uses `forebay-threads` or `forebay-smol`; this crate is how those are made. They wait and wake: what
+//! a server and a client do in between is [`ServerWork`] and [`ClientWork`].
 #![forbid(unsafe_code)]
 
+mod acceptor;
 mod calls;
+mod client;
 mod clock;
 mod driver;
 mod error;
 #[cfg(test)]
 mod fake;
+mod gate;
 mod inbox;
 mod linger;
 mod mailbox;
 mod options;
 mod outbox;
 mod reply;
+mod server;
 mod sockets;
 mod stats;
 mod url;
 mod wake;
 
 pub use calls::{Calls, Command, KeptPayload, LaneInbox, Publish, Subscribed};
+pub use client::{ClientLink, ClientWork, Opening};
 pub use clock::{Clock, entropy};
 pub use driver::{Application, Driver};
 pub use error::{CallError, Closed, ConnectError, NextError, ReceiveError, SendError};
+pub use gate::Place;
 pub use inbox::{BATCH_BYTES_MAX, BATCH_MAX, Inbox, Nothing};
 pub use mailbox::Mailbox;
 pub use options::{ClientOptions, ServerOptions};
 pub use outbox::{Messages, Outbox};
 pub use reply::{Answer, Reply, TimedOut, reply};
+pub use server::{ServerLink, ServerWork, Step};
 pub use sockets::{Interest, Socket};
 pub use stats::sum_stats;
 pub use url::{Url, UrlError};

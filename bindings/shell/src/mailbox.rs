@@ -1,15 +1,15 @@
-//! Commands of other threads on their way to a hub, bounded.
+//! Commands of other threads and tasks on their way to a hub, bounded.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use crate::Wake;
+use crate::gate::Gate;
 
 /// A bounded queue of commands, which wakes the worker that takes them.
 #[derive(Debug)]
 pub struct Mailbox<T> {
-    queue: Mutex<Queue<T>>,
-    room: Condvar,
+    queue: Gate<Queue<T>>,
     commands_max: usize,
     wake: Arc<Wake>,
 }
@@ -17,35 +17,48 @@ pub struct Mailbox<T> {
 #[derive(Debug)]
 struct Queue<T> {
     commands: VecDeque<T>,
-    /// Posters that wait for room.
-    waiting: usize,
     is_closed: bool,
 }
 
-/// Locks, even if another thread panicked meanwhile: what these locks protect is whole between any two statements.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+impl<T> Queue<T> {
+    /// Takes the command, if there is room and unless there will never be any.
+    fn push(&mut self, command: &mut Option<T>, commands_max: usize) -> Option<Result<(), T>> {
+        if self.is_closed {
+            return command.take().map(Err);
+        }
+        if self.commands.len() >= commands_max {
+            return None;
+        }
+        self.commands.extend(command.take());
+        Some(Ok(()))
+    }
 }
 
 impl<T> Mailbox<T> {
     /// A mailbox for `commands_max` commands, at least one.
     pub fn new(commands_max: usize, wake: Arc<Wake>) -> Self {
-        let queue = Queue { commands: VecDeque::new(), waiting: 0, is_closed: false };
-        Self { queue: Mutex::new(queue), room: Condvar::new(), commands_max: commands_max.max(1), wake }
+        let queue = Queue { commands: VecDeque::new(), is_closed: false };
+        Self { queue: Gate::new(queue), commands_max: commands_max.max(1), wake }
     }
 
-    /// Posts a command; waits while there is no room.
+    /// Posts a command; blocks while there is no room.
     ///
     /// # Errors
     /// The mailbox is closed; here is the command back.
     pub fn post(&self, command: T) -> Result<(), T> {
-        let mut queue = lock(&self.queue);
-        while queue.commands.len() >= self.commands_max && !queue.is_closed {
-            queue.waiting += 1;
-            queue = self.room.wait(queue).unwrap_or_else(PoisonError::into_inner);
-            queue.waiting -= 1;
-        }
-        self.push(queue, command)
+        let mut command = Some(command);
+        let posted = self.queue.block(None, |queue| queue.push(&mut command, self.commands_max));
+        posted.expect("it waits without a deadline").inspect(|()| self.wake.wake())
+    }
+
+    /// Posts a command; waits while there is no room. Dropped before it is done, the command was not posted.
+    ///
+    /// # Errors
+    /// The mailbox is closed; here is the command back.
+    pub async fn post_async(&self, command: T) -> Result<(), T> {
+        let mut command = Some(command);
+        let posted = self.queue.until(|queue| queue.push(&mut command, self.commands_max)).await;
+        posted.inspect(|()| self.wake.wake())
     }
 
     /// Posts a command even where there is no room: for commands whose number is bounded otherwise, such as one per lane.
@@ -53,43 +66,30 @@ impl<T> Mailbox<T> {
     /// # Errors
     /// The mailbox is closed; here is the command back.
     pub fn post_bounded_otherwise(&self, command: T) -> Result<(), T> {
-        self.push(lock(&self.queue), command)
-    }
-
-    fn push(&self, mut queue: MutexGuard<'_, Queue<T>>, command: T) -> Result<(), T> {
-        if queue.is_closed {
-            return Err(command);
-        }
-        queue.commands.push_back(command);
-        drop(queue);
-        self.wake.wake();
-        Ok(())
+        let posted = self.queue.with(|queue| queue.push(&mut Some(command), usize::MAX));
+        posted.expect("there is always room").inspect(|()| self.wake.wake())
     }
 
     /// Takes all commands, exchanging them for an empty queue.
     pub fn take(&self, into: &mut VecDeque<T>) {
         debug_assert!(into.is_empty(), "commands are carried out before more are taken");
-        let mut queue = lock(&self.queue);
-        std::mem::swap(&mut queue.commands, into);
-        let is_awaited = queue.waiting > 0 && !into.is_empty();
-        drop(queue);
-        if is_awaited {
-            self.room.notify_all();
-        }
+        self.queue.change(|queue| {
+            std::mem::swap(&mut queue.commands, into);
+            ((), !into.is_empty())
+        });
     }
 
     /// Whether there is nothing to take.
     pub fn is_empty(&self) -> bool {
-        lock(&self.queue).commands.is_empty()
+        self.queue.with(|queue| queue.commands.is_empty())
     }
 
     /// Takes no more commands and drops those that are there, which tells their posters.
     pub fn close(&self) {
-        let mut queue = lock(&self.queue);
-        queue.is_closed = true;
-        let commands = std::mem::take(&mut queue.commands);
-        drop(queue);
-        self.room.notify_all();
+        let commands = self.queue.change(|queue| {
+            queue.is_closed = true;
+            (std::mem::take(&mut queue.commands), true)
+        });
         drop(commands);
     }
 }

@@ -1,6 +1,6 @@
 //! What a server and a client are started with.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use forebay_core::{LaneLimits, Mode, Options, TopicOptions};
 
@@ -69,5 +69,14 @@ impl Default for ClientOptions {
             notsent_lowat_bytes: 128 << 10,
             connect_timeout: Duration::from_secs(10),
         }
+    }
+}
+
+impl ClientOptions {
+    /// When `connect_timeout` from now is over.
+    #[must_use]
+    pub fn connect_deadline(&self) -> Instant {
+        let now = Instant::now();
+        now.checked_add(self.connect_timeout).unwrap_or(now + Duration::from_secs(u64::from(u32::MAX)))
     }
 }

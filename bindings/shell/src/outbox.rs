@@ -1,12 +1,11 @@
 //! What a client's threads send, on its way to the hub's direct lane, bounded together with it.
 
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use forebay_core::wire::CloseCode;
 use forebay_core::{Count, EndReason, LaneLimits, Payload};
 
-use crate::mailbox::lock;
+use crate::gate::Gate;
 use crate::{Closed, SendError};
 
 /// Messages one behind another, so that sending allocates nothing.
@@ -59,8 +58,7 @@ impl Messages {
 /// A bounded queue in front of a hub's direct lane: queue and lane together are within the lane's limits.
 #[derive(Debug)]
 pub struct Outbox {
-    state: Mutex<State>,
-    room: Condvar,
+    state: Gate<State>,
     limits: LaneLimits,
     /// Something is in `messages`, or the end is wanted.
     has_work: AtomicBool,
@@ -73,8 +71,6 @@ struct State {
     accepted: Count,
     /// Of these, handed to the kernel.
     done: Count,
-    /// Threads that wait for room, or for everything to be done.
-    waiting: usize,
     close: Option<(CloseCode, String)>,
     /// The end was wanted, so nothing more is taken.
     closing: Option<EndReason>,
@@ -85,102 +81,117 @@ impl State {
     fn waits(&self) -> Count {
         Count::new(self.accepted.messages - self.done.messages, self.accepted.bytes - self.done.bytes)
     }
+
+    /// Whether the first so many messages are done, once that is certain.
+    fn is_flushed(&self, messages: u64) -> Option<Result<(), Closed>> {
+        if self.done.messages >= messages { Some(Ok(())) } else { self.end.map(Err) }
+    }
 }
 
 impl Outbox {
     /// An outbox with these limits, lane included.
     #[must_use]
     pub fn new(limits: LaneLimits) -> Self {
-        Self { state: Mutex::default(), room: Condvar::new(), limits, has_work: AtomicBool::new(false) }
+        Self { state: Gate::default(), limits, has_work: AtomicBool::new(false) }
     }
 
-    /// Queues a message; where there is no room, waits until half of the limits is free, if it may.
+    /// Queues a message if there is room.
     ///
     /// # Errors
     /// Nothing was queued, and why.
-    pub fn push(&self, payload: Payload<'_>, may_wait: bool) -> Result<(), SendError> {
-        let (messages_max, bytes_max) = (u64::from(self.limits.messages_max), self.limits.bytes_max);
+    pub fn try_push(&self, payload: Payload<'_>) -> Result<(), SendError> {
+        self.state.with(|state| self.attempt(state, payload)).unwrap_or(Err(SendError::Full))
+    }
+
+    /// Queues a message; where there is no room, blocks until half of the limits is free.
+    ///
+    /// # Errors
+    /// Nothing was queued, and why.
+    pub fn push(&self, payload: Payload<'_>) -> Result<(), SendError> {
+        self.state.block(None, |state| self.attempt(state, payload)).expect("it waits without a deadline")
+    }
+
+    /// Queues a message; where there is no room, waits until half of the limits is free. Dropped before it is done,
+    /// nothing was queued.
+    ///
+    /// # Errors
+    /// Nothing was queued, and why.
+    pub async fn push_async(&self, payload: Payload<'_>) -> Result<(), SendError> {
+        self.state.until(|state| self.attempt(state, payload)).await
+    }
+
+    /// Queues a message, unless it cannot be; nothing if there is no room.
+    fn attempt(&self, state: &mut State, payload: Payload<'_>) -> Option<Result<(), SendError>> {
         let bytes = payload.as_bytes().len() as u64;
-        if bytes > bytes_max {
-            return Err(SendError::TooLarge);
+        if bytes > self.limits.bytes_max {
+            return Some(Err(SendError::TooLarge));
         }
-        let fits = |state: &State| {
-            let waits = state.waits();
-            waits.messages < messages_max && waits.bytes + bytes <= bytes_max
-        };
-        let mut state = lock(&self.state);
-        loop {
-            if let Some(closed) = state.end {
-                return Err(SendError::Closed(closed));
-            }
-            if let Some(reason) = state.closing {
-                return Err(SendError::Closed(Closed { reason, unsent_messages: state.waits().messages }));
-            }
-            if fits(&state) {
-                break;
-            }
-            if !may_wait {
-                return Err(SendError::Full);
-            }
-            state = self.wait(state);
+        if let Some(closed) = state.end {
+            return Some(Err(SendError::Closed(closed)));
+        }
+        let waits = state.waits();
+        if let Some(reason) = state.closing {
+            return Some(Err(SendError::Closed(Closed { reason, unsent_messages: waits.messages })));
+        }
+        if waits.messages >= u64::from(self.limits.messages_max) || waits.bytes + bytes > self.limits.bytes_max {
+            return None;
         }
         state.messages.push(payload);
         state.accepted += Count::new(1, bytes);
         self.has_work.store(true, SeqCst);
-        Ok(())
+        Some(Ok(()))
+    }
+
+    /// Blocks until what was queued before is done.
+    ///
+    /// # Errors
+    /// The connection has ended.
+    pub fn flush(&self) -> Result<(), Closed> {
+        let messages = self.accepted_messages();
+        self.state.block(None, |state| state.is_flushed(messages)).expect("it waits without a deadline")
     }
 
     /// Waits until what was queued before is done.
     ///
     /// # Errors
     /// The connection has ended.
-    pub fn flush(&self) -> Result<(), Closed> {
-        let mut state = lock(&self.state);
-        let accepted = state.accepted.messages;
-        while state.end.is_none() && state.done.messages < accepted {
-            state = self.wait(state);
-        }
-        match state.end {
-            Some(closed) if state.done.messages < accepted => Err(closed),
-            _ => Ok(()),
-        }
+    pub async fn flush_async(&self) -> Result<(), Closed> {
+        let messages = self.accepted_messages();
+        self.state.until(|state| state.is_flushed(messages)).await
+    }
+
+    fn accepted_messages(&self) -> u64 {
+        self.state.with(|state| state.accepted.messages)
     }
 
     /// Wants the connection closed once everything is done; nothing more is queued.
     pub fn close(&self, code: CloseCode, reason: &str) {
-        let mut state = lock(&self.state);
-        if state.closing.is_none() {
-            state.closing = Some(EndReason::Closed(code));
-            state.close = Some((code, reason.to_owned()));
-            self.has_work.store(true, SeqCst);
-            drop(state);
-            self.room.notify_all();
-        }
+        self.state.change(|state| {
+            let is_first = state.closing.is_none();
+            if is_first {
+                state.closing = Some(EndReason::Closed(code));
+                state.close = Some((code, reason.to_owned()));
+                self.has_work.store(true, SeqCst);
+            }
+            ((), is_first)
+        });
+    }
+
+    /// Blocks until the end.
+    #[must_use]
+    pub fn wait_end(&self) -> Closed {
+        self.state.block(None, |state| state.end).expect("it waits without a deadline")
     }
 
     /// Waits for the end.
-    #[must_use]
-    pub fn wait_end(&self) -> Closed {
-        let mut state = lock(&self.state);
-        loop {
-            if let Some(closed) = state.end {
-                return closed;
-            }
-            state = self.wait(state);
-        }
-    }
-
-    fn wait<'a>(&self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-        state.waiting += 1;
-        state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
-        state.waiting -= 1;
-        state
+    pub async fn wait_end_async(&self) -> Closed {
+        self.state.until(|state| state.end).await
     }
 
     /// How the connection ended, if it has.
     #[must_use]
     pub fn end_reached(&self) -> Option<Closed> {
-        lock(&self.state).end
+        self.state.with(|state| state.end)
     }
 
     /// For the worker: whether there is something to take.
@@ -194,39 +205,32 @@ impl Outbox {
     pub fn take(&self, emptied: &mut Messages) -> Option<(CloseCode, String)> {
         debug_assert!(emptied.is_empty(), "messages are sent before more are taken");
         emptied.clear();
-        let mut state = lock(&self.state);
-        std::mem::swap(&mut state.messages, emptied);
-        self.has_work.store(false, SeqCst);
-        state.close.take()
+        self.state.with(|state| {
+            std::mem::swap(&mut state.messages, emptied);
+            self.has_work.store(false, SeqCst);
+            state.close.take()
+        })
     }
 
     /// For the worker: how much the kernel has taken, of all time. Those who wait are woken once half of the limits is
     /// free, so that one context switch makes room for many messages.
     pub fn done(&self, done: Count) {
-        let mut state = lock(&self.state);
-        if state.done == done {
-            return;
-        }
-        state.done = done;
-        let waits = state.waits();
-        let is_awaited = state.waiting > 0
-            && waits.messages <= u64::from(self.limits.messages_max) / 2
-            && waits.bytes <= self.limits.bytes_max / 2;
-        drop(state);
-        if is_awaited {
-            self.room.notify_all();
-        }
+        self.state.change(|state| {
+            let is_more = std::mem::replace(&mut state.done, done) != done;
+            let waits = state.waits();
+            let has_room =
+                waits.messages <= u64::from(self.limits.messages_max) / 2 && waits.bytes <= self.limits.bytes_max / 2;
+            ((), is_more && has_room)
+        });
     }
 
     /// For the worker: the connection has ended; `closed` is told with the number of messages that were not done.
     pub fn end(&self, mut closed: Closed) -> Closed {
-        let mut state = lock(&self.state);
-        closed.unsent_messages = state.waits().messages;
-        state.messages = Messages::default();
-        let closed = *state.end.get_or_insert(closed);
-        drop(state);
-        self.room.notify_all();
-        closed
+        self.state.change(|state| {
+            closed.unsent_messages = state.waits().messages;
+            state.messages = Messages::default();
+            (*state.end.get_or_insert(closed), true)
+        })
     }
 }
 
@@ -241,7 +245,7 @@ mod tests {
     #[test]
     fn queue_and_lane_share_the_limits() {
         let outbox = Outbox::new(LIMITS);
-        let send = |text| outbox.push(Payload::Text(text), false);
+        let send = |text| outbox.try_push(Payload::Text(text));
         assert_eq!(send("01234567890"), Err(SendError::TooLarge));
         assert!(!outbox.has_work());
         assert_eq!(send("0123456789"), Ok(()));
@@ -260,7 +264,7 @@ mod tests {
         assert!(taken.is_empty() && taken.front().is_none());
 
         outbox.done(Count::new(1, 10));
-        assert_eq!(outbox.push(Payload::Binary(b"1"), false), Ok(()));
+        assert_eq!(outbox.try_push(Payload::Binary(b"1")), Ok(()));
         assert_eq!((send("2"), send("3"), send("4")), (Ok(()), Ok(()), Err(SendError::Full)), "by messages");
         outbox.take(&mut taken);
         assert_eq!(taken.front(), Some(Payload::Binary(b"1")));
@@ -270,14 +274,14 @@ mod tests {
     fn who_waits_is_released_by_room_and_by_the_end() {
         let outbox = Arc::new(Outbox::new(LIMITS));
         for _ in 0..4 {
-            outbox.push(Payload::Binary(b""), true).unwrap();
+            outbox.push(Payload::Binary(b"")).unwrap();
         }
         let waiting = std::thread::spawn({
             let outbox = Arc::clone(&outbox);
-            move || (outbox.push(Payload::Binary(b"1"), true), outbox.flush(), outbox.push(Payload::Binary(b""), false))
+            move || (outbox.push(Payload::Binary(b"1")), outbox.flush(), outbox.try_push(Payload::Binary(b"")))
         });
         outbox.done(Count::new(4, 0));
-        while outbox.take(&mut Messages::default()).is_none() && lock(&outbox.state).accepted.messages < 5 {
+        while outbox.take(&mut Messages::default()).is_none() && outbox.accepted_messages() < 5 {
             std::thread::yield_now();
         }
         let reason = EndReason::PeerGone;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use crate::mailbox::lock;
+use crate::gate::lock;
 
 #[derive(Debug)]
 enum State<T> {

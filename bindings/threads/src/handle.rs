@@ -1,7 +1,7 @@
 //! Publishing and subscribing from other threads.
 
 use std::fmt;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use forebay_core::{
@@ -9,10 +9,8 @@ use forebay_core::{
     Totals,
 };
 use forebay_shell::{
-    Answer, CallError, Command, LaneInbox, NextError, Nothing, Publish, Reply, TimedOut, reply, sum_stats,
+    Answer, CallError, Command, LaneInbox, NextError, Nothing, Publish, Reply, ServerLink, TimedOut, reply, sum_stats,
 };
-
-use crate::worker::Link;
 
 /// A server's handle, for any thread.
 ///
@@ -20,21 +18,16 @@ use crate::worker::Link;
 #[derive(Clone)]
 pub struct Handle {
     /// One per worker. A topic belongs to one of them.
-    links: Arc<[Arc<Link>]>,
+    links: Arc<[Arc<ServerLink>]>,
 }
 
 impl Handle {
-    pub(crate) fn new(links: Vec<Arc<Link>>) -> Self {
+    pub(crate) fn new(links: Vec<Arc<ServerLink>>) -> Self {
         Self { links: links.into() }
     }
 
-    /// The worker a topic belongs to: by FNV-1a of its name.
-    fn link(&self, topic: &str) -> &Arc<Link> {
-        let hash = topic
-            .bytes()
-            .fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3));
-        let index = hash % self.links.len() as u64;
-        &self.links[usize::try_from(index).expect("an index of a slice")]
+    fn link(&self, topic: &str) -> &Arc<ServerLink> {
+        ServerLink::of_topic(&self.links, topic)
     }
 
     /// Publishes and waits for the answer. An undeclared topic is made with the defaults.
@@ -76,7 +69,7 @@ impl Handle {
     }
 
     /// Posts a command with an answer and waits for it; `None` if the server has stopped.
-    fn call<T>(link: &Link, command: impl FnOnce(Answer<T>) -> Command) -> Option<T> {
+    fn call<T>(link: &ServerLink, command: impl FnOnce(Answer<T>) -> Command) -> Option<T> {
         let (answer, reply) = reply();
         drop(link.mailbox.post(command(answer)));
         reply.wait()
@@ -106,10 +99,7 @@ impl Handle {
     /// The hubs' numbers; after the server has stopped, the last ones.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let of_link = |link: &Arc<Link>| {
-            Self::call(link, Command::Stats)
-                .unwrap_or_else(|| *link.last_stats.lock().unwrap_or_else(PoisonError::into_inner))
-        };
+        let of_link = |link: &Arc<ServerLink>| Self::call(link, Command::Stats).unwrap_or_else(|| link.last_stats());
         self.links.iter().map(of_link).fold(Stats::default(), |sum, more| sum_stats(sum, &more))
     }
 
@@ -141,7 +131,7 @@ impl fmt::Debug for Handle {
 /// 512 messages or 256 KiB. Dropping the subscription ends the lane.
 #[derive(Debug)]
 pub struct Subscription {
-    link: Arc<Link>,
+    link: Arc<ServerLink>,
     lane: LaneId,
     inbox: Arc<LaneInbox>,
 }

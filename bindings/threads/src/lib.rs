@@ -56,7 +56,6 @@
 
 pub use forebay_core;
 
-mod accept;
 mod client;
 mod handle;
 mod server;

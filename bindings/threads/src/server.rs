@@ -2,20 +2,19 @@
 
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
-use std::sync::{Arc, Mutex};
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
 
-use forebay_core::{Config, Event, Hub, Instant};
-use forebay_shell::{Calls, Clock, Driver, Mailbox, ServerOptions};
-use forebay_sys::Tuning;
+use forebay_core::{Event, Hub, Instant};
+use forebay_shell::{ServerOptions, ServerWork, Step};
 
 use crate::Handle;
-use crate::accept::Acceptor;
-use crate::worker::{Link, Waiter, Worker};
+use crate::worker::Waiter;
 
 /// A topic server that listens.
 pub struct Server {
-    worker: Worker,
+    waiter: Waiter,
+    work: ServerWork,
     local_addr: SocketAddr,
     handle: Handle,
 }
@@ -27,35 +26,10 @@ impl Server {
     /// No address can be had, or the options contradict each other ([`io::ErrorKind::InvalidInput`]).
     #[expect(clippy::needless_pass_by_value, reason = "what a server is made of belongs to it")]
     pub fn bind(addresses: impl ToSocketAddrs, options: ServerOptions) -> io::Result<Self> {
-        let invalid = |problem: String| io::Error::new(io::ErrorKind::InvalidInput, problem);
-        let config = Config::try_from(options.hub).map_err(|error| invalid(error.to_string()))?;
-        let clock = Clock::start();
-        let mut hub = Hub::new(config, forebay_shell::entropy()?, clock.now());
-        for (name, topic) in &options.topics {
-            topic.check().map_err(|error| invalid(format!("topic {name:?}: {error}")))?;
-            hub.topic(name, *topic).map_err(|error| invalid(format!("topic {name:?}: {error}")))?;
-        }
-
         let waiter = Waiter::new()?;
-        let tuning =
-            Tuning { notsent_lowat_bytes: options.notsent_lowat_bytes, send_buffer_bytes: options.send_buffer_bytes };
-        let listener = TcpListener::bind(addresses)?;
-        let acceptor = Acceptor::new(listener, Arc::clone(&waiter.poller), tuning, options.mode)?;
-        let local_addr = acceptor.local_addr()?;
-        let link = Arc::new(Link {
-            mailbox: Mailbox::new(options.mailbox_max, Arc::clone(&waiter.wake)),
-            last_stats: Mutex::default(),
-        });
-        let handle = Handle::new(vec![Arc::clone(&link)]);
-        let worker = Worker {
-            driver: Driver::new(hub, clock, !waiter.poller.supports_level()),
-            waiter,
-            calls: Calls::default(),
-            acceptor: Some(acceptor),
-            link,
-            drain_timeout: options.drain_timeout,
-        };
-        Ok(Self { worker, local_addr, handle })
+        let work = ServerWork::bind(addresses, &options, &waiter.poller, &waiter.wake)?;
+        let handle = Handle::new(vec![Arc::clone(work.link())]);
+        Ok(Self { local_addr: work.local_addr()?, handle, waiter, work })
     }
 
     /// The address it listens on, with the port that was chosen where port 0 was asked for.
@@ -84,8 +58,13 @@ impl Server {
     ///
     /// # Errors
     /// Waiting for sockets failed.
-    pub fn run_with(self, on_event: impl FnMut(&mut Hub, Event, Instant) + Send + 'static) -> io::Result<()> {
-        self.worker.run(on_event)
+    pub fn run_with(self, mut on_event: impl FnMut(&mut Hub, Event, Instant) + Send + 'static) -> io::Result<()> {
+        let Self { mut waiter, mut work, .. } = self;
+        while let Step::Wait(timeout) = work.turn(&mut on_event) {
+            let events = waiter.wait(timeout, || work.has_work())?;
+            work.input(events)?;
+        }
+        Ok(())
     }
 }
 

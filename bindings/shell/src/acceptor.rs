@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forebay_core::{Instant, Mode, Peer};
-use forebay_shell::Driver;
 use forebay_sys::{Tuning, Watched};
-use polling::Poller;
+use polling::{Events, Poller};
+
+use crate::Driver;
 
 /// The listener's key; the poller keeps `usize::MAX` for itself.
-pub(crate) const LISTENER: usize = usize::MAX - 1;
+const LISTENER: usize = usize::MAX - 1;
 /// Connections accepted per tick: those that are there are served in between.
 const ACCEPTS_MAX: usize = 64;
 /// How long nothing is accepted after the system had no descriptor or memory left.
@@ -48,10 +49,10 @@ impl Acceptor {
     }
 
     /// Accepts what is there, unless it pauses.
-    pub(crate) fn accept(&mut self, driver: &mut Driver<Watched<TcpStream>>, is_ready: bool) -> io::Result<()> {
+    pub(crate) fn accept(&mut self, driver: &mut Driver<Watched<TcpStream>>, events: &Events) -> io::Result<()> {
         match self.paused_until {
             Some(until) if driver.now() < until => return Ok(()),
-            None if !is_ready => return Ok(()),
+            None if !events.iter().any(|event| event.key == LISTENER) => return Ok(()),
             _ => {}
         }
         for _ in 0..ACCEPTS_MAX {

@@ -1,0 +1,189 @@
+//! What a server's worker does between two waits.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use forebay_core::{Config, Event, Hub, Instant, Stats};
+use forebay_sys::{Tuning, Watched};
+use polling::{Events, Poller};
+
+use crate::acceptor::Acceptor;
+use crate::gate::lock;
+use crate::{Application, Calls, Clock, Command, Driver, Mailbox, ServerOptions, Wake};
+
+/// What comes after a turn.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// A wait, of at most that long if that is said; then the input.
+    Wait(Option<Duration>),
+    /// Nothing: the work is done.
+    Over,
+}
+
+/// What other threads and tasks know of a worker.
+#[derive(Debug)]
+pub struct ServerLink {
+    /// What they want of it.
+    pub mailbox: Mailbox<Command>,
+    /// The hub's numbers when it ended.
+    last_stats: Mutex<Stats>,
+}
+
+impl ServerLink {
+    /// The hub's last numbers; zero while it works.
+    #[must_use]
+    pub fn last_stats(&self) -> Stats {
+        *lock(&self.last_stats)
+    }
+
+    /// The worker a topic belongs to: by FNV-1a of its name.
+    #[must_use]
+    pub fn of_topic<'a>(links: &'a [Arc<Self>], topic: &str) -> &'a Arc<Self> {
+        let hash = topic
+            .bytes()
+            .fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3));
+        let index = hash % links.len() as u64;
+        &links[usize::try_from(index).expect("an index of a slice")]
+    }
+}
+
+/// A server's hub with everything it has to do but to wait: [`turn`](Self::turn), wait (not if it
+/// [has work](Self::has_work)), [`input`](Self::input), and so on.
+#[derive(Debug)]
+pub struct ServerWork {
+    driver: Driver<Watched<TcpStream>>,
+    calls: Calls,
+    commands: VecDeque<Command>,
+    /// `None` once it is shut down.
+    acceptor: Option<Acceptor>,
+    link: Arc<ServerLink>,
+    drain_timeout: Duration,
+    drain_until: Option<Instant>,
+}
+
+/// The other threads' commands and the application behind one ear.
+struct Listening<'a, F> {
+    calls: &'a mut Calls,
+    on_event: &'a mut F,
+}
+
+impl<F: FnMut(&mut Hub, Event, Instant)> Application for Listening<'_, F> {
+    fn before_events(&mut self, hub: &mut Hub, now: Instant) {
+        self.calls.before_events(hub, now);
+    }
+
+    fn event(&mut self, hub: &mut Hub, event: Event, now: Instant) {
+        self.calls.event(hub, event, now);
+        (self.on_event)(hub, event, now);
+    }
+}
+
+impl ServerWork {
+    /// Listens on the first of the addresses that can be had, and declares the topics.
+    ///
+    /// # Errors
+    /// No address can be had, or the options contradict each other ([`io::ErrorKind::InvalidInput`]).
+    pub fn bind(
+        addresses: impl ToSocketAddrs,
+        options: &ServerOptions,
+        poller: &Arc<Poller>,
+        wake: &Arc<Wake>,
+    ) -> io::Result<Self> {
+        let invalid = |problem: String| io::Error::new(io::ErrorKind::InvalidInput, problem);
+        let config = Config::try_from(options.hub).map_err(|error| invalid(error.to_string()))?;
+        let clock = Clock::start();
+        let mut hub = Hub::new(config, crate::entropy()?, clock.now());
+        for (name, topic) in &options.topics {
+            topic.check().map_err(|error| invalid(format!("topic {name:?}: {error}")))?;
+            hub.topic(name, *topic).map_err(|error| invalid(format!("topic {name:?}: {error}")))?;
+        }
+        let tuning =
+            Tuning { notsent_lowat_bytes: options.notsent_lowat_bytes, send_buffer_bytes: options.send_buffer_bytes };
+        let listener = TcpListener::bind(addresses)?;
+        let acceptor = Acceptor::new(listener, Arc::clone(poller), tuning, options.mode)?;
+        Ok(Self {
+            driver: Driver::new(hub, clock, !poller.supports_level()),
+            calls: Calls::default(),
+            commands: VecDeque::new(),
+            acceptor: Some(acceptor),
+            link: Arc::new(ServerLink {
+                mailbox: Mailbox::new(options.mailbox_max, Arc::clone(wake)),
+                last_stats: Mutex::default(),
+            }),
+            drain_timeout: options.drain_timeout,
+            drain_until: None,
+        })
+    }
+
+    /// The address it listens on.
+    ///
+    /// # Errors
+    /// The system does not say; or it listens no longer.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.acceptor.as_ref().ok_or(io::ErrorKind::NotConnected)?.local_addr()
+    }
+
+    /// What others know of it.
+    #[must_use]
+    pub fn link(&self) -> &Arc<ServerLink> {
+        &self.link
+    }
+
+    /// Everything there is to write and to tell. Over once it was shut down and is drained.
+    pub fn turn(&mut self, on_event: &mut impl FnMut(&mut Hub, Event, Instant)) -> Step {
+        let timeout = self.driver.turn(&mut Listening { calls: &mut self.calls, on_event });
+        let now = self.driver.now();
+        if let Some(until) = self.drain_until {
+            let is_drained = now >= until || self.calls.is_drained(self.driver.hub());
+            if is_drained && self.driver.is_empty() && timeout != Some(Duration::ZERO) {
+                return Step::Over;
+            }
+        }
+        let deadlines = [
+            timeout,
+            self.acceptor.as_ref().and_then(Acceptor::deadline).map(|at| at.since(now)),
+            self.drain_until.filter(|until| *until > now).map(|until| until.since(now)),
+        ];
+        Step::Wait(deadlines.into_iter().flatten().min())
+    }
+
+    /// Whether there are commands, which no poller tells.
+    #[must_use]
+    pub fn has_work(&self) -> bool {
+        !self.link.mailbox.is_empty()
+    }
+
+    /// What the poller told, new sockets, and commands.
+    ///
+    /// # Errors
+    /// The listener cannot be watched.
+    pub fn input(&mut self, events: &Events) -> io::Result<()> {
+        self.driver.input(events);
+        if let Some(acceptor) = &mut self.acceptor {
+            acceptor.accept(&mut self.driver, events)?;
+        }
+        self.link.mailbox.take(&mut self.commands);
+        let now = self.driver.now();
+        for command in self.commands.drain(..) {
+            self.calls.carry_out(self.driver.hub(), command, now);
+        }
+        if self.calls.is_shut_down() && self.drain_until.is_none() {
+            self.acceptor = None;
+            let until = now + self.drain_timeout;
+            self.driver.hub().drain(until, now);
+            self.drain_until = Some(until);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for ServerWork {
+    /// However it ends, nobody waits for it in vain.
+    fn drop(&mut self) {
+        *lock(&self.link.last_stats) = *self.driver.hub().stats();
+        self.link.mailbox.close();
+    }
+}
