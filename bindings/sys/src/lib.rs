@@ -130,6 +130,25 @@ pub fn connect(address: SocketAddr, timeout: Duration, receive_buffer_bytes: Opt
     Ok(socket.into())
 }
 
+/// Begins to connect; the socket can be written to when that is over, and then [`TcpStream::take_error`] says how it went.
+///
+/// # Errors
+/// Not connected, and that is certain already.
+pub fn start_connect(address: SocketAddr, receive_buffer_bytes: Option<u32>) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if let Some(bytes) = receive_buffer_bytes {
+        socket.set_recv_buffer_size(bytes as usize)?;
+    }
+    socket.set_nonblocking(true)?;
+    match socket.connect(&address.into()) {
+        #[cfg(unix)]
+        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {}
+        Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+        _ => {}
+    }
+    Ok(socket.into())
+}
+
 /// Says that nothing more will be written: a FIN follows what the kernel holds.
 ///
 /// # Errors

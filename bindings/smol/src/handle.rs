@@ -1,0 +1,182 @@
+//! Publishing and subscribing from other tasks and threads.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use forebay_core::{
+    Entry, LaneId, LaneOptions, Payload, PublishError, Published, Stats, SubscribeError, TopicError, TopicOptions,
+    Totals,
+};
+use forebay_shell::{Answer, CallError, Command, LaneInbox, NextError, Place, Publish, ServerLink, reply, sum_stats};
+use smol::Timer;
+use smol::future::FutureExt;
+use smol::stream::{Stream, StreamExt};
+
+/// A server's handle, for any task and thread.
+///
+/// Every method but [`shutdown`](Self::shutdown) waits for the worker's answer.
+#[derive(Clone)]
+pub struct Handle {
+    /// One per worker. A topic belongs to one of them.
+    links: Arc<[Arc<ServerLink>]>,
+}
+
+impl Handle {
+    pub(crate) fn new(links: Vec<Arc<ServerLink>>) -> Self {
+        Self { links: links.into() }
+    }
+
+    fn link(&self, topic: &str) -> &Arc<ServerLink> {
+        ServerLink::of_topic(&self.links, topic)
+    }
+
+    /// Publishes and waits for the answer. An undeclared topic is made with the defaults.
+    ///
+    /// # Errors
+    /// [`PublishError::Full`] at once, if a lane with the policy `Block` has no room; the others as the hub says.
+    pub async fn publish(&self, topic: &str, payload: Payload<'_>) -> Result<Published, CallError<PublishError>> {
+        let publish =
+            |answer| Command::Publish(Publish { topic: topic.into(), payload: payload.into(), waits: false, answer });
+        Self::call(self.link(topic), publish).await.unwrap_or(Err(CallError::Stopped))
+    }
+
+    /// Publishes; where a lane with the policy `Block` has no room, waits for it. Publishes of one topic that wait are
+    /// carried out in order.
+    ///
+    /// # Errors
+    /// [`PublishError::Full`] after `timeout`; the others as the hub says.
+    pub async fn publish_wait(
+        &self,
+        topic: &str,
+        payload: Payload<'_>,
+        timeout: Duration,
+    ) -> Result<Published, CallError<PublishError>> {
+        let (answer, mut reply) = reply();
+        let publish = Publish { topic: topic.into(), payload: payload.into(), waits: true, answer };
+        let answered = async {
+            // Refused because the server stopped, the command is dropped, and the reply tells.
+            drop(self.link(topic).mailbox.post_async(Command::Publish(publish)).await);
+            Some((&mut reply).await.unwrap_or(Err(CallError::Stopped)))
+        };
+        let timer = async {
+            Timer::after(timeout).await;
+            None
+        };
+        match answered.or(timer).await {
+            Some(answer) => answer,
+            // Given up, it is certain that nothing was published, unless the answer came at this moment.
+            None => match reply.wait_timeout(Duration::ZERO) {
+                Ok(Some(answer)) => answer,
+                _ => Err(CallError::Refused(PublishError::Full)),
+            },
+        }
+    }
+
+    /// Posts a command with an answer and waits for it; `None` if the server has stopped.
+    async fn call<T>(link: &ServerLink, command: impl FnOnce(Answer<T>) -> Command) -> Option<T> {
+        let (answer, reply) = reply();
+        drop(link.mailbox.post_async(command(answer)).await);
+        reply.await
+    }
+
+    /// Declares a topic.
+    ///
+    /// # Errors
+    /// As [`Hub::topic`](forebay_core::Hub::topic).
+    pub async fn declare_topic(&self, name: &str, options: TopicOptions) -> Result<(), CallError<TopicError>> {
+        Self::call(self.link(name), |answer| Command::Declare(name.into(), options, answer))
+            .await
+            .ok_or(CallError::Stopped)?
+            .map_err(CallError::Refused)
+    }
+
+    /// Subscribes this process: from now on what is published waits in a lane of the hub until it is taken.
+    ///
+    /// # Errors
+    /// As [`Hub::subscribe_local`](forebay_core::Hub::subscribe_local).
+    pub async fn subscribe(&self, topic: &str, lane: LaneOptions) -> Result<Subscription, CallError<SubscribeError>> {
+        let link = self.link(topic);
+        let (lane, inbox) = Self::call(link, |answer| Command::Subscribe(topic.into(), lane, answer))
+            .await
+            .unwrap_or(Err(CallError::Stopped))?;
+        Ok(Subscription { link: Arc::clone(link), lane, inbox, place: Place::default() })
+    }
+
+    /// The hubs' numbers; after the server has stopped, the last ones.
+    pub async fn stats(&self) -> Stats {
+        let mut sum = Stats::default();
+        for link in &*self.links {
+            let stats = Self::call(link, Command::Stats).await.unwrap_or_else(|| link.last_stats());
+            sum = sum_stats(sum, &stats);
+        }
+        sum
+    }
+
+    /// The terms of a topic's queue law; `None` if there is no such topic, or the server has stopped.
+    pub async fn topic_totals(&self, topic: &str) -> Option<Totals> {
+        Self::call(self.link(topic), |answer| Command::TopicTotals(topic.into(), answer)).await.flatten()
+    }
+
+    /// Stops the server: it takes nothing new, hands out what waits, and [`Server::run`](crate::Server::run) returns.
+    /// Does not wait for that.
+    pub fn shutdown(&self) {
+        for link in &*self.links {
+            // It comes before whoever waits for room; one that has stopped needs no telling.
+            drop(link.mailbox.post_bounded_otherwise(Command::Shutdown));
+        }
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").field("workers", &self.links.len()).finish_non_exhaustive()
+    }
+}
+
+/// An in-process consumer of a topic: a stream that ends when the topic is removed or the server stops.
+///
+/// What was not asked for waits in the hub's lane, whose limits and policy hold; asking brings a batch of at most
+/// 512 messages or 256 KiB. Dropping the subscription ends the lane.
+#[derive(Debug)]
+pub struct Subscription {
+    link: Arc<ServerLink>,
+    lane: LaneId,
+    inbox: Arc<LaneInbox>,
+    place: Place,
+}
+
+impl Subscription {
+    /// The next message or gap; waits for at most `timeout`.
+    ///
+    /// # Errors
+    /// Nothing came in time, or the subscription has ended.
+    pub async fn next_timeout(&mut self, timeout: Duration) -> Result<Entry, NextError> {
+        let next = async { self.next().await.ok_or(NextError::Ended) };
+        let timer = async {
+            Timer::after(timeout).await;
+            Err(NextError::TimedOut)
+        };
+        next.or(timer).await
+    }
+}
+
+impl Stream for Subscription {
+    type Item = Entry;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Entry>> {
+        let Self { link, lane, inbox, place } = self.get_mut();
+        // One lane has at most one of these commands under way. When the server has stopped the inbox has ended, or will.
+        let ask = || drop(link.mailbox.post_bounded_otherwise(Command::Take(*lane)));
+        inbox.poll_next(place, context, ask).map(Result::ok)
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        // At most one per lane.
+        drop(self.link.mailbox.post_bounded_otherwise(Command::Unsubscribe(self.lane)));
+    }
+}

@@ -1,0 +1,84 @@
+//! A WebSocket topic server and client on [smol]: every consumer behind its own bounded lane.
+//!
+//! A [`Server`] is one task: whoever awaits [`Server::run`]. Its [`Handle`] publishes and subscribes from any other task
+//! or thread. Browsers speak `forebay.v1` with it (JSON text, `{"op":"subscribe","topic":"t"}`), which is specified in
+//! the core's `dialect/forebay.md`; `new WebSocket(url)` is all they need.
+//!
+//! ```
+//! use forebay_smol::{Entry, LaneOptions, Payload, Policy, Server, ServerOptions, TopicOptions};
+//! use smol::stream::StreamExt;
+//!
+//! # smol::block_on(async {
+//! // Nothing of "orders" is lost: whoever publishes waits for the slowest.
+//! let orders = TopicOptions { policy: Policy::Block, ..TopicOptions::default() };
+//! let options = ServerOptions { topics: vec![("orders".to_owned(), orders)], ..ServerOptions::default() };
+//! let server = Server::bind("127.0.0.1:0", options).await?;
+//! let handle = server.handle();
+//! let running = smol::spawn(server.run());
+//!
+//! let mut subscription = handle.subscribe("orders", LaneOptions::default()).await?;
+//! let published = handle.publish("orders", Payload::Text(r#"{"id":1}"#)).await?;
+//! assert_eq!((published.position.seq, published.matched), (1, 1));
+//! match subscription.next().await {
+//!     Some(Entry::Message { seq, payload }) => assert_eq!((seq, payload.as_text()), (1, Some(r#"{"id":1}"#))),
+//!     other => panic!("{other:?}"),
+//! }
+//! handle.shutdown();
+//! running.await?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # }).unwrap();
+//! ```
+//!
+//! A [`Client`] sends and receives messages of any WebSocket server.
+//!
+//! ```
+//! # smol::block_on(async {
+//! # let server = forebay_smol::Server::bind("127.0.0.1:0", Default::default()).await?;
+//! # let url = format!("ws://{}/", server.local_addr());
+//! # let handle = server.handle();
+//! # let running = smol::spawn(server.run());
+//! use forebay_smol::{Client, ClientOptions, CloseCode, Payload};
+//!
+//! let client = Client::connect(&url, ClientOptions::default()).await?;
+//! assert!(client.receive().await?.as_text().unwrap().starts_with(r#"{"op":"hello","#));
+//! client.send(Payload::Text(r#"{"op":"ping","id":7}"#)).await?;
+//! assert_eq!(client.receive().await?.as_text(), Some(r#"{"op":"pong","id":7}"#));
+//! assert_eq!(client.close(CloseCode::NORMAL, "done").await.unsent_messages, 0);
+//! # handle.shutdown();
+//! # running.await?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # }).unwrap();
+//! ```
+//!
+//! # What it costs
+//!
+//! One task per server and one per client ([`smol::spawn`]), each with a poller for all its sockets; smol's reactor knows
+//! that poller, not the sockets, so that an idle connection costs it nothing and a message that comes while the task
+//! works never reaches it. A message that is sent costs no system call and no wake of its own while the task works: it is
+//! handed over in batches, both ways. What is sent or not received is bounded; what exceeds the bounds waits in TCP, at
+//! whoever sends it.
+//!
+//! A turn of the task is bounded (256 writes), and between two turns it yields to others of its thread. Whatever is
+//! awaited here may be dropped: it leaves nothing behind. A message that was to be sent or published is then not sent,
+//! or, if it has happened at that moment, sent once.
+#![forbid(unsafe_code)]
+
+pub use forebay_core;
+
+mod client;
+mod handle;
+mod server;
+mod worker;
+
+pub use client::Client;
+pub use forebay_core::wire::CloseCode;
+pub use forebay_core::{
+    ConfigError, Count, CreateTopics, EndReason, Entry, Event, Gap, Hub, LaneLimits, LaneOptions, LossReason, Mode,
+    Options, OwnedPayload, Payload, Policy, Position, PublishError, Published, Stats, SubscribeError, TopicError,
+    TopicOptions, Totals,
+};
+pub use forebay_shell::{
+    CallError, ClientOptions, Closed, ConnectError, NextError, ReceiveError, SendError, ServerOptions, UrlError,
+};
+pub use handle::{Handle, Subscription};
+pub use server::Server;

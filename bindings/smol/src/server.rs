@@ -1,0 +1,76 @@
+//! The server.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use forebay_core::{Event, Hub, Instant};
+use forebay_shell::{ServerOptions, ServerWork, Step};
+use smol::net::AsyncToSocketAddrs;
+
+use crate::Handle;
+use crate::worker::Waiter;
+
+/// A topic server that listens.
+pub struct Server {
+    waiter: Waiter,
+    work: ServerWork,
+    local_addr: SocketAddr,
+    handle: Handle,
+}
+
+impl Server {
+    /// Listens on the first of the addresses that can be had, declares the topics, and waits for [`run`](Self::run).
+    ///
+    /// # Errors
+    /// No address can be had, or the options contradict each other ([`io::ErrorKind::InvalidInput`]).
+    pub async fn bind(addresses: impl AsyncToSocketAddrs, options: ServerOptions) -> io::Result<Self> {
+        let addresses = smol::net::resolve(addresses).await?;
+        let waiter = Waiter::new()?;
+        let work = ServerWork::bind(&addresses[..], &options, &waiter.poller, &waiter.wake)?;
+        let handle = Handle::new(vec![Arc::clone(work.link())]);
+        Ok(Self { local_addr: work.local_addr()?, handle, waiter, work })
+    }
+
+    /// The address it listens on, with the port that was chosen where port 0 was asked for.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// A handle for other tasks and threads; it works from now on, but is only answered while the server runs.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Serves in this task until [`Handle::shutdown`]; then it accepts nothing more, lets what waits be read for at most
+    /// `drain_timeout`, closes (1001) and returns. Dropped, it ends at once, and so do its connections.
+    ///
+    /// # Errors
+    /// Waiting for sockets failed.
+    pub async fn run(self) -> io::Result<()> {
+        self.run_with(|_, _, _| {}).await
+    }
+
+    /// Like [`run`](Self::run), and shows `on_event` everything the hub tells, with the hub: for
+    /// [`Mode::Raw`](forebay_core::Mode::Raw), for instance. It is called by the server's task and must not block.
+    ///
+    /// # Errors
+    /// Waiting for sockets failed.
+    pub async fn run_with(self, mut on_event: impl FnMut(&mut Hub, Event, Instant) + Send + 'static) -> io::Result<()> {
+        let Self { mut waiter, mut work, .. } = self;
+        while let Step::Wait(timeout) = work.turn(&mut on_event) {
+            let events = waiter.wait(timeout, || work.has_work()).await?;
+            work.input(events)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("local_addr", &self.local_addr).finish_non_exhaustive()
+    }
+}
