@@ -3,8 +3,8 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use crate::common::{HANG, Running, number, start, text};
-use forebay_threads::{Payload, ServerOptions};
+use super::common::{HANG, Running, number, start, text};
+use crate::binding::{Payload, ServerOptions};
 
 const OPENING: &str = "GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
                        Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n";
@@ -130,7 +130,7 @@ fn random_bytes_in_any_state_disturb_nobody() {
 #[test]
 fn a_reset_of_a_connection_that_is_not_read_is_noticed() {
     // Nobody takes what a raw connection receives, so it is paused at its bound.
-    let server = start(ServerOptions { mode: forebay_threads::Mode::Raw, ..ServerOptions::default() });
+    let server = start(ServerOptions { mode: crate::binding::Mode::Raw, ..ServerOptions::default() });
     let mut stream = opened(&server);
     stream.set_nonblocking(true).unwrap();
     let frames = [0x82, 0x81, 0, 0, 0, 0, 7].repeat(10_000);
@@ -149,7 +149,7 @@ fn a_reset_of_a_connection_that_is_not_read_is_noticed() {
     server.stop();
 }
 
-fn undisturbed(server: &Running, witness: &forebay_threads::Client) {
+fn undisturbed(server: &Running, witness: &crate::binding::Client) {
     while server.handle.stats().connections > 1 {
         std::thread::yield_now();
     }

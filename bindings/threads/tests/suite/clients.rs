@@ -4,9 +4,9 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
-use crate::common::{HANG, start, start_with};
-use forebay_threads::forebay_core::Instant;
-use forebay_threads::{
+use super::common::{HANG, start, start_with};
+use crate::binding::forebay_core::Instant;
+use crate::binding::{
     Client, ClientOptions, CloseCode, Closed, ConnectError, EndReason, Event, Hub, LaneLimits, Mode, Options, Payload,
     ReceiveError, SendError, ServerOptions, UrlError,
 };

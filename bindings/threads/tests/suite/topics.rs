@@ -1,7 +1,7 @@
 //! Publishing and subscribing through real sockets.
 
-use crate::common::{HANG, close, number, say, start, subscribed, text};
-use forebay_threads::{
+use super::common::{HANG, close, number, say, start, subscribed, text};
+use crate::binding::{
     CallError, ClientOptions, CloseCode, Entry, LaneLimits, LaneOptions, NextError, Options, Payload, Policy,
     PublishError, ServerOptions, TopicError, TopicOptions,
 };
@@ -192,7 +192,7 @@ fn what_cannot_be_is_refused_with_the_reason() {
 
     let twice = vec![("t".to_owned(), TopicOptions::default()), ("t".to_owned(), TopicOptions::default())];
     let options = ServerOptions { topics: twice, ..ServerOptions::default() };
-    let error = forebay_threads::Server::bind("127.0.0.1:0", options).unwrap_err();
+    let error = crate::binding::Server::bind("127.0.0.1:0", options).unwrap_err();
     assert_eq!(error.to_string(), r#"topic "t": declared already"#);
 }
 
@@ -212,7 +212,7 @@ fn a_shutdown_hands_out_what_waits() {
     }
     assert_eq!(subscription.next_timeout(HANG), Err(NextError::Ended));
     let closed = client.receive().unwrap_err();
-    assert_eq!(closed.reason, forebay_threads::EndReason::PeerClosed(Some(CloseCode::GOING_AWAY)));
+    assert_eq!(closed.reason, crate::binding::EndReason::PeerClosed(Some(CloseCode::GOING_AWAY)));
     server.stop();
 }
 

@@ -1,7 +1,6 @@
 //! Servers and clients over real sockets. Deadlines are only guards against hanging.
 #![forbid(unsafe_code)]
 
-mod clients;
-mod common;
-mod malformed;
-mod topics;
+use forebay_threads as binding;
+
+mod suite;

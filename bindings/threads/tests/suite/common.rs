@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use forebay_threads::forebay_core::Instant;
-use forebay_threads::{Client, ClientOptions, CloseCode, Event, Handle, Hub, Payload, Server, ServerOptions};
+use crate::binding::forebay_core::Instant;
+use crate::binding::{Client, ClientOptions, CloseCode, Event, Handle, Hub, Payload, Server, ServerOptions};
 
 /// Nothing takes so long; a test that hangs is ended by it.
 pub(crate) const HANG: Duration = Duration::from_secs(60);

@@ -1,0 +1,140 @@
+//! `forebay-smol` with the blocking surface of `forebay-threads`, so that both run the same tests.
+#![expect(dead_code, reason = "not every test needs all of it")]
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+pub(crate) use forebay_smol::*;
+// Without the reactor: the server's thread and smol's own serve that.
+use smol::future::block_on;
+use smol::stream::StreamExt;
+
+pub(crate) struct Server(forebay_smol::Server);
+
+impl Server {
+    pub(crate) fn bind(addresses: &str, options: ServerOptions) -> io::Result<Self> {
+        smol::block_on(forebay_smol::Server::bind(addresses, options)).map(Self)
+    }
+
+    pub(crate) fn local_addr(&self) -> SocketAddr {
+        self.0.local_addr()
+    }
+
+    pub(crate) fn handle(&self) -> Handle {
+        Handle(self.0.handle())
+    }
+
+    pub(crate) fn run(self) -> io::Result<()> {
+        smol::block_on(self.0.run())
+    }
+
+    pub(crate) fn run_with(
+        self,
+        on_event: impl FnMut(&mut Hub, Event, forebay_core::Instant) + Send + 'static,
+    ) -> io::Result<()> {
+        smol::block_on(self.0.run_with(on_event))
+    }
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Handle(forebay_smol::Handle);
+
+impl Handle {
+    pub(crate) fn publish(&self, topic: &str, payload: Payload<'_>) -> Result<Published, CallError<PublishError>> {
+        block_on(self.0.publish(topic, payload))
+    }
+
+    pub(crate) fn publish_wait(
+        &self,
+        topic: &str,
+        payload: Payload<'_>,
+        timeout: Duration,
+    ) -> Result<Published, CallError<PublishError>> {
+        block_on(self.0.publish_wait(topic, payload, timeout))
+    }
+
+    pub(crate) fn declare_topic(&self, name: &str, options: TopicOptions) -> Result<(), CallError<TopicError>> {
+        block_on(self.0.declare_topic(name, options))
+    }
+
+    pub(crate) fn subscribe(&self, topic: &str, lane: LaneOptions) -> Result<Subscription, CallError<SubscribeError>> {
+        block_on(self.0.subscribe(topic, lane)).map(Subscription)
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        block_on(self.0.stats())
+    }
+
+    pub(crate) fn topic_totals(&self, topic: &str) -> Option<Totals> {
+        block_on(self.0.topic_totals(topic))
+    }
+
+    pub(crate) fn shutdown(&self) {
+        self.0.shutdown();
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Subscription(forebay_smol::Subscription);
+
+impl Subscription {
+    pub(crate) fn next_timeout(&mut self, timeout: Duration) -> Result<Entry, NextError> {
+        block_on(self.0.next_timeout(timeout))
+    }
+}
+
+impl Iterator for Subscription {
+    type Item = Entry;
+
+    fn next(&mut self) -> Option<Entry> {
+        block_on(self.0.next())
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Client(forebay_smol::Client);
+
+impl Client {
+    pub(crate) fn connect(url: &str, options: ClientOptions) -> Result<Self, ConnectError> {
+        block_on(forebay_smol::Client::connect(url, options)).map(Self)
+    }
+
+    pub(crate) fn protocol(&self) -> Option<&str> {
+        self.0.protocol()
+    }
+
+    pub(crate) fn send(&self, payload: Payload<'_>) -> Result<(), SendError> {
+        block_on(self.0.send(payload))
+    }
+
+    pub(crate) fn try_send(&self, payload: Payload<'_>) -> Result<(), SendError> {
+        self.0.try_send(payload)
+    }
+
+    pub(crate) fn flush(&self) -> Result<(), Closed> {
+        block_on(self.0.flush())
+    }
+
+    pub(crate) fn receive(&self) -> Result<OwnedPayload, Closed> {
+        block_on(self.0.receive())
+    }
+
+    pub(crate) fn receive_timeout(&self, timeout: Duration) -> Result<OwnedPayload, ReceiveError> {
+        block_on(self.0.receive_timeout(timeout))
+    }
+
+    pub(crate) fn close(&self, code: CloseCode, reason: &str) -> Closed {
+        block_on(self.0.close(code, reason))
+    }
+
+    pub(crate) fn closed(&self) -> Option<Closed> {
+        self.0.closed()
+    }
+}
