@@ -3,7 +3,7 @@
 use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::value::{parse_listen, parse_size};
 
@@ -92,9 +92,19 @@ pub(crate) struct ServeArguments {
     /// Check the configuration and exit: status 0 if it is good, 2 if not
     #[arg(long)]
     pub(crate) check: bool,
+    /// What it runs on: std threads, or tasks on smol
+    #[arg(long, value_name = "RUNTIME", value_enum, default_value_t = Binding::Threads)]
+    pub(crate) binding: Binding,
     /// Log to standard error: off, error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL", default_value = "info", hide_possible_values = true, value_parser = ["off", "error", "warn", "info", "debug", "trace"])]
     pub(crate) log: String,
+}
+
+/// A runtime.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Binding {
+    Threads,
+    Smol,
 }
 
 /// `forebay publish`.
@@ -174,6 +184,7 @@ mod tests {
             (vec!["subscribe", "--topic", "t", "--rate", "0"], "--rate"),
             (vec!["subscribe", "--topic", "t", "--message-bytes-max", "1 KB"], "at most 64 MiB"),
             (vec!["serve", "--log", "loud"], "debug"),
+            (vec!["serve", "--binding", "tokio"], "threads, smol"),
         ] {
             let arguments = std::iter::once("forebay").chain(arguments);
             let error = Cli::try_parse_from(arguments).unwrap_err();

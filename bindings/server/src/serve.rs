@@ -4,9 +4,9 @@ use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 
-use forebay_threads::Server;
+use forebay_threads::ServerOptions;
 
-use crate::cli::ServeArguments;
+use crate::cli::{Binding, ServeArguments};
 use crate::config::Settings;
 use crate::protocol::quoted;
 use crate::{Failure, logger, signals, tell};
@@ -26,21 +26,50 @@ pub(crate) fn run(arguments: &ServeArguments) -> Result<ExitCode, Failure> {
     logger::start(&arguments.log);
     let topic = settings.server.topics.first().map_or("log".to_owned(), |(name, _)| name.clone());
     let drain_timeout = settings.server.drain_timeout;
-    let server = Server::bind(settings.listen.as_str(), settings.server)
+    let Serving { address, stop, run } = Serving::bind(arguments.binding, &settings.listen, settings.server)
         .map_err(|error| Failure::runtime(cannot_listen(&settings.listen, &error)))?;
-    let handle = server.handle();
     signals::on_first(move |signal| {
         tell(format_args!("{signal}: draining, for at most {drain_timeout:?}; a second signal exits at once"));
-        handle.shutdown();
+        stop();
     })
     .map_err(|error| Failure::runtime(format!("cannot handle signals: {error}")))?;
     // Written and flushed as a whole; a closed standard output does not stop a server.
     let mut output = io::stdout().lock();
-    let _ = output.write_all(welcome(server.local_addr(), &topic, &program()).as_bytes()).and_then(|()| output.flush());
+    let _ = output.write_all(welcome(address, &topic, &program()).as_bytes()).and_then(|()| output.flush());
     drop(output);
-    server.run().map_err(|error| Failure::runtime(format!("the server stopped: {error}")))?;
+    run().map_err(|error| Failure::runtime(format!("the server stopped: {error}")))?;
     tell("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// A server that listens, whatever it runs on.
+struct Serving {
+    address: SocketAddr,
+    /// Asks it to stop.
+    stop: Box<dyn FnOnce() + Send>,
+    /// Serves until it has stopped.
+    run: Box<dyn FnOnce() -> io::Result<()>>,
+}
+
+impl Serving {
+    fn bind(binding: Binding, listen: &str, options: ServerOptions) -> io::Result<Self> {
+        Ok(match binding {
+            Binding::Threads => {
+                let server = forebay_threads::Server::bind(listen, options)?;
+                let (address, handle) = (server.local_addr(), server.handle());
+                Self { address, stop: Box::new(move || handle.shutdown()), run: Box::new(|| server.run()) }
+            }
+            Binding::Smol => {
+                let server = smol::block_on(forebay_smol::Server::bind(listen, options))?;
+                let (address, handle) = (server.local_addr(), server.handle());
+                Self {
+                    address,
+                    stop: Box::new(move || handle.shutdown()),
+                    run: Box::new(|| smol::block_on(server.run())),
+                }
+            }
+        })
+    }
 }
 
 fn settings(arguments: &ServeArguments) -> Result<Settings, Failure> {

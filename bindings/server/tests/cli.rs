@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use support::{
-    Process, config_file, line, line_count, numbers, publish, publisher, server, subscriber, wait_until, write_lines,
+    Process, config_file, line, line_count, numbers, publish, publisher, server, server_on, subscriber, wait_until,
+    write_lines,
 };
 
 /// Nobody is given up while a test has stopped them.
@@ -78,11 +79,21 @@ fn nobody_listens_is_one_line_and_exit_status_1() {
     }
 }
 
-/// The main job: everything, in order, to everybody.
 #[test]
 fn lines_reach_every_subscriber_complete_and_in_order() {
+    main_job("threads");
+}
+
+#[test]
+fn lines_reach_every_subscriber_complete_and_in_order_on_smol() {
+    main_job("smol");
+}
+
+/// The main job: everything, in order, to everybody.
+fn main_job(binding: &str) {
     let count = line_count();
-    let (mut server, url) = server("complete", &format!("{PATIENT}[[topics]]\nname = \"log\"\npolicy = \"block\"\n"));
+    let config = format!("{PATIENT}[[topics]]\nname = \"log\"\npolicy = \"block\"\n");
+    let (mut server, url) = server_on(binding, &format!("complete-{binding}"), &config);
     let mut subscribers = [subscriber(&url, &[]), subscriber(&url, &[])];
     let mut publisher = publisher(&url, &[]);
     let mut input = publisher.input();

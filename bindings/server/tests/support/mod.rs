@@ -164,8 +164,13 @@ impl Drop for Process {
 
 /// Starts a server on a free port; `config` is its configuration. Returns it with its URL.
 pub(crate) fn server(test: &str, config: &str) -> (Process, String) {
+    server_on("threads", test, config)
+}
+
+/// The same on one of the bindings.
+pub(crate) fn server_on(binding: &str, test: &str, config: &str) -> (Process, String) {
     let file = config_file(test, config);
-    let server = Process::start(&["serve", "--listen", "127.0.0.1:0", "--config", &file]);
+    let server = Process::start(&["serve", "--binding", binding, "--listen", "127.0.0.1:0", "--config", &file]);
     let line = server.out.find("ws://127.0.0.1:");
     let url = line[line.find("ws://").unwrap()..].to_owned();
     (server, url)
