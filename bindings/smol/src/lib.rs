@@ -54,7 +54,7 @@
 //!
 //! One task per server and one per client ([`smol::spawn`]), each with a poller for all its sockets; smol's reactor knows
 //! that poller, not the sockets, so that an idle connection costs it nothing and a message that comes while the task
-//! works never reaches it. A message that is sent costs no system call and no wake of its own while the task works: it is
+//! works never reaches it (on Windows a thread of smol's blocking pool waits in its place). A message that is sent costs no system call and no wake of its own while the task works: it is
 //! handed over in batches, both ways. What is sent or not received is bounded; what exceeds the bounds waits in TCP, at
 //! whoever sends it.
 //!
@@ -68,6 +68,10 @@ pub use forebay_core;
 mod client;
 mod handle;
 mod server;
+#[cfg(unix)]
+mod worker;
+#[cfg(not(unix))]
+#[path = "worker_blocking.rs"]
 mod worker;
 
 pub use client::Client;
