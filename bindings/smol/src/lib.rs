@@ -84,5 +84,6 @@ pub use forebay_core::{
 pub use forebay_shell::{
     CallError, ClientOptions, Closed, ConnectError, NextError, ReceiveError, SendError, ServerOptions, UrlError,
 };
+pub use forebay_sys::raise_open_files;
 pub use handle::{Handle, Subscription};
 pub use server::Server;
