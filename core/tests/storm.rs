@@ -139,7 +139,7 @@ impl World {
             owed_drained: BTreeMap::new(),
             next: 1,
             message_bytes_max,
-            trace: number("TRACE", 0) > 0,
+            trace: number("FOREBAY_TRACE", 0) > 0,
         }
     }
 
@@ -694,7 +694,7 @@ fn storm(seed: u64, steps: usize) {
     world.drain();
 }
 
-/// To look at one seed: `SEED=7 SEEDS=1 TRACE=1 cargo test -p forebay-core --test storm`.
+/// To look at one seed: `FOREBAY_SEED=7 FOREBAY_SEEDS=1 FOREBAY_TRACE=1 cargo test -p forebay-core --test storm`.
 #[expect(clippy::disallowed_methods, reason = "the test reads it, not the core")]
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().unwrap())
@@ -702,7 +702,7 @@ fn number(name: &str, default: u64) -> u64 {
 
 #[test]
 fn storms() {
-    let (from, seeds) = (number("SEED", 0), number("SEEDS", 30));
+    let (from, seeds) = (number("FOREBAY_SEED", 0), number("FOREBAY_SEEDS", 30));
     let mut failed = BTreeMap::new();
     // A publish into a topic that shedding had just emptied; a connection that ended for the budget within a poll.
     let known = [1_200, 2_102, 2_264, 2_323].into_iter().filter(|_| from == 0);
