@@ -154,7 +154,8 @@ impl Topic {
 
     /// Whether nothing would be missed if the topic were forgotten.
     pub(crate) fn is_forgettable(&self) -> bool {
-        (!self.is_declared || self.is_removed) && self.lanes.is_empty() && self.parked.is_empty()
+        let is_awaited = self.owes_drained && !self.is_removed;
+        (!self.is_declared || self.is_removed) && self.lanes.is_empty() && self.parked.is_empty() && !is_awaited
     }
 }
 

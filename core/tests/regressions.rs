@@ -438,3 +438,22 @@ fn no_effect_follows_the_end_of_the_transport() {
     assert_eq!(hub.connections(), 0);
     hub.check_invariants();
 }
+
+#[test]
+fn a_refused_application_is_told_although_the_topic_goes_with_its_last_lane() {
+    let limits = LaneLimits { messages_max: 1, bytes_max: 1 << 20 };
+    let defaults = TopicOptions { policy: Policy::Block, lane: limits, ..TopicOptions::default() };
+    let options = Options { topic_defaults: defaults, ..Options::default() };
+    let mut hub = Hub::new(Config::try_from(options).unwrap(), [1; 32], NOW);
+    let topic = hub.open_topic("t").unwrap();
+    let lane = hub.subscribe_local(topic, LaneOptions::default(), Start::Latest, NOW).unwrap();
+    hub.publish(topic, Payload::Text("1"), NOW).unwrap();
+    assert!(hub.publish(topic, Payload::Text("2"), NOW).is_err());
+    assert!(hub.unsubscribe_local(lane, NOW));
+    assert!(hub.poll_transmit().is_none());
+    let events: Vec<Event> = std::iter::from_fn(|| hub.poll_event()).collect();
+    assert!(events.contains(&Event::Drained(topic)), "{events:?}");
+    assert!(hub.poll_transmit().is_none());
+    assert_eq!(hub.find_topic("t"), None, "and then it is forgotten");
+    hub.check_invariants();
+}

@@ -53,6 +53,11 @@ struct Serving {
 
 impl Serving {
     fn bind(binding: Binding, listen: &str, options: ServerOptions) -> io::Result<Self> {
+        #[cfg(unix)]
+        match forebay_threads::raise_open_files() {
+            Ok(limit) => log::debug!("open files: at most {limit:?}"),
+            Err(error) => log::warn!("the limit of open files stays as it is: {error}"),
+        }
         Ok(match binding {
             Binding::Threads => {
                 let server = forebay_threads::Server::bind(listen, options)?;

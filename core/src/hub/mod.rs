@@ -278,6 +278,7 @@ impl Hub {
     }
 
     /// The peer closed its side, or the transport failed. The embedder closes the socket; no [`Effect::Close`] follows.
+    /// [`Event::Closed`] of a raw connection comes when its last message was received.
     pub fn handle_eof(&mut self, conn: ConnId, now: Instant) {
         self.advance(now);
         match self.conns.get_mut(conn).map(|conn| &mut conn.phase) {

@@ -2,7 +2,7 @@
 
 use super::{Hub, News};
 use crate::conn::Phase;
-use crate::id::{ConnId, LaneId};
+use crate::id::{ConnId, LaneId, TopicId};
 use crate::output::{Cause, Deadline, Effect, Event};
 
 impl Hub {
@@ -32,16 +32,7 @@ impl Hub {
                 News::Conn(id) => self.conn_event(id),
                 News::LaneEnded(id) => Some(Event::LaneEnded(id)),
                 News::Lane(id) => self.lane_event(id),
-                News::Topic(id) => self.topics.get_mut(id).and_then(|topic| {
-                    topic.is_announced = false;
-                    // It may have become full again, and others may have been refused since.
-                    if topic.owes_drained && topic.is_drained() {
-                        topic.owes_drained = false;
-                        Some(Event::Drained(id))
-                    } else {
-                        None
-                    }
-                }),
+                News::Topic(id) => self.topic_event(id),
             };
             if event.is_some() {
                 return event;
@@ -56,6 +47,18 @@ impl Hub {
         let lane = &mut self.topics.slab.get_mut(topic)?.lanes[place];
         lane.is_announced = false;
         lane.is_active.then_some(Event::Ready(id))
+    }
+
+    fn topic_event(&mut self, id: TopicId) -> Option<Event> {
+        let topic = self.topics.get_mut(id)?;
+        topic.is_announced = false;
+        // It may have become full again, and others may have been refused since.
+        if !topic.owes_drained || !topic.is_drained() {
+            return None;
+        }
+        topic.owes_drained = false;
+        self.may_be_forgotten(id);
+        Some(Event::Drained(id))
     }
 
     fn conn_event(&mut self, id: ConnId) -> Option<Event> {
