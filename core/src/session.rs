@@ -38,3 +38,34 @@ impl Session {
         self.active.retain(|active| *active != lane);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn lanes_are_found_by_topic_like_in_a_map() {
+        let conn = ConnId::from_bits(0);
+        let mut session = Session::new(conn);
+        let mut model: BTreeMap<u64, u64> = BTreeMap::new();
+        let mut seed = 3_u64;
+        for lane in 0..2_000 {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let topic = (seed >> 40) % 50;
+            if model.remove(&topic).is_some() {
+                session.remove(TopicId::from_bits(topic));
+            } else {
+                session.add(TopicId::from_bits(topic), LaneId::from_bits(lane));
+                session.active.push(LaneId::from_bits(lane));
+                model.insert(topic, lane);
+            }
+            let lanes: Vec<(u64, u64)> =
+                session.lanes().iter().map(|(topic, lane)| (topic.to_bits(), lane.to_bits())).collect();
+            assert_eq!(lanes, model.clone().into_iter().collect::<Vec<_>>());
+            let found = session.lane_on(TopicId::from_bits(topic)).map(LaneId::to_bits);
+            assert_eq!(found, model.get(&topic).copied());
+            assert_eq!(session.active.len(), model.len(), "a lane that goes is not active any more");
+        }
+    }
+}

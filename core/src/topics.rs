@@ -286,3 +286,84 @@ impl Topics {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dialect::RAW;
+    use crate::output::LossReason;
+    use std::collections::BTreeMap;
+
+    struct World {
+        topics: Topics,
+        topic: TopicId,
+        /// Every lane that is there, and whether the next publish wakes it.
+        lanes: BTreeMap<LaneId, bool>,
+    }
+
+    impl World {
+        fn add(&mut self) {
+            let options = TopicOptions::default();
+            let lane = Lane::new(options.lane, false, Mark::default());
+            let id = self.topics.add_lane(self.topic, lane, (Owner::Local, options.policy), RAW);
+            assert!(self.lanes.insert(id, true).is_none(), "an id is given out once");
+        }
+
+        fn remove(&mut self, id: LaneId) {
+            let (topic, place) = self.topics.lane_mut(id);
+            let head = topic.head;
+            topic.lanes[place].end_reason = Some(LossReason::Unsubscribed);
+            topic.live_lanes -= 1;
+            topic.change(place, |lane, _| lane.end(head, LossReason::Unsubscribed));
+            self.topics.remove_lane(id);
+            self.lanes.remove(&id);
+            assert!(self.topics.of_lane(id).is_none());
+        }
+
+        /// What a publish does with the idle lanes.
+        fn wake(&mut self) {
+            let topic = self.topics.slab.get_mut(self.topic).unwrap();
+            for id in core::mem::take(&mut topic.idle) {
+                let (topic, place) = self.topics.lane_mut(id);
+                topic.lanes[place].idle_place = None;
+                self.lanes.insert(id, false);
+            }
+        }
+
+        fn check(&self) {
+            let topic = self.topics.slab.get(self.topic).unwrap();
+            assert_eq!(topic.lanes.len(), self.lanes.len(), "lanes lie densely");
+            for (id, is_idle) in &self.lanes {
+                let (_, place) = self.topics.lane(*id);
+                let lane = &topic.lanes[place];
+                assert_eq!(lane.id, *id, "a lane is where its id says");
+                assert_eq!(lane.idle_place.map(|place| topic.idle[place as usize]), is_idle.then_some(*id));
+            }
+            assert_eq!(topic.idle.len(), self.lanes.values().filter(|is_idle| **is_idle).count());
+            let readers = topic.logs[RAW.encoding()].as_ref().map_or(0, |encoded| encoded.lanes as usize);
+            assert_eq!(readers, self.lanes.len(), "a log goes with its last reader");
+        }
+    }
+
+    #[test]
+    fn lanes_come_and_go_and_are_always_found() {
+        let mut topics = Topics::new();
+        let topic = topics.slab.insert_with(|_| Topic::new("t", 1, TopicOptions::default(), true));
+        let mut world = World { topics, topic, lanes: BTreeMap::new() };
+        let mut seed = 5_u64;
+        for _ in 0..4_000 {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let some = world.lanes.keys().nth(usize::try_from(seed >> 40).unwrap() % world.lanes.len().max(1)).copied();
+            match (seed >> 33) % 10 {
+                0..=4 => world.add(),
+                5..=7 => some.into_iter().for_each(|id| world.remove(id)),
+                8 => some.into_iter().for_each(|id| {
+                    world.topics.list_idle(id);
+                    world.lanes.insert(id, true);
+                }),
+                _ => world.wake(),
+            }
+            world.check();
+        }
+    }
+}

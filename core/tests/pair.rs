@@ -129,6 +129,12 @@ fn carry(from: &mut Hub, to: &mut Hub, conn: ConnId, write_max: usize, now: Inst
 }
 
 #[test]
+fn a_hub_may_move_to_another_thread() {
+    fn is_send<T: Send>() {}
+    is_send::<Hub>();
+}
+
+#[test]
 fn a_client_subscribes_publishes_and_receives() {
     let mut pair = Pair::new(Options::default(), Mode::Dialect);
     assert_eq!(pair.client.protocol(pair.at_client), Some("forebay.v1"));
