@@ -8,6 +8,9 @@
 //! and everything behind it) and the closed runs that touch it (`refs`). Lanes at the head are one number, `caught_up`:
 //! the next message starts them all.
 
+mod check;
+mod read;
+
 use alloc::collections::VecDeque;
 use bytes::{Bytes, BytesMut};
 
@@ -71,14 +74,6 @@ pub(crate) struct Log {
     next_chunk_bytes: usize,
     caught_up: u32,
     resident: usize,
-}
-
-/// Where a plan for a Transmit ends.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Plan {
-    pub(crate) cut: Mark,
-    pub(crate) bytes: usize,
-    pub(crate) slices: usize,
 }
 
 impl Log {
@@ -434,173 +429,7 @@ impl Log {
         }
         freed
     }
-
-    /// How much of `run` goes into one Transmit: up to `bytes_max` and `slices_max`, at least one message if `one`.
-    pub(crate) fn plan(&self, run: Run, bytes_max: usize, slices_max: usize, one: bool) -> Plan {
-        let mut plan = Plan { cut: run.after, bytes: 0, slices: 0 };
-        if run.is_empty() || slices_max == 0 {
-            return plan;
-        }
-        let mut place = self.find(run.first());
-        while plan.cut.messages < run.last() && plan.slices < slices_max {
-            let block = &self.blocks[place];
-            assert!(!block.is_open, "only frozen blocks are sent");
-            let from = self.offset_before(block, plan.cut.messages + 1);
-            let last = block.last.min(run.last());
-            let room = bytes_max.saturating_sub(plan.bytes);
-            let (cut, end) = match self.offset_after(block, last) {
-                end if end - from <= room => (last, end),
-                _ => self.fitting(block, plan.cut.messages, from + room),
-            };
-            let (cut, end) = if cut == plan.cut.messages && plan.bytes == 0 && one {
-                (cut + 1, self.offset_after(block, cut + 1))
-            } else {
-                (cut, end)
-            };
-            if cut == plan.cut.messages {
-                break;
-            }
-            plan = Plan { cut: self.mark(cut), bytes: plan.bytes + end - from, slices: plan.slices + 1 };
-            if cut < last {
-                break;
-            }
-            place += 1;
-        }
-        plan
-    }
-
-    /// The last message behind `after` in the block whose frame ends at or before `limit`.
-    fn fitting(&self, block: &Block, after: u64, limit: usize) -> (u64, usize) {
-        let (mut low, mut high) = (after, block.last);
-        while low < high {
-            let middle = low + (high - low).div_ceil(2);
-            if self.offset_after(block, middle) <= limit { low = middle } else { high = middle - 1 }
-        }
-        (low, if low == after { limit } else { self.offset_after(block, low) })
-    }
-
-    fn offset_before(&self, block: &Block, seq: u64) -> usize {
-        if seq == block.first { 0 } else { self.message(seq - 1).end as usize }
-    }
-
-    fn offset_after(&self, block: &Block, seq: u64) -> usize {
-        if seq == block.last && !block.is_open { block.bytes.len() } else { self.message(seq).end as usize }
-    }
-
-    /// The last message of `run` that was published before `stamp`.
-    pub(crate) fn last_before(&self, run: Run, stamp: u64) -> Mark {
-        let (mut low, mut high) = (run.after.messages, run.last());
-        while low < high {
-            let middle = low + (high - low).div_ceil(2);
-            if self.stamp(middle) < stamp { low = middle } else { high = middle - 1 }
-        }
-        self.mark(low)
-    }
-
-    /// The most resident bytes a copy of `run` may have.
-    pub(crate) fn copy_bytes_max(&self, run: Run) -> usize {
-        let messages = usize::try_from(run.count().messages).expect("in memory");
-        let len: usize = self.pieces(run).map(|(_, range)| range.len()).sum();
-        // Its index grows by doubling; it is one block.
-        len + INDEX_MIN.max(2 * messages) * size_of::<Message>() + INDEX_MIN * size_of::<Block>()
-    }
-
-    /// A log of its own that holds a copy of `run` and nothing else.
-    pub(crate) fn copy_of(&self, run: Run) -> Log {
-        let len = self.pieces(run).map(|(_, range)| range.len()).sum();
-        let mut copy = Log::new(run.after);
-        copy.open_chunk(len, len);
-        copy.caught_up = 1;
-        let mut from = run.after;
-        for (bytes, range) in self.pieces(run) {
-            let block = &self.blocks[self.find(from.messages + 1)];
-            let mut start = range.start;
-            for seq in from.messages + 1..=block.last.min(run.last()) {
-                let mark = self.mark(seq);
-                let end = self.offset_after(block, seq);
-                let payload_bytes = mark.bytes - from.bytes;
-                copy.append((payload_bytes, end - start), (self.stamp(seq), block.at), 0, |out| {
-                    out.extend_from_slice(&bytes[start..end]);
-                });
-                (from, start) = (mark, end);
-            }
-        }
-        copy.freeze();
-        copy
-    }
-
-    /// The bytes of `run`, one piece per block.
-    pub(crate) fn pieces(&self, run: Run) -> impl Iterator<Item = (&Bytes, core::ops::Range<usize>)> {
-        let (from, to) = if run.is_empty() { (0, 0) } else { (self.find(run.first()), self.find(run.last()) + 1) };
-        self.blocks.range(from..to).map(move |block| {
-            let start = self.offset_before(block, block.first.max(run.first()));
-            let end = self.offset_after(block, block.last.min(run.last()));
-            (&block.bytes, start..end)
-        })
-    }
-
-    /// How far `sent` bytes of `run` reach: the cut behind the last message covered, and the rest of the message they
-    /// end in.
-    pub(crate) fn split(&self, run: Run, mut sent: usize) -> (Mark, Option<&[u8]>) {
-        let mut cut = run.after;
-        for (bytes, range) in self.pieces(run) {
-            let block = &self.blocks[self.find(cut.messages + 1)];
-            if sent >= range.len() {
-                sent -= range.len();
-                cut = self.mark(block.last.min(run.last()));
-                continue;
-            }
-            let (last, end) = self.fitting(block, cut.messages, range.start + sent);
-            let is_whole = if last == cut.messages { sent == 0 } else { end == range.start + sent };
-            cut = self.mark(last);
-            let rest = (!is_whole).then(|| &bytes[range.start + sent..self.offset_after(block, last + 1)]);
-            return (cut, rest);
-        }
-        (cut, None)
-    }
-
-    /// Index bytes and capacity of chunks, counted anew.
-    pub(crate) fn check(&self) {
-        let chunks: usize = self.chunks.iter().map(|chunk| chunk.capacity).sum();
-        let own: usize = self.blocks.iter().filter(|block| block.chunk.is_none()).map(|block| block.bytes.len()).sum();
-        assert_eq!(self.resident, chunks + own + self.index_bytes(), "resident bytes of a log");
-        assert_eq!(self.index.len() as u64, self.head.messages - self.base.messages, "one index entry per message");
-        let mut seq = self.base.messages;
-        for block in &self.blocks {
-            assert_eq!(block.first, seq + 1, "blocks are dense");
-            assert!(block.last >= block.first);
-            seq = block.last;
-        }
-        assert_eq!(seq, self.head.messages, "blocks reach the head");
-    }
-
-    /// Whether exactly these lanes need it.
-    pub(crate) fn check_needs(&self, needs: &[Needs]) {
-        let mut starts = alloc::vec![0_u32; self.blocks.len()];
-        let mut refs = starts.clone();
-        let mut caught_up = 0;
-        for need in needs {
-            match need.tail {
-                Some(mark) if mark.messages == self.head.messages => caught_up += 1,
-                Some(mark) => starts[self.find(mark.messages + 1)] += 1,
-                None => {}
-            }
-            for run in core::iter::once(&need.held).chain(&need.older).filter(|run| !run.is_empty()) {
-                (self.find(run.first())..=self.find(run.last())).for_each(|place| refs[place] += 1);
-            }
-        }
-        assert_eq!(self.caught_up, caught_up, "lanes at the head");
-        assert!(self.blocks.iter().map(|block| block.starts).eq(starts.iter().copied()), "tails by block");
-        assert!(self.blocks.iter().map(|block| block.refs).eq(refs.iter().copied()), "runs by block");
-        let mut is_live = false;
-        for block in &self.blocks {
-            is_live |= block.starts > 0;
-            let is_needed = is_live || block.refs > 0;
-            assert!(block.is_open || is_needed != block.bytes.is_empty(), "a block lives while it is needed");
-        }
-    }
 }
 
 #[cfg(test)]
-#[path = "log_tests.rs"]
 mod tests;
