@@ -41,7 +41,9 @@ pub struct TopicOptions {
     pub lane: LaneLimits,
     /// Payload bytes of one message; a larger publish is refused. At most `lane.bytes_max`. 256 KiB.
     pub message_bytes_max: u32,
-    /// Resident bytes of the topic's log, by allocated capacity. 16 MiB.
+    /// Resident bytes of the topic's log, by allocated capacity. 16 MiB. At least `2 * message_bytes_max + 4096`: that
+    /// holds one largest message in one encoding. A topic read in two encodings at once (raw or in-process, and a
+    /// dialect) needs twice that, or its largest messages are refused (`Overloaded`).
     pub log_bytes_max: usize,
 }
 

@@ -61,7 +61,7 @@ impl<'a> Transmit<'a> {
     ///
     /// ```no_run
     /// # use std::io::Write;
-    /// # fn write(transmit: forebay_core::Transmit<'_>, mut stream: std::net::TcpStream) -> std::io::Result<usize> {
+    /// # fn write(transmit: forebay_core::Transmit<'_>, mut stream: impl Write) -> std::io::Result<usize> {
     /// let slices = transmit.io_slices();
     /// stream.write_vectored(&slices)
     /// # }
