@@ -242,8 +242,19 @@ impl Lane {
         self.losses.as_ref().and_then(|losses| losses.gap)
     }
 
-    /// Takes the gap to tell it.
-    pub(crate) fn take_gap(&mut self) -> Option<Gap> {
+    /// What is to be told before the front: what was lost behind it can wait until it was sent.
+    pub(crate) fn due_gap(&self, head: Mark) -> Option<Gap> {
+        let front = self.front(head);
+        self.gap().filter(|gap| front.is_empty() || gap.from < front.first())
+    }
+
+    /// Takes the gap to tell it, if it is due.
+    pub(crate) fn take_due_gap(&mut self, head: Mark) -> Option<Gap> {
+        self.due_gap(head)?;
+        self.take_gap()
+    }
+
+    fn take_gap(&mut self) -> Option<Gap> {
         self.losses.as_mut().and_then(|losses| losses.gap.take())
     }
 

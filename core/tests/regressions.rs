@@ -457,3 +457,31 @@ fn a_refused_application_is_told_although_the_topic_goes_with_its_last_lane() {
     assert_eq!(hub.find_topic("t"), None, "and then it is forgotten");
     hub.check_invariants();
 }
+
+#[test]
+fn what_returns_is_sent_before_the_notice_of_what_was_lost_behind_it() {
+    let mut hub = hub(Options::default());
+    let options = TopicOptions { lane: limits(100, 20), message_bytes_max: 20, ..TopicOptions::default() };
+    let topic = hub.topic("t", options).unwrap();
+    let conn = connect(&mut hub, Mode::Dialect);
+    let (_, hello) = poll(&mut hub).unwrap();
+    sent(&mut hub, conn, hello);
+    subscribe(&mut hub, conn, topic);
+    (1..=3).for_each(|_| publish(&mut hub, topic, "1"));
+    poll(&mut hub).unwrap();
+    // 1 to 3 are outstanding; 4 and 5 give way to 6.
+    (4..=5).for_each(|_| publish(&mut hub, topic, "12345678"));
+    publish(&mut hub, topic, "12345678901234567");
+    sent(&mut hub, conn, 0);
+    hub.handle_writable(conn, NOW);
+    let bytes: Vec<u8> = hub.poll_transmit().unwrap().slices().flatten().copied().collect();
+    let text = String::from_utf8_lossy(&bytes);
+    let places: Vec<usize> =
+        ["\"seq\":1,", "\"seq\":2,", "\"seq\":3,"].iter().map(|what| text.find(what).expect(what)).collect();
+    assert!(places.is_sorted() && !text.contains("gap"), "{text}");
+    sent(&mut hub, conn, bytes.len());
+    let bytes: Vec<u8> = hub.poll_transmit().unwrap().slices().flatten().copied().collect();
+    let text = String::from_utf8_lossy(&bytes);
+    let (gap, message) = (text.find(r#""from":4,"to":5,"missed":2"#), text.find(r#""seq":6,"#));
+    assert!(gap.expect("the gap") < message.expect("the message"), "{text}");
+}

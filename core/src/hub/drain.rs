@@ -233,7 +233,7 @@ impl Hub {
         let front = lane.front(topic.head);
         let outstanding = lane.outstanding();
         // What is outstanding is one run, so that it can be put back as one.
-        if !outstanding.is_empty() && (outstanding.through != front.after || lane.gap().is_some()) {
+        if !outstanding.is_empty() && (outstanding.through != front.after || lane.due_gap(topic.head).is_some()) {
             return None;
         }
         let stamp = if front.is_empty() { 0 } else { topic.log(place).stamp(front.first()) };
@@ -262,7 +262,7 @@ impl Hub {
         let dialect = self.conn_mut(id).dialect.unwrap_or(RAW);
         let (topic, place) = self.topics.lane_mut(lane_id);
         let head = topic.head;
-        if let Some(gap) = topic.lanes[place].lane.take_gap() {
+        if let Some(gap) = topic.lanes[place].lane.take_due_gap(head) {
             let mut frame = BytesMut::new();
             dialect.put_gap(&mut frame, &topic.name, &gap);
             if !frame.is_empty() {

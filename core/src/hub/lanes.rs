@@ -196,7 +196,7 @@ impl Hub {
         if topic.lanes[place].owner != Owner::Local {
             return None;
         }
-        if let Some(gap) = topic.lanes[place].lane.take_gap() {
+        if let Some(gap) = topic.lanes[place].lane.take_due_gap(head) {
             self.rest_if_empty(id);
             return Some(Entry::Gap(gap));
         }
