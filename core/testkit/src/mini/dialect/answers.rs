@@ -1,0 +1,276 @@
+//! What the server says, held against the book.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::super::json;
+use super::{Asked, CODES, Data, Reader, Request, Sub, Told};
+
+impl Reader {
+    /// Takes a text message of the server in.
+    ///
+    /// # Errors
+    /// What the server must not have said.
+    pub fn text(&mut self, text: &str) -> Result<(), String> {
+        self.said(text).map_err(|error| format!("{error}; in {text:.300}"))
+    }
+
+    fn said(&mut self, text: &str) -> Result<(), String> {
+        let members = json::members(text)?;
+        let said = Said { members: &members };
+        let op = match members.first() {
+            Some((name, _)) if name == "op" => said.text("op")?,
+            _ => return Err("op is not the first member".into()),
+        };
+        if self.session.is_none() != (op == "hello") {
+            return Err("hello comes first, and once".into());
+        }
+        if !matches!(op.as_str(), "message") && json::has_white_space(text) {
+            return Err("white space".into());
+        }
+        let told = match op.as_str() {
+            "hello" => self.hello(&said)?,
+            "message" => self.message(&said)?,
+            "gap" => self.gap(&said)?,
+            "ok" => self.ok(&said)?,
+            "error" => self.error(&said)?,
+            "ended" => self.ended(&said)?,
+            "pong" => {
+                let id = said.find("id").map(str::to_string);
+                self.answered(id.as_deref(), |asked| asked == Asked::Ping)?;
+                Told::Pong { id }
+            }
+            other => return Err(format!("unknown op {other}")),
+        };
+        self.told.push(told);
+        Ok(())
+    }
+
+    fn hello(&mut self, said: &Said<'_>) -> Result<Told, String> {
+        let session = said.text("session")?;
+        if session.len() != 32 || !session.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err("session is not 32 hexadecimal digits".into());
+        }
+        if said.number("version")? != 1 {
+            return Err("version".into());
+        }
+        let mut limits = BTreeMap::new();
+        for (name, value) in json::members(said.get("limits")?)? {
+            limits.insert(name, value.parse().map_err(|_| "a limit that is not a number")?);
+        }
+        for name in ["message_bytes_max", "inbound_bytes_max", "topic_name_bytes_max", "lanes_max", "ping_interval_ms"]
+        {
+            if !limits.contains_key(name) {
+                return Err(format!("no limit {name}"));
+            }
+        }
+        self.session = Some(session.clone());
+        Ok(Told::Hello { session, limits })
+    }
+
+    fn message(&mut self, said: &Said<'_>) -> Result<Told, String> {
+        let (topic, seq) = (said.text("topic")?, said.number("seq")?);
+        let data = match (said.find("data"), said.find("data64")) {
+            (Some(text), None) => Data::Json(text.into()),
+            (None, Some(_)) => {
+                let bytes = STANDARD.decode(said.text("data64")?).map_err(|error| format!("data64: {error}"))?;
+                Data::Bytes(bytes)
+            }
+            _ => return Err("neither data nor data64, or both".into()),
+        };
+        if seq == 0 || seq >= 1 << 53 {
+            return Err(format!("seq {seq}"));
+        }
+        let mut epoch = None;
+        if let Some(sub) = self.subs.get_mut(&topic) {
+            epoch = Some(sub.epoch.clone());
+            if seq <= sub.last {
+                return Err(format!("{seq} after {}", sub.last));
+            }
+            sub.last = seq;
+            sub.told = sub.told.max(seq);
+            sub.received += 1;
+            sub.bytes += data.bytes().len() as u64;
+            // Every number up to here was received or told as missed; what a gap told beyond may come on top.
+            let covered = sub.received + sub.missed;
+            if covered < seq - sub.start {
+                return Err(format!("a hole before {seq} that no gap has told: {sub:?}"));
+            }
+            if sub.told == seq && covered > seq - sub.start {
+                return Err(format!("more told as missed than there was: {sub:?}"));
+            }
+        } else if !self.loose.contains(&topic) {
+            return Err("a message without a subscription".into());
+        }
+        Ok(Told::Message { topic, epoch, seq, data })
+    }
+
+    fn gap(&mut self, said: &Said<'_>) -> Result<Told, String> {
+        let topic = said.text("topic")?;
+        let (from, to, missed) = (said.number("from")?, said.number("to")?, said.number("missed")?);
+        let reasons: Vec<String> =
+            serde_json::from_str(said.get("reasons")?).map_err(|error| format!("reasons: {error}"))?;
+        let known = ["oldest", "log_bound", "overload"];
+        let unique: BTreeSet<&String> = reasons.iter().collect();
+        if reasons.is_empty() || unique.len() < reasons.len() || reasons.iter().any(|r| !known.contains(&r.as_str())) {
+            return Err("reasons".into());
+        }
+        if from == 0 || from > to || missed == 0 || missed > to - from + 1 {
+            return Err("a range that cannot be".into());
+        }
+        if let Some(sub) = self.subs.get_mut(&topic) {
+            if from <= sub.last {
+                return Err(format!("a gap over what was received: {sub:?}"));
+            }
+            if from != sub.told + 1 || missed != to - from + 1 {
+                self.uneven_gaps += 1;
+            }
+            sub.told = sub.told.max(to);
+            sub.missed += missed;
+            sub.gaps += 1;
+            if sub.received + sub.missed > sub.told - sub.start {
+                return Err(format!("more missed than there was: {sub:?}"));
+            }
+        } else if !self.loose.contains(&topic) {
+            return Err("a gap without a subscription".into());
+        }
+        Ok(Told::Gap { topic, from, to, missed, reasons })
+    }
+
+    fn ok(&mut self, said: &Said<'_>) -> Result<Told, String> {
+        let id = said.get("id")?.to_string();
+        let request = self.answered(Some(&id), |asked| !matches!(asked, Asked::Ping | Asked::Nonsense))?;
+        if request.asked != Asked::Publish && said.text("topic")? != request.topic {
+            return Err("the topic of another request".into());
+        }
+        Ok(match request.asked {
+            Asked::Subscribe => {
+                let (epoch, seq, topic) = (said.text("epoch")?, said.number("seq")?, request.topic);
+                if self.subs.insert(topic.clone(), Sub::new(epoch.clone(), seq)).is_some() {
+                    return Err("subscribed twice".into());
+                }
+                Told::Subscribed { id, topic, epoch, seq }
+            }
+            Asked::Unsubscribe => {
+                let known = self.subs.remove(&request.topic).is_some();
+                if !self.loose.remove(&request.topic) && !known {
+                    return Err("unsubscribed from what was not subscribed".into());
+                }
+                Told::Unsubscribed { id, topic: request.topic }
+            }
+            _ => {
+                let (seq, matched) = (said.number("seq")?, said.number("matched")?);
+                Told::Published { id, seq, matched, tag: request.tag }
+            }
+        })
+    }
+
+    fn error(&mut self, said: &Said<'_>) -> Result<Told, String> {
+        let code = said.text("code")?;
+        if !CODES.contains(&code.as_str()) {
+            return Err("an unknown code".into());
+        }
+        if said.text("message")?.is_empty() {
+            return Err("an empty text for people".into());
+        }
+        let Some(id) = said.find("id").map(str::to_string) else {
+            self.silent_errors =
+                self.silent_errors.checked_sub(1).ok_or("an error without id, and no request it could belong to")?;
+            return Ok(Told::Error { id: None, code, tag: 0 });
+        };
+        let request = self.answered(Some(&id), |asked| asked != Asked::Ping)?;
+        match (request.asked, code.as_str()) {
+            (Asked::Subscribe, "already-subscribed") if !self.is_subscribed(&request.topic) => {
+                return Err("already-subscribed, but it is not".into());
+            }
+            (Asked::Unsubscribe, "not-subscribed") if self.subs.contains_key(&request.topic) => {
+                return Err("not-subscribed, but it is".into());
+            }
+            (Asked::Subscribe, "full" | "not-subscribed" | "too-large")
+            | (Asked::Unsubscribe, "full" | "already-subscribed" | "too-large" | "overloaded")
+            | (Asked::Publish, "already-subscribed" | "not-subscribed" | "lanes-full") => {
+                return Err("a code that does not belong to the request".into());
+            }
+            _ => {}
+        }
+        Ok(Told::Error { id: Some(id), code, tag: request.tag })
+    }
+
+    fn is_subscribed(&self, topic: &str) -> bool {
+        self.subs.contains_key(topic) || self.loose.contains(topic)
+    }
+
+    fn ended(&mut self, said: &Said<'_>) -> Result<Told, String> {
+        let topic = said.text("topic")?;
+        if said.text("code")? != "removed" {
+            return Err("an unknown code".into());
+        }
+        let known = self.subs.remove(&topic).is_some();
+        if !self.loose.remove(&topic) && !known {
+            return Err("the end of what was not subscribed".into());
+        }
+        Ok(Told::Ended { topic })
+    }
+
+    /// Finds the request an answer belongs to, and checks that the answer may come now.
+    fn answered(&mut self, id: Option<&str>, fits: fn(Asked) -> bool) -> Result<Request, String> {
+        let place = self
+            .pending
+            .iter()
+            .position(|request| request.id.as_deref() == id && (id.is_some() || fits(request.asked)))
+            .ok_or("an answer nobody has asked for")?;
+        let overtakes = |asked| matches!(asked, Asked::Unsubscribe | Asked::Ping);
+        let request = &self.pending[place];
+        if !fits(request.asked) {
+            return Err(format!("the answer to something else than {request:?}"));
+        }
+        if overtakes(request.asked) {
+            // Only what waits behind a publish may be overtaken, never another of its own kind.
+            let mut behind_publish = false;
+            for earlier in self.pending.range(..place) {
+                behind_publish |= earlier.asked == Asked::Publish;
+                if earlier.id.is_some() && (!behind_publish || overtakes(earlier.asked)) {
+                    return Err(format!("out of order: {earlier:?} was asked before {request:?}"));
+                }
+            }
+        } else {
+            let earlier = self.pending.range(..place).find(|earlier| earlier.id.is_some() && !overtakes(earlier.asked));
+            if let Some(earlier) = earlier {
+                return Err(format!("out of order: {earlier:?} was asked before {request:?}"));
+            }
+            if let Some(earlier) = self.pending.range(..place).find(|earlier| earlier.id.is_some()) {
+                return Err(format!("an {earlier:?} waited behind {request:?}"));
+            }
+        }
+        let request = self.pending.remove(place).expect("found");
+        if !overtakes(request.asked) {
+            // Whatever was asked before without an id is over too.
+            self.pending.drain(..place);
+        }
+        Ok(request)
+    }
+}
+
+struct Said<'a> {
+    members: &'a [(String, &'a str)],
+}
+
+impl<'a> Said<'a> {
+    fn find(&self, name: &str) -> Option<&'a str> {
+        self.members.iter().find(|(member, _)| member == name).map(|(_, value)| *value)
+    }
+
+    fn get(&self, name: &str) -> Result<&'a str, String> {
+        self.find(name).ok_or_else(|| format!("no {name}"))
+    }
+
+    fn text(&self, name: &str) -> Result<String, String> {
+        serde_json::from_str(self.get(name)?).map_err(|error| format!("{name}: {error}"))
+    }
+
+    fn number(&self, name: &str) -> Result<u64, String> {
+        serde_json::from_str(self.get(name)?).map_err(|error| format!("{name}: {error}"))
+    }
+}

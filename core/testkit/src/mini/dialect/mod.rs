@@ -1,0 +1,97 @@
+//! A reader of `forebay.v1` that keeps book of everything it is told and believes none of it.
+
+mod answers;
+mod requests;
+#[cfg(test)]
+mod tests;
+mod told;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+pub use told::{CODES, Data, Told};
+
+/// A subscription and its ledger.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Sub {
+    /// The numbering.
+    pub epoch: String,
+    /// Messages from `start + 1` on will come.
+    pub start: u64,
+    /// The last message received, or `start`.
+    pub last: u64,
+    /// The highest number told, by a message or a gap.
+    pub told: u64,
+    /// Messages received.
+    pub received: u64,
+    /// Payload bytes received.
+    pub bytes: u64,
+    /// Messages told as lost.
+    pub missed: u64,
+    /// Gap notices.
+    pub gaps: u64,
+}
+
+impl Sub {
+    const fn new(epoch: String, start: u64) -> Self {
+        Self { epoch, start, last: start, told: start, received: 0, bytes: 0, missed: 0, gaps: 0 }
+    }
+}
+
+/// What was asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Asked {
+    /// `subscribe`
+    Subscribe,
+    /// `unsubscribe`
+    Unsubscribe,
+    /// `publish`
+    Publish,
+    /// `ping`
+    Ping,
+    /// Something that can only be answered by an error.
+    Nonsense,
+}
+
+#[derive(Clone, Debug)]
+struct Request {
+    asked: Asked,
+    id: Option<String>,
+    topic: String,
+    tag: u64,
+}
+
+/// One side's book of a `forebay.v1` connection.
+#[derive(Clone, Debug, Default)]
+pub struct Reader {
+    /// The session, once greeted.
+    pub session: Option<String>,
+    /// Subscriptions now.
+    pub subs: BTreeMap<String, Sub>,
+    /// Topics subscribed to without an id: nothing is known of where they start.
+    pub loose: BTreeSet<String>,
+    told: Vec<Told>,
+    pending: VecDeque<Request>,
+    last_id: u64,
+    silent_errors: u64,
+    /// Gap notices whose range is larger than what was missed, or that do not start at the next number.
+    pub uneven_gaps: u64,
+}
+
+impl Reader {
+    /// What was said since it was last asked.
+    pub fn take_told(&mut self) -> Vec<Told> {
+        std::mem::take(&mut self.told)
+    }
+
+    /// Requests with an id that were not answered.
+    #[must_use]
+    pub fn unanswered(&self) -> usize {
+        self.pending.iter().filter(|request| request.id.is_some()).count()
+    }
+
+    /// The unanswered requests of one kind.
+    #[must_use]
+    pub fn unanswered_of(&self, asked: Asked) -> usize {
+        self.pending.iter().filter(|request| request.id.is_some() && request.asked == asked).count()
+    }
+}

@@ -1,0 +1,72 @@
+//! What a client asks, as text, and the book of what awaits an answer.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::{Asked, Data, Reader, Request};
+
+fn quoted(text: &str) -> String {
+    serde_json::to_string(text).expect("a text")
+}
+
+impl Reader {
+    fn ask(&mut self, asked: Asked, with_id: bool, topic: &str, tag: u64, members: &str) -> String {
+        self.last_id += 1;
+        // Numbers, texts and texts with escapes take turns.
+        let id = with_id.then(|| match self.last_id % 3 {
+            0 => format!("\"i-{}\"", self.last_id),
+            1 => self.last_id.to_string(),
+            _ => format!("\"\\u0069 \\\"{}\"", self.last_id),
+        });
+        let member = id.as_ref().map_or(String::new(), |id| format!(",\"id\":{id}"));
+        if asked == Asked::Subscribe && !with_id {
+            self.loose.insert(topic.into());
+        }
+        if !with_id && asked != Asked::Ping {
+            self.silent_errors += 1;
+        }
+        // Also without an id: a publish that waits lets others overtake, and gives no answer.
+        self.pending.push_back(Request { asked, id, topic: topic.into(), tag });
+        format!("{{{members}{member}}}")
+    }
+
+    /// The text of a subscribe.
+    pub fn subscribe(&mut self, topic: &str, with_id: bool) -> String {
+        self.ask(Asked::Subscribe, with_id, topic, 0, &format!("\"op\":\"subscribe\",\"topic\":{}", quoted(topic)))
+    }
+
+    /// The text of an unsubscribe.
+    pub fn unsubscribe(&mut self, topic: &str) -> String {
+        self.ask(Asked::Unsubscribe, true, topic, 0, &format!("\"op\":\"unsubscribe\",\"topic\":{}", quoted(topic)))
+    }
+
+    /// The text of a publish. `tag` comes back with the answer. `space` stands around the value.
+    pub fn publish(&mut self, topic: &str, data: &Data, tag: u64, with_id: bool, space: &str) -> String {
+        let value = match data {
+            Data::Json(text) => format!("\"data\":{space}{text}{space}"),
+            Data::Bytes(bytes) => format!("\"data64\":{space}\"{}\"{space}", STANDARD.encode(bytes)),
+        };
+        let members = if space.is_empty() {
+            format!("\"op\":\"publish\",\"topic\":{},{value}", quoted(topic))
+        } else {
+            // Clients may order members as they like.
+            format!("{value},\"topic\":{},\"extra\":[{{}}],\"op\":\"publish\"", quoted(topic))
+        };
+        self.ask(Asked::Publish, with_id, topic, tag, &members)
+    }
+
+    /// The text of a ping.
+    pub fn ping(&mut self, with_id: bool) -> String {
+        self.ask(Asked::Ping, with_id, "", 0, "\"op\":\"ping\"")
+    }
+
+    /// The text of something that must be answered by an error; `members` without braces and id.
+    pub fn nonsense(&mut self, members: &str) -> String {
+        self.ask(Asked::Nonsense, true, "", 0, members)
+    }
+
+    /// Counts a request whose error has no id, written by the caller.
+    pub const fn expect_silent_error(&mut self) {
+        self.silent_errors += 1;
+    }
+}

@@ -1,0 +1,104 @@
+use super::*;
+
+const HELLO: &str = r#"{"op":"hello","version":1,"session":"0123456789abcdef0123456789abcdef","limits":{"message_bytes_max":1,"inbound_bytes_max":2,"topic_name_bytes_max":3,"lanes_max":4,"ping_interval_ms":5}}"#;
+
+fn subscribed() -> Reader {
+    let mut reader = Reader::default();
+    reader.text(HELLO).unwrap();
+    assert_eq!(reader.subscribe("t", true), r#"{"op":"subscribe","topic":"t","id":1}"#);
+    reader.text(r#"{"op":"ok","id":1,"topic":"t","epoch":"e","seq":10}"#).unwrap();
+    reader
+}
+
+fn message(seq: u64) -> String {
+    format!(r#"{{"op":"message","topic":"t","seq":{seq},"data":{{"a" : 1}}}}"#)
+}
+
+#[test]
+fn messages_gaps_and_the_ledger() {
+    let mut reader = subscribed();
+    reader.text(&message(11)).unwrap();
+    reader.text(r#"{"op":"gap","topic":"t","from":12,"to":13,"missed":2,"reasons":["oldest"]}"#).unwrap();
+    reader.text(r#"{"op":"message","topic":"t","seq":14,"data64":"AQI="}"#).unwrap();
+    let sub = &reader.subs["t"];
+    assert_eq!((sub.received, sub.missed, sub.bytes, sub.told), (2, 2, 11, 14));
+    let told = reader.take_told();
+    assert!(told.iter().any(|told| told.brief() == "message t 14 0102"));
+    // Told ahead: 16 was lost while 15 was on its way.
+    reader.text(r#"{"op":"gap","topic":"t","from":16,"to":16,"missed":1,"reasons":["oldest"]}"#).unwrap();
+    reader.text(&message(15)).unwrap();
+    reader.text(&message(17)).unwrap();
+    assert_eq!(reader.uneven_gaps, 1);
+}
+
+#[test]
+fn violations_of_a_subscription() {
+    for (texts, why) in [
+        (vec![message(12)], "hole"),
+        (vec![message(11), message(11)], "after"),
+        (vec![message(10)], "after"),
+        (vec![r#"{"op":"gap","topic":"t","from":10,"to":11,"missed":1,"reasons":["oldest"]}"#.into()], "over"),
+        (vec![r#"{"op":"gap","topic":"t","from":11,"to":11,"missed":2,"reasons":["oldest"]}"#.into()], "range"),
+        (vec![r#"{"op":"gap","topic":"t","from":11,"to":11,"missed":1,"reasons":[]}"#.into()], "reasons"),
+        (
+            vec![r#"{"op":"gap","topic":"t","from":11,"to":13,"missed":1,"reasons":["oldest"]}"#.into(), message(13)],
+            "hole",
+        ),
+        (vec![r#"{"op":"message","topic":"u","seq":1,"data":1}"#.into()], "without"),
+        (vec![r#"{"topic":"t","op":"message","seq":11,"data":1}"#.into()], "first"),
+        (vec![r#"{"op":"message","topic":"t","seq":11,"data":1,"data64":""}"#.into()], "both"),
+        (vec![HELLO.into()], "hello"),
+        (vec![r#"{"op":"ended","topic":"t","code":"removed"}"#.into(), message(11)], "without"),
+        (vec![r#"{"op":"pong"}"#.into()], "nobody"),
+        (vec![r#"{"op":"error","code":"full","message":"x"}"#.into()], "no request"),
+        (vec![r#"{"op":"error","code":"new","message":"x"}"#.into()], "code"),
+    ] {
+        let mut reader = subscribed();
+        let error = texts.iter().map(|text| reader.text(text)).find_map(Result::err).expect(why);
+        assert!(error.contains(why), "{error}");
+    }
+}
+
+#[test]
+fn answers_come_in_order_but_for_what_overtakes_a_publish() {
+    let ask = |reader: &mut Reader| {
+        reader.publish("t", &Data::Json("1".into()), 7, true, ""); // "\u0069 \"2"
+        reader.subscribe("u", true); // "i-3"
+        reader.ping(true); // 4
+        reader.unsubscribe("t"); // "\u0069 \"5"
+    };
+    let published = r#"{"op":"ok","id":"\u0069 \"2","seq":11,"matched":0}"#;
+    let subscribed_u = r#"{"op":"ok","id":"i-3","topic":"u","epoch":"e","seq":0}"#;
+    let pong = r#"{"op":"pong","id":4}"#;
+    let unsubscribed = r#"{"op":"ok","id":"\u0069 \"5","topic":"t"}"#;
+    for (order, good) in [
+        ([published, subscribed_u, pong, unsubscribed], true),
+        ([pong, unsubscribed, published, subscribed_u], true),
+        ([pong, published, subscribed_u, unsubscribed], true),
+        ([subscribed_u, published, pong, unsubscribed], false),
+        ([unsubscribed, pong, published, subscribed_u], false),
+        ([published, pong, subscribed_u, unsubscribed], false),
+    ] {
+        let mut reader = subscribed();
+        ask(&mut reader);
+        let results: Vec<_> = order.iter().map(|text| reader.text(text)).collect();
+        assert_eq!(results.iter().all(Result::is_ok), good, "{results:?}");
+        assert!(!good || reader.unanswered() == 0);
+    }
+}
+
+#[test]
+fn requests_without_id_and_errors() {
+    let mut reader = subscribed();
+    let text = reader.publish("t", &Data::Bytes(vec![1, 2]), 0, false, " \n");
+    assert_eq!(text, "{\"data64\": \n\"AQI=\" \n,\"topic\":\"t\",\"extra\":[{}],\"op\":\"publish\"}");
+    reader.text(r#"{"op":"error","code":"full","message":"x"}"#).unwrap();
+    assert!(reader.text(r#"{"op":"error","code":"full","message":"x"}"#).is_err());
+    assert_eq!(reader.subscribe("t", true), r#"{"op":"subscribe","topic":"t","id":"i-3"}"#);
+    reader.text(r#"{"op":"error","code":"already-subscribed","message":"x","id":"i-3"}"#).unwrap();
+    assert_eq!(reader.nonsense("\"op\":\"ack\""), r#"{"op":"ack","id":4}"#);
+    reader.text(r#"{"op":"error","code":"unsupported","message":"x","id":4}"#).unwrap();
+    assert_eq!(reader.unanswered(), 0);
+    assert_eq!(reader.ping(false), r#"{"op":"ping"}"#);
+    reader.text(r#"{"op":"pong"}"#).unwrap();
+}
