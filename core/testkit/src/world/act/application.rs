@@ -1,0 +1,156 @@
+//! What the application of a hub does.
+
+use forebay_core::{ConnId, LaneId, Payload, PublishError, SendError, Start, wire};
+
+use super::super::guest::direct_text;
+use super::super::{Local, Speaker, World, draw};
+use crate::mini::Data;
+
+impl World {
+    pub(super) fn application_publishes(&mut self, side: usize) {
+        let topic = self.topic_name();
+        for _ in 0..self.choices.size(1, 4) {
+            let data = self.data(side, topic);
+            self.publish(side, topic, &data);
+        }
+    }
+
+    /// The application publishes, and knows exactly what must come of it.
+    pub(in crate::world) fn publish(&mut self, side: usize, topic: &str, data: &Data) {
+        let place = &mut self.sides[side];
+        let id = match place.hub.find_topic(topic) {
+            Some(id) => id,
+            None if self.choices.one_in(2) => match place.open_topic(topic) {
+                Some(id) => id,
+                None => return,
+            },
+            None => return,
+        };
+        let payload = match data {
+            Data::Json(text) => Payload::Text(text),
+            Data::Bytes(bytes) => Payload::Binary(bytes),
+        };
+        let tag = self.truth.tried(side, topic, data);
+        let lanes = place.lines.keys().filter(|conn| place.hub.find_lane(**conn, id).is_some()).count()
+            + place.locals.values().filter(|local| local.topic == id).count();
+        let result = place.hub.publish(id, payload, self.now);
+        if let Some(trace) = &mut self.trace {
+            trace.push(format!("{side} publish {topic} {:?} {} bytes: {result:?}", id, payload.as_bytes().len()));
+        }
+        match result {
+            Ok(published) => {
+                assert_eq!(published.matched as usize, lanes, "lanes of {topic}");
+                self.truth.numbered(side, tag, published.position.seq, Some(published.position.epoch));
+            }
+            Err(error) => {
+                self.truth.refused(side, tag);
+                match error {
+                    PublishError::Full => {
+                        place.awaited.insert(id);
+                    }
+                    PublishError::TooLarge | PublishError::Overloaded | PublishError::UnknownTopic => {}
+                    other => panic!("{other:?} for {data:?}"),
+                }
+            }
+        }
+    }
+
+    pub(super) fn application_sends(&mut self, side: usize) {
+        let conns = self.raw_conns(side);
+        if conns.is_empty() {
+            return;
+        }
+        let conn = *self.choices.pick(&conns);
+        let number = self.fresh();
+        match self.sides[side].hub.send(conn, Payload::Text(&direct_text(number)), self.now) {
+            Ok(()) | Err(SendError::Full | SendError::UnknownConnection | SendError::Overloaded) => {}
+            Err(other) => panic!("{other:?} for a small message"),
+        }
+    }
+
+    fn raw_conns(&self, side: usize) -> Vec<ConnId> {
+        let lines = self.sides[side].lines.iter();
+        lines.filter(|(_, line)| matches!(line.speaker, Speaker::Raw(_))).map(|(conn, _)| *conn).collect()
+    }
+
+    pub(super) fn application_subscribes(&mut self, side: usize) {
+        let topic = self.topic_name();
+        let conns = self.raw_conns(side);
+        if conns.is_empty() {
+            return;
+        }
+        let conn = *self.choices.pick(&conns);
+        let options = self.sides[side].options_of(topic);
+        let lane = draw::lane(&mut self.choices, Some(&options));
+        let leaves = self.choices.one_in(3);
+        let Some(id) = self.sides[side].open_topic(topic) else { return };
+        let hub = &mut self.sides[side].hub;
+        if let Some(trace) = &mut self.trace {
+            trace.push(format!("{side} {conn:?} {topic} {id:?}: {}", if leaves { "unsubscribe" } else { "subscribe" }));
+        }
+        if leaves {
+            let had = hub.find_lane(conn, id).is_some();
+            assert_eq!(hub.unsubscribe(conn, id, self.now), had, "unsubscribe says whether there was a lane");
+        } else if let Ok(lane) = hub.subscribe(conn, id, lane, Start::Latest, self.now) {
+            assert_eq!(hub.find_lane(conn, id), Some(lane));
+        }
+    }
+
+    pub(super) fn local_comes_or_goes(&mut self, side: usize) {
+        let topic = self.topic_name();
+        let options = self.sides[side].options_of(topic);
+        let limits = draw::lane(&mut self.choices, Some(&options));
+        let place = &mut self.sides[side];
+        if place.locals.len() > 2 || (self.choices.one_in(3) && !place.locals.is_empty()) {
+            let lanes: Vec<LaneId> = place.locals.keys().copied().collect();
+            let lane = *self.choices.pick(&lanes);
+            let is_there = place.hub.lane(lane).is_some();
+            assert_eq!(place.hub.unsubscribe_local(lane, self.now), is_there, "says whether there was a lane");
+            if is_there {
+                place.locals.remove(&lane);
+                place.old_lanes.push(lane);
+            }
+            return;
+        }
+        let Some(id) = place.open_topic(topic) else { return };
+        if let Ok(lane) = place.hub.subscribe_local(id, limits, Start::Latest, self.now) {
+            let was = place.locals.insert(lane, Local::new(topic.into(), id));
+            assert!(was.is_none(), "{lane:?} is named twice");
+        }
+    }
+
+    pub(super) fn topic_comes_or_goes(&mut self, side: usize) {
+        let name = self.topic_name();
+        let place = &mut self.sides[side];
+        match place.hub.find_topic(name) {
+            Some(id) if self.choices.one_in(2) => {
+                if let Some(trace) = &mut self.trace {
+                    trace.push(format!("{side} remove_topic {name} {id:?}"));
+                }
+                assert!(place.hub.remove_topic(id, self.now), "a topic that is there");
+                // A publish that waited for it may have made it anew.
+                assert_ne!(place.hub.find_topic(name), Some(id), "removed, but found");
+                place.declared.remove(name);
+                place.awaited.remove(&id);
+                place.old_topics.push(id);
+            }
+            there => {
+                let options = draw::topic(&mut self.choices);
+                let declared = place.hub.topic(name, options);
+                assert!(there.is_none() || declared.is_err(), "{name} is declared twice");
+                if let Ok(id) = declared {
+                    place.declared.insert(name.into(), (id, options));
+                }
+            }
+        }
+    }
+
+    pub(super) fn application_closes(&mut self, side: usize) {
+        let conns = self.sides[side].conns();
+        if !conns.is_empty() {
+            let conn = *self.choices.pick(&conns);
+            let reason = *self.choices.pick(&["", "bye", "é"]);
+            self.sides[side].hub.close(conn, wire::CloseCode::GOING_AWAY, reason, self.now);
+        }
+    }
+}
