@@ -65,19 +65,10 @@ impl Hub {
             Err(PublishError::Full) => return Err(self.refused_full(topic_id, publisher)),
             other => other?,
         }
-        let outlived = if is_due { self.trim_where_full(topic_id, bytes) } else { Vec::new() };
+        let outlived = if is_due { self.trim_where_full(topic_id, after) } else { Vec::new() };
         self.append(topic_id, payload);
         // Not before: room was made for the message.
         outlived.into_iter().for_each(|id| self.copy_outstanding(id));
-        if is_due {
-            let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
-            topic.due = Mark { messages: u64::MAX, bytes: u64::MAX };
-            (0..topic.lanes.len()).filter(|place| topic.lanes[*place].end_reason.is_none()).for_each(|place| {
-                let due = topic.lanes[place].lane.due(after);
-                topic.due.messages = topic.due.messages.min(due.messages);
-                topic.due.bytes = topic.due.bytes.min(due.bytes);
-            });
-        }
         self.wake_idle(topic_id);
         let topic = self.topics.slab.get(topic_id).expect("the topic exists");
         let position = Position { epoch: topic.epoch, seq: topic.head.messages };
@@ -93,25 +84,30 @@ impl Hub {
         PublishError::Full
     }
 
-    /// The lossy lanes' policies act, so that the message fits every lane. The lanes that outlived what is outstanding of
-    /// them.
-    fn trim_where_full(&mut self, topic_id: TopicId, bytes: u64) -> Vec<LaneId> {
+    /// The lossy lanes' policies act, so that the message that makes `after` the head fits every lane; when the next look
+    /// is due follows in the same pass. The lanes that outlived what is outstanding of them.
+    fn trim_where_full(&mut self, topic_id: TopicId, after: Mark) -> Vec<LaneId> {
         let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
-        let (head, more) = (topic.head, Count::new(1, bytes));
+        let (head, more, reason) = (topic.head, topic.head.to(after), LossReason::Oldest);
         let mut outlived = Vec::new();
+        topic.due = Mark { messages: u64::MAX, bytes: u64::MAX };
         for place in 0..topic.lanes.len() {
             let lane = &topic.lanes[place];
-            if lane.end_reason.is_some() || lane.policy != Policy::DropOldest || lane.lane.fits(head, more) {
+            if lane.end_reason.is_some() {
                 continue;
             }
-            let id = lane.id;
-            let reason = LossReason::Oldest;
-            let lost = topic.change(place, |lane, log| lane.trim(head, more, reason, |seq| log.mark(seq)));
-            topic.totals.lose(reason, lost);
-            self.stats.lanes.lose(reason, lost);
-            if topic.lanes[place].lane.outlived_its_outstanding() {
-                outlived.push(id);
+            if lane.policy == Policy::DropOldest && !lane.lane.fits(head, more) {
+                let id = lane.id;
+                let lost = topic.change(place, |lane, log| lane.trim(head, more, reason, |seq| log.mark(seq)));
+                topic.totals.lose(reason, lost);
+                self.stats.lanes.lose(reason, lost);
+                if topic.lanes[place].lane.outlived_its_outstanding() {
+                    outlived.push(id);
+                }
             }
+            let due = topic.lanes[place].lane.due(after);
+            topic.due.messages = topic.due.messages.min(due.messages);
+            topic.due.bytes = topic.due.bytes.min(due.bytes);
         }
         outlived
     }
