@@ -140,7 +140,7 @@ enum News {
 ///   every publish to the topic is refused or parked.
 /// - Across the topics of one connection the oldest publish goes first, so that a client sees what one queue would have
 ///   shown it. Control frames and replies go before messages.
-/// - A gap notice goes before the next message of its lane, or by itself when nothing else waits. Raw connections get
+/// - A gap notice goes before the first message behind its `from`, or by itself when nothing else waits. Raw connections get
 ///   none; in-process consumers get [`Entry::Gap`].
 /// - A publish costs O(1), plus waking the lanes that were empty, plus, while any lane of the topic is full, one pass over
 ///   its lanes.
