@@ -3,15 +3,7 @@
 use core::fmt;
 use core::time::Duration;
 
-/// What happens when a message does not fit a lane (design: "Overflow policies").
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
-#[non_exhaustive]
-pub enum Policy {
-    /// The oldest waiting messages are lost until the new one fits. The consumer is told by a gap notice.
-    DropOldest,
-    /// The publish is refused as a whole; a client's publish waits up to [`Options::block_max`].
-    Block,
-}
+use crate::policy::{Disconnect, Policies, Policy};
 
 /// Who may make a topic that was not declared.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -34,8 +26,11 @@ pub struct LaneLimits {
 /// What a topic is declared with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TopicOptions {
-    /// The policy of its lanes.
+    /// The policy of lanes whose subscriber does not choose one.
     pub policy: Policy,
+    /// The policies a subscriber may choose, beside `policy`: [`Policies::LOSSY`]. Never `Block`: who is to be waited for
+    /// is not a subscriber's choice.
+    pub choices: Policies,
     /// The limits of its lanes: 16,384 messages, 1 MiB. (One 64 KiB read from a client can hold a thousand publishes, and all
     /// of a tick's input comes before its output.)
     pub lane: LaneLimits,
@@ -43,28 +38,51 @@ pub struct TopicOptions {
     pub message_bytes_max: u32,
     /// Resident bytes of the topic's log, by allocated capacity. 16 MiB. At least `2 * message_bytes_max + 4096`: that
     /// holds one largest message in one encoding. A topic read in two encodings at once (raw or in-process, and a
-    /// dialect) needs twice that, or its largest messages are refused (`Overloaded`).
+    /// dialect), or both from the log and by key, needs that for each, or its largest messages are refused
+    /// (`Overloaded`).
     pub log_bytes_max: usize,
+    /// Keys that are known for lanes with `LatestPerKey`: 1,024. Beyond it the key whose latest message is the oldest is
+    /// forgotten. A lane with that policy must have room for as many messages.
+    pub keys_max: u32,
+    /// Payload bytes of the latest messages of all keys: 1 MiB. A lane with `LatestPerKey` must have room for as many,
+    /// and they for one message of `message_bytes_max`.
+    pub keys_bytes_max: u64,
+    /// What `Disconnect` does: ends the connection with 1013.
+    pub disconnect: Disconnect,
 }
 
 impl Default for TopicOptions {
     fn default() -> Self {
         Self {
             policy: Policy::DropOldest,
+            choices: Policies::LOSSY,
             lane: LaneLimits { messages_max: 16_384, bytes_max: 1 << 20 },
             message_bytes_max: 256 << 10,
             log_bytes_max: 16 << 20,
+            keys_max: 1_024,
+            keys_bytes_max: 1 << 20,
+            disconnect: Disconnect::default(),
         }
     }
 }
 
-/// How a session subscribes: the topic's limits, or lower ones.
+/// How a session subscribes: as the topic says, or with a policy it allows and with lower limits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct LaneOptions {
+    /// The policy; one of the topic's `choices`.
+    pub policy: Option<Policy>,
     /// Waiting messages; at most the topic's.
     pub messages_max: Option<u32>,
     /// Waiting payload bytes; at most the topic's, at least the topic's `message_bytes_max`.
     pub bytes_max: Option<u64>,
+}
+
+impl LaneOptions {
+    /// The topic's limits, with this policy.
+    #[must_use]
+    pub const fn with_policy(policy: Policy) -> Self {
+        Self { policy: Some(policy), messages_max: None, bytes_max: None }
+    }
 }
 
 /// Where a new lane starts.
@@ -93,6 +111,8 @@ pub struct Options {
     pub topics_max: u32,
     /// Bytes of a topic's name: 256.
     pub topic_name_bytes_max: u32,
+    /// Bytes of a message's key: 256.
+    pub key_bytes_max: u32,
     /// Topics a session may be subscribed to at a time: 256.
     pub lanes_per_session_max: u32,
     /// Who may make undeclared topics: clients.
@@ -139,6 +159,7 @@ impl Default for Options {
             connections_max: 65_536,
             topics_max: 10_000,
             topic_name_bytes_max: 256,
+            key_bytes_max: 256,
             lanes_per_session_max: 256,
             create_topics: CreateTopics::Clients,
             topic_defaults: TopicOptions::default(),
@@ -218,7 +239,28 @@ impl TopicOptions {
             self.log_bytes_max >= self.message_bytes_max as usize * 2 + 4_096,
             "log_bytes_max",
             "must be at least 2 * message_bytes_max + 4096: one message with its envelope",
-        )
+        )?;
+        check(!self.choices.contains(Policy::Block), "choices", "must not hold block: that is the topic's to set")?;
+        check(self.keys_max > 0, "keys_max", "must be at least 1")?;
+        check(self.keys_max <= 1 << 20, "keys_max", "must be at most 1048576")?;
+        let is_keyed = self.policy == Policy::LatestPerKey;
+        check(
+            !is_keyed || self.keys_bytes_max >= u64::from(self.message_bytes_max),
+            "keys_bytes_max",
+            "must be at least message_bytes_max: one message has to fit",
+        )?;
+        check(self.keys_bytes_max <= 1 << 40, "keys_bytes_max", "must be at most 1 TiB")?;
+        check(
+            !is_keyed || self.keys_max <= self.lane.messages_max,
+            "keys_max",
+            "must not exceed lane.messages_max: the latest message of every key may wait",
+        )?;
+        check(
+            !is_keyed || self.keys_bytes_max <= self.lane.bytes_max,
+            "keys_bytes_max",
+            "must not exceed lane.bytes_max: the latest message of every key may wait",
+        )?;
+        check(self.disconnect.code.is_sendable(), "disconnect.code", "must be one that may be sent (RFC 6455 §7.4)")
     }
 }
 
@@ -231,12 +273,14 @@ impl TryFrom<Options> for Config {
             (o.connections_max, "connections_max"),
             (o.topics_max, "topics_max"),
             (o.topic_name_bytes_max, "topic_name_bytes_max"),
+            (o.key_bytes_max, "key_bytes_max"),
             (o.lanes_per_session_max, "lanes_per_session_max"),
             (o.message_bytes_max, "message_bytes_max"),
         ] {
             check(number > 0, field, "must be at least 1")?;
         }
-        check(o.topic_name_bytes_max <= 4_096, "topic_name_bytes_max", "must be at most 4096")?;
+        check(o.topic_name_bytes_max <= 512, "topic_name_bytes_max", "must be at most 512")?;
+        check(o.key_bytes_max <= 512, "key_bytes_max", "must be at most 512")?;
         check(o.transmit_bytes_max >= 1_024, "transmit_bytes_max", "must be at least 1024")?;
         check(o.reply_bytes_max >= 4_096, "reply_bytes_max", "must be at least 4096")?;
         check(o.head_bytes_max >= 512, "head_bytes_max", "must be at least 512")?;
@@ -279,6 +323,7 @@ impl core::ops::Deref for Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::CloseCode;
 
     #[test]
     fn defaults_are_good_and_each_edge_is_named() {
@@ -294,6 +339,20 @@ mod tests {
         assert_eq!(refused(|o| o.direct_lane.messages_max = 0), "direct_lane.messages_max");
         assert_eq!(refused(|o| o.topic_defaults.lane.bytes_max = 262_143), "message_bytes_max");
         assert_eq!(refused(|o| o.topic_defaults.log_bytes_max = 528_383), "log_bytes_max");
+        assert_eq!(refused(|o| o.topic_defaults.choices = Policies::of(&[Policy::Block])), "choices");
+        assert_eq!(refused(|o| o.topic_defaults.keys_max = 0), "keys_max");
+        let keyed_bytes_max = |bytes| {
+            let topic = TopicOptions { policy: Policy::LatestPerKey, keys_bytes_max: bytes, ..TopicOptions::default() };
+            topic.check().map_err(|error| error.field)
+        };
+        assert_eq!(keyed_bytes_max(262_143), Err("keys_bytes_max"));
+        assert_eq!((keyed_bytes_max(262_144), keyed_bytes_max(1 << 20)), (Ok(()), Ok(())));
+        assert_eq!(keyed_bytes_max((1 << 20) + 1), Err("keys_bytes_max"));
+        assert_eq!(refused(|o| o.topic_defaults.disconnect.code = CloseCode::ABNORMAL), "disconnect.code");
+        let keyed = TopicOptions { policy: Policy::LatestPerKey, keys_max: 16_385, ..TopicOptions::default() };
+        assert_eq!(keyed.check().map_err(|error| error.field), Err("keys_max"));
+        assert!(TopicOptions { keys_max: 16_384, ..keyed }.check().is_ok());
+        assert_eq!(refused(|o| o.key_bytes_max = 513), "key_bytes_max");
         assert_eq!(refused(|o| o.resident_bytes_max = 1 << 20), "resident_bytes_max");
         assert_eq!(refused(|o| o.stall_timeout = Duration::ZERO), "stall_timeout");
         assert_eq!(refused(|o| o.message_bytes_max = (1 << 30) + 1), "message_bytes_max");

@@ -55,7 +55,10 @@ errors! {
         AlreadySubscribed = "subscribed already",
         /// `lanes_per_session_max` reached.
         LanesFull = "lanes_per_session_max reached",
-        /// A limit above the topic's, zero, or below the topic's `message_bytes_max`.
+        /// A policy that is not among the topic's `choices`.
+        PolicyNotAllowed = "the topic does not allow this policy",
+        /// A limit above the topic's, zero, or below the topic's `message_bytes_max`; with `LatestPerKey` also below the
+        /// topic's `keys_max` or `keys_bytes_max`.
         InvalidLimits = "limits above the topic's or too low for one message",
         /// The hub is draining.
         Draining = "draining",
@@ -68,12 +71,21 @@ errors! {
         Full = "a lane with the policy block is full",
         /// Longer than the topic's `message_bytes_max`.
         TooLarge = "larger than message_bytes_max",
+        /// A key longer than `key_bytes_max`, or with control characters.
+        InvalidKey = "a key that is too long, or with control characters",
         /// The hub's memory budget is used up and no lane could be shed.
         Overloaded = "the hub's memory budget is used up",
         /// A text payload that is not JSON text (checked with the feature `json`).
         NotJson = "not JSON text",
         /// The topic has used all sequence numbers below 2^53.
         Exhausted = "no sequence number is left",
+    }
+    /// A document was not taken.
+    DocumentError {
+        /// Not a path (RFC 3986 §3.3) that begins with a slash.
+        InvalidPath = "not a path that begins with a slash",
+        /// A content type that cannot stand in a header field.
+        InvalidContentType = "not a content type",
     }
     /// A direct message was refused; nothing changed.
     SendError {

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use core::net::SocketAddr;
 
 use crate::id::{ConnId, LaneId, SessionId, TopicId};
+use crate::policy::Policy;
 use crate::time::Instant;
 pub use crate::wire::handshake::RequestOptions as ClientRequest;
 use crate::wire::{CloseCode, HandshakeError, ResponseError, WireError};
@@ -57,6 +58,45 @@ impl<'a> Payload<'a> {
     }
 }
 
+/// What is published: a payload, and the key it is the latest message of.
+///
+/// ```
+/// use forebay_core::{Message, Payload};
+/// let plain = Message::from(Payload::Text("20.5"));
+/// let keyed = Message::new(Payload::Text("20.5")).with_key("kitchen");
+/// assert_eq!((plain.key, keyed.key), ("", "kitchen"));
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Message<'a> {
+    /// The payload.
+    pub payload: Payload<'a>,
+    /// The key, for lanes with [`Policy::LatestPerKey`](crate::Policy::LatestPerKey): at most
+    /// [`Options::key_bytes_max`](crate::Options::key_bytes_max) bytes without control characters. Empty: no key, which is
+    /// a key like others.
+    pub key: &'a str,
+}
+
+impl<'a> Message<'a> {
+    /// A message without a key.
+    #[must_use]
+    pub const fn new(payload: Payload<'a>) -> Self {
+        Self { payload, key: "" }
+    }
+
+    /// The message with a key.
+    #[must_use]
+    pub const fn with_key(self, key: &'a str) -> Self {
+        Self { key, ..self }
+    }
+}
+
+impl<'a> From<Payload<'a>> for Message<'a> {
+    fn from(payload: Payload<'a>) -> Self {
+        Self::new(payload)
+    }
+}
+
 /// A payload that is kept.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct OwnedPayload {
@@ -96,8 +136,12 @@ pub struct Published {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
 #[non_exhaustive]
 pub enum LossReason {
-    /// The lane was full: `Policy::DropOldest`.
+    /// A later message of its key took its place: `Policy::LatestPerKey`, `Policy::LatestOnly`. No gap.
+    Superseded,
+    /// The lane was full: `Policy::DropOldest`. Or its key was forgotten: `Policy::LatestPerKey`.
     Oldest,
+    /// The lane was full: `Policy::DropNewest`.
+    Newest,
     /// The topic's `log_bytes_max` was reached.
     LogBound,
     /// The hub's `resident_bytes_max` was reached.
@@ -110,13 +154,23 @@ pub enum LossReason {
 
 impl LossReason {
     /// All reasons, in the order of [`Totals::lost`].
-    pub const ALL: [LossReason; 5] = [Self::Oldest, Self::LogBound, Self::Overload, Self::Closed, Self::Unsubscribed];
+    pub const ALL: [LossReason; 7] = [
+        Self::Superseded,
+        Self::Oldest,
+        Self::Newest,
+        Self::LogBound,
+        Self::Overload,
+        Self::Closed,
+        Self::Unsubscribed,
+    ];
 
     /// The reason's name on the wire and in metrics.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Superseded => "superseded",
             Self::Oldest => "oldest",
+            Self::Newest => "newest",
             Self::LogBound => "log_bound",
             Self::Overload => "overload",
             Self::Closed => "closed",
@@ -208,7 +262,8 @@ pub enum Event {
     },
     /// An in-process lane has something: [`Hub::take`](crate::Hub::take) until it gives none.
     Ready(LaneId),
-    /// An in-process lane has ended, because its topic was removed. The id is stale from now on.
+    /// An in-process lane has ended, because its topic was removed or it was full (`Policy::Disconnect`); or a raw
+    /// connection's lane, because it was full. The id is stale from now on.
     LaneEnded(LaneId),
     /// Every lane that refused a publish of the topic has room again.
     Drained(TopicId),
@@ -240,6 +295,10 @@ pub enum EndReason {
     PongTimeout,
     /// Output blocked without progress for `stall_timeout`.
     Stalled,
+    /// A lane with `Policy::Disconnect` was full.
+    Overflowed,
+    /// It asked for a document, and got it.
+    Served,
     /// The hub's memory budget left no room for what the peer was sending, or for what was to be sent to it. What waited
     /// for the application is lost.
     Overloaded,
@@ -299,10 +358,16 @@ pub struct Totals {
     /// Waiting, outstanding included.
     pub waiting: Count,
     /// Lost, by reason in the order of [`LossReason::ALL`].
-    pub lost: [Count; 5],
+    pub lost: [Count; LossReason::ALL.len()],
 }
 
 impl Totals {
+    /// What was lost for a reason.
+    #[must_use]
+    pub const fn lost_by(&self, reason: LossReason) -> Count {
+        self.lost[reason as usize]
+    }
+
     /// All that was lost.
     #[must_use]
     pub fn lost_total(&self) -> Count {
@@ -339,6 +404,10 @@ pub enum Level {
 /// The pressure of a lane.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LanePressure {
+    /// The connection it belongs to; `None`: an in-process consumer's.
+    pub conn: Option<ConnId>,
+    /// What happens when it is full.
+    pub policy: Policy,
     /// The terms of the queue law.
     pub totals: Totals,
     /// Of what waits, how much is outstanding (in a Transmit, or partly sent).
@@ -349,6 +418,23 @@ pub struct LanePressure {
     pub bytes_max: u64,
     /// Age of the oldest message that waits and is not outstanding.
     pub oldest_age: core::time::Duration,
+}
+
+/// The pressure of a topic.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TopicPressure {
+    /// The terms of the queue law, over its lanes of all time.
+    pub totals: Totals,
+    /// Where its numbering stands: the last message published, 0 before the first.
+    pub head: Position,
+    /// Lanes now.
+    pub lanes: u32,
+    /// Clients' publishes that wait for room.
+    pub parked: u32,
+    /// Resident bytes, by allocated capacity.
+    pub resident_bytes: usize,
+    /// Their bound.
+    pub log_bytes_max: usize,
 }
 
 /// The pressure of a connection.

@@ -5,12 +5,13 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::config::{Policy, TopicOptions};
+use crate::config::TopicOptions;
 use crate::dialect::{Dialect, ENCODINGS};
 use crate::id::{ConnId, LaneId, SessionId, TopicId};
 use crate::lane::{Lane, Mark};
 use crate::log::Log;
 use crate::output::{LossReason, Totals};
+use crate::policy::Policy;
 use crate::slab::Slab;
 
 /// Whom a lane belongs to.

@@ -143,7 +143,7 @@ fn a_client_subscribes_publishes_and_receives() {
     pair.say(r#"{"op":"subscribe","topic":"t","id":1}"#);
     let ok = pair.heard();
     assert!(
-        ok[0].starts_with(r#"{"op":"ok","id":1,"topic":"t","epoch":""#) && ok[0].ends_with(r#","seq":0}"#),
+        ok[0].starts_with(r#"{"op":"ok","id":1,"topic":"t","epoch":""#) && ok[0].ends_with(r#","seq":0,"policy":"drop-oldest"}"#),
         "{ok:?}"
     );
     pair.say(r#"{"op":"publish","topic":"t","data": [1, "é"] ,"id":"two"}"#);
@@ -265,7 +265,7 @@ fn an_idle_connection_is_pinged_and_a_silent_one_is_ended() {
 fn an_in_process_consumer_is_bounded_and_told_what_it_missed() {
     let mut hub = hub(Options::default(), 1);
     let topic = hub.topic("t", TopicOptions::default()).unwrap();
-    let limits = LaneOptions { messages_max: Some(3), bytes_max: None };
+    let limits = LaneOptions { messages_max: Some(3), ..LaneOptions::default() };
     let lane = hub.subscribe_local(topic, limits, Start::Latest, Instant::ZERO).unwrap();
     for number in 1..=5 {
         hub.publish(topic, Payload::Text(&number.to_string()), Instant::ZERO).unwrap();
@@ -292,7 +292,7 @@ fn a_full_block_topic_refuses_and_then_tells_of_room() {
     let options = TopicOptions { policy: Policy::Block, ..TopicOptions::default() };
     let mut hub = hub(Options::default(), 1);
     let topic = hub.topic("t", options).unwrap();
-    let limits = LaneOptions { messages_max: Some(4), bytes_max: None };
+    let limits = LaneOptions { messages_max: Some(4), ..LaneOptions::default() };
     let lane = hub.subscribe_local(topic, limits, Start::Latest, Instant::ZERO).unwrap();
     let publish = |hub: &mut Hub| hub.publish(topic, Payload::Text("1"), Instant::ZERO);
     for _ in 0..4 {

@@ -74,7 +74,7 @@ fn a_lane_that_ended_is_in_two_places_of_a_transmit_that_returns() {
     assert!(hub.unsubscribe(conn, topics[0], NOW));
     hub.check_invariants();
     sent(&mut hub, conn, 0);
-    let lost = hub.topic_totals(topics[0]).unwrap().lost_total();
+    let lost = hub.topic_pressure(topics[0]).unwrap().totals.lost_total();
     assert_eq!((lost.messages, hub.stats().lanes.waiting.messages), (2, 1));
 }
 
@@ -143,7 +143,8 @@ fn an_index_that_nobody_needs_makes_room() {
     for policy in [Policy::Block, Policy::DropOldest] {
         let mut hub = hub(Options::default());
         let lane = limits(40, 5_000);
-        let options = TopicOptions { policy, lane, message_bytes_max: 1_000, log_bytes_max: 6_096 };
+        let options =
+            TopicOptions { policy, lane, message_bytes_max: 1_000, log_bytes_max: 6_096, ..TopicOptions::default() };
         let topic = hub.topic("t", options).unwrap();
         let conn = connect(&mut hub, Mode::Raw);
         subscribe(&mut hub, conn, topic);

@@ -128,7 +128,8 @@ impl Calls {
             }
             Command::Stats(answer) => answer.give(*hub.stats()),
             Command::TopicTotals(topic, answer) => {
-                answer.give(hub.find_topic(&topic).and_then(|topic| hub.topic_totals(topic)));
+                answer
+                    .give(hub.find_topic(&topic).and_then(|topic| hub.topic_pressure(topic)).map(|topic| topic.totals));
             }
             Command::Shutdown => self.is_shut_down = true,
         }
@@ -147,7 +148,7 @@ impl Calls {
     /// To be called before events are polled: publishes that wait for a topic which was forgotten meanwhile, when its
     /// lanes had ended, are published anew.
     pub fn before_events(&mut self, hub: &mut Hub, now: Instant) {
-        while let Some(gone) = self.waiting.keys().find(|topic| hub.topic_totals(**topic).is_none()).copied() {
+        while let Some(gone) = self.waiting.keys().find(|topic| hub.topic_pressure(**topic).is_none()).copied() {
             for publish in self.waiting.remove(&gone).into_iter().flatten() {
                 self.publish(hub, publish, now);
             }

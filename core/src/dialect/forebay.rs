@@ -12,7 +12,9 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::{Action, ActionPayload, Code, Dialect, Fault, Reply, Request};
-use crate::output::{Gap, Payload};
+use crate::config::LaneOptions;
+use crate::output::{Gap, Message, Payload};
+use crate::policy::Policy;
 use crate::wire::{Header, Opcode, frame};
 
 /// Bytes of a request's `id`, as written.
@@ -34,6 +36,14 @@ struct Members<'a> {
     data: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
     data64: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    key: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    policy: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    messages_max: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    bytes_max: Option<&'a RawValue>,
 }
 
 /// Without it `"data":null` would be the same as no `data`.
@@ -78,9 +88,16 @@ impl Dialect for Forebay {
         let op = text(members.op).ok_or_else(|| bad(id, "op must be a string"))?;
         let topic = || text(members.topic).ok_or_else(|| bad(id, "topic must be a string"));
         let action = match &*op {
-            "subscribe" => Action::Subscribe(topic()?),
+            "subscribe" => Action::Subscribe(topic()?, lane_options(&members, id)?),
             "unsubscribe" => Action::Unsubscribe(topic()?),
-            "publish" => Action::Publish(topic()?, payload(&members).map_err(|text| bad(id, text))?),
+            "publish" => {
+                let topic = topic()?;
+                let key = match members.key {
+                    None => Cow::Borrowed(""),
+                    key => text(key).ok_or_else(|| bad(id, "key must be a string"))?,
+                };
+                Action::Publish { topic, key, payload: payload(&members).map_err(|text| bad(id, text))? }
+            }
             "ping" => Action::Ping,
             "ack" | "credit" | "resume" => {
                 let message = Cow::Borrowed("not offered by this server");
@@ -95,18 +112,23 @@ impl Dialect for Forebay {
         format!(r#"{{"op":"message","topic":{},"seq":"#, quoted(topic)).into_bytes().into_boxed_slice()
     }
 
-    fn message_bytes(&self, prefix: &[u8], seq: u64, payload: Payload<'_>) -> usize {
-        frame::frame_bytes(body_bytes(prefix, seq, payload), false)
+    fn message_bytes(&self, prefix: &[u8], seq: u64, message: Message<'_>) -> usize {
+        frame::frame_bytes(body_bytes(prefix, seq, message), false)
     }
 
-    fn put_message(&self, out: &mut BytesMut, prefix: &[u8], seq: u64, payload: Payload<'_>) {
-        let len = body_bytes(prefix, seq, payload) as u64;
+    fn put_message(&self, out: &mut BytesMut, prefix: &[u8], seq: u64, message: Message<'_>) {
+        let len = body_bytes(prefix, seq, message) as u64;
         let mut header = [0; frame::HEADER_BYTES_MAX];
         let end = frame::encode_header(&mut header, &Header { fin: true, opcode: Opcode::Text, mask: None, len });
         out.extend_from_slice(&header[..end]);
         out.extend_from_slice(prefix);
         put_number(out, seq);
-        match payload {
+        if !message.key.is_empty() {
+            out.extend_from_slice(KEY);
+            put_escaped(out, message.key);
+            out.put_u8(b'"');
+        }
+        match message.payload {
             Payload::Text(json) => {
                 out.extend_from_slice(DATA);
                 out.extend_from_slice(json.as_bytes());
@@ -142,8 +164,9 @@ impl Dialect for Forebay {
         let id = id.map(|id| format!(",\"id\":{id}")).unwrap_or_default();
         let body = match reply {
             Reply::Hello { session, options } => hello(session, options),
-            Reply::Subscribed { topic, epoch, seq } => {
-                format!(r#"{{"op":"ok"{id},"topic":{},"epoch":"{epoch:016x}","seq":{seq}}}"#, quoted(topic))
+            Reply::Subscribed { topic, epoch, seq, policy } => {
+                let topic = quoted(topic);
+                format!(r#"{{"op":"ok"{id},"topic":{topic},"epoch":"{epoch:016x}","seq":{seq},"policy":"{policy}"}}"#)
             }
             Reply::Unsubscribed { topic } => format!(r#"{{"op":"ok"{id},"topic":{}}}"#, quoted(topic)),
             Reply::Published { seq, matched } => format!(r#"{{"op":"ok"{id},"seq":{seq},"matched":{matched}}}"#),
@@ -171,6 +194,43 @@ fn payload<'a>(members: &Members<'a>) -> Result<ActionPayload<'a>, &'static str>
     }
 }
 
+fn lane_options<'a>(members: &Members<'a>, id: Option<&'a str>) -> Result<LaneOptions, Fault<'a>> {
+    let fault = |code, text: &'static str| Fault { id, code, message: Cow::Borrowed(text) };
+    let policy = match members.policy {
+        None => None,
+        policy => {
+            let name = text(policy).ok_or_else(|| fault(Code::BadMessage, "policy must be a string"))?;
+            Some(Policy::from_name(&name).ok_or_else(|| fault(Code::PolicyNotAllowed, "no such policy"))?)
+        }
+    };
+    let number = |value: Option<&RawValue>, problem| match value {
+        None => Ok(None),
+        Some(value) => value.get().parse::<u64>().map(Some).map_err(|_| fault(Code::BadMessage, problem)),
+    };
+    let messages_max = number(members.messages_max, "messages_max must be a whole number")?;
+    Ok(LaneOptions {
+        policy,
+        // Above 2^32 it is above every topic's limit, too.
+        messages_max: messages_max.map(|number| u32::try_from(number).unwrap_or(u32::MAX)),
+        bytes_max: number(members.bytes_max, "bytes_max must be a whole number")?,
+    })
+}
+
+/// The length of a text without control characters inside a JSON string.
+fn escaped_bytes(text: &str) -> usize {
+    text.len() + text.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count()
+}
+
+/// Writes a text without control characters as the inside of a JSON string (RFC 8259 §7).
+fn put_escaped(out: &mut BytesMut, text: &str) {
+    for byte in text.bytes() {
+        if matches!(byte, b'"' | b'\\') {
+            out.put_u8(b'\\');
+        }
+        out.put_u8(byte);
+    }
+}
+
 fn hello(session: &[u8; 16], options: &crate::config::Options) -> String {
     format!(
         "{{\"op\":\"hello\",\"version\":1,\"session\":\"{:032x}\",\"limits\":{{\"message_bytes_max\":{},\
@@ -189,13 +249,16 @@ fn quoted(text: &str) -> String {
     serde_json::to_string(text).expect("a string is always JSON")
 }
 
+const KEY: &[u8] = b",\"key\":\"";
 const DATA: &[u8] = b",\"data\":";
 const DATA64: &[u8] = b",\"data64\":\"";
 
-fn body_bytes(prefix: &[u8], seq: u64, payload: Payload<'_>) -> usize {
+fn body_bytes(prefix: &[u8], seq: u64, message: Message<'_>) -> usize {
+    let key = if message.key.is_empty() { 0 } else { KEY.len() + escaped_bytes(message.key) + 1 };
     prefix.len()
         + digits(seq)
-        + match payload {
+        + key
+        + match message.payload {
             Payload::Text(json) => DATA.len() + json.len() + 1,
             Payload::Binary(bytes) => DATA64.len() + base64_bytes(bytes.len()) + 2,
         }

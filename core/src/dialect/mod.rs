@@ -13,9 +13,10 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use bytes::BytesMut;
 
-use crate::config::Options;
+use crate::config::{LaneOptions, Options};
 use crate::error::{PublishError, SubscribeError, TopicError};
-use crate::output::{Gap, Payload};
+use crate::output::{Gap, Message, Payload};
+use crate::policy::Policy;
 
 pub(crate) use raw::{RAW, payload as raw_payload, put_payload};
 
@@ -53,10 +54,10 @@ pub(crate) trait Dialect: Sync + core::fmt::Debug {
     fn prefix(&self, topic: &str) -> Box<[u8]>;
 
     /// The length of a message's frame.
-    fn message_bytes(&self, prefix: &[u8], seq: u64, payload: Payload<'_>) -> usize;
+    fn message_bytes(&self, prefix: &[u8], seq: u64, message: Message<'_>) -> usize;
 
     /// Writes a message's frame.
-    fn put_message(&self, out: &mut BytesMut, prefix: &[u8], seq: u64, payload: Payload<'_>);
+    fn put_message(&self, out: &mut BytesMut, prefix: &[u8], seq: u64, message: Message<'_>);
 
     /// Writes the frame of a gap notice; nothing in a dialect without them.
     fn put_gap(&self, out: &mut BytesMut, topic: &str, gap: &Gap);
@@ -75,9 +76,9 @@ pub(crate) struct Request<'a> {
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Action<'a> {
-    Subscribe(Cow<'a, str>),
+    Subscribe(Cow<'a, str>, LaneOptions),
     Unsubscribe(Cow<'a, str>),
-    Publish(Cow<'a, str>, ActionPayload<'a>),
+    Publish { topic: Cow<'a, str>, key: Cow<'a, str>, payload: ActionPayload<'a> },
     Ping,
 }
 
@@ -109,7 +110,7 @@ impl Action<'_> {
 #[derive(Debug)]
 pub(crate) enum Reply<'a> {
     Hello { session: [u8; 16], options: &'a Options },
-    Subscribed { topic: &'a str, epoch: u64, seq: u64 },
+    Subscribed { topic: &'a str, epoch: u64, seq: u64, policy: Policy },
     Unsubscribed { topic: &'a str },
     Published { seq: u64, matched: u32 },
     Pong,
@@ -149,6 +150,9 @@ codes! {
     AlreadySubscribed = "already-subscribed",
     NotSubscribed = "not-subscribed",
     LanesFull = "lanes-full",
+    PolicyNotAllowed = "policy-not-allowed",
+    BadLimits = "bad-limits",
+    BadKey = "bad-key",
     Full = "full",
     TooLarge = "too-large",
     Overloaded = "overloaded",
@@ -171,7 +175,8 @@ impl From<SubscribeError> for Code {
             SubscribeError::LanesFull => Code::LanesFull,
             SubscribeError::Draining => Code::Draining,
             SubscribeError::UnknownTopic | SubscribeError::UnknownConnection => Code::UnknownTopic,
-            SubscribeError::InvalidLimits => Code::BadMessage,
+            SubscribeError::PolicyNotAllowed => Code::PolicyNotAllowed,
+            SubscribeError::InvalidLimits => Code::BadLimits,
         }
     }
 }
@@ -184,6 +189,7 @@ impl From<PublishError> for Code {
             PublishError::Overloaded => Code::Overloaded,
             PublishError::UnknownTopic | PublishError::Exhausted => Code::UnknownTopic,
             PublishError::NotJson => Code::BadMessage,
+            PublishError::InvalidKey => Code::BadKey,
         }
     }
 }

@@ -5,7 +5,7 @@ use alloc::boxed::Box;
 use bytes::{Bytes, BytesMut};
 
 use super::{Code, Dialect, Fault, Reply, Request};
-use crate::output::{Gap, OwnedPayload, Payload};
+use crate::output::{Gap, Message, OwnedPayload, Payload};
 use crate::wire::{Opcode, frame};
 
 /// The one raw dialect.
@@ -32,12 +32,12 @@ impl Dialect for Raw {
         Box::default()
     }
 
-    fn message_bytes(&self, _prefix: &[u8], _seq: u64, payload: Payload<'_>) -> usize {
-        frame::frame_bytes(payload.as_bytes().len(), false)
+    fn message_bytes(&self, _prefix: &[u8], _seq: u64, message: Message<'_>) -> usize {
+        frame::frame_bytes(message.payload.as_bytes().len(), false)
     }
 
-    fn put_message(&self, out: &mut BytesMut, _prefix: &[u8], _seq: u64, payload: Payload<'_>) {
-        put_payload(out, None, payload);
+    fn put_message(&self, out: &mut BytesMut, _prefix: &[u8], _seq: u64, message: Message<'_>) {
+        put_payload(out, None, message.payload);
     }
 
     fn put_gap(&self, _out: &mut BytesMut, _topic: &str, _gap: &Gap) {}
@@ -70,8 +70,8 @@ mod tests {
             let text = "x".repeat(len);
             for payload_in in [Payload::Text(&text), Payload::Binary(text.as_bytes())] {
                 let mut out = BytesMut::new();
-                RAW.put_message(&mut out, &[], 1, payload_in);
-                assert_eq!(out.len(), RAW.message_bytes(&[], 1, payload_in));
+                RAW.put_message(&mut out, &[], 1, payload_in.into());
+                assert_eq!(out.len(), RAW.message_bytes(&[], 1, payload_in.into()));
                 let back = payload(&out.freeze());
                 assert_eq!((back.is_text, &back.bytes[..]), (matches!(payload_in, Payload::Text(_)), text.as_bytes()));
             }

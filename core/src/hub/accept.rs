@@ -113,7 +113,7 @@ impl Hub {
                         self.upgrade(id, &request);
                         self.input(id, &bytes[consumed..]);
                     }
-                    Err(error) => self.refuse(id, error, EndReason::Refused(error)),
+                    Err(error) => self.answer_plain(id, head, error),
                 },
                 Err(error) => self.refuse(id, error, EndReason::Refused(error)),
             },

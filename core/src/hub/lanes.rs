@@ -1,19 +1,21 @@
 //! Topics and lanes: made, ended, taken from.
 
+use super::publish::has_control_characters;
 use super::{Hub, News};
-use crate::config::{LaneLimits, LaneOptions, Policy, TopicOptions};
+use crate::config::{LaneLimits, LaneOptions, TopicOptions};
 use crate::conn::Source;
 use crate::dialect::{Code, Dialect, RAW, Reply, raw_payload};
 use crate::error::{SubscribeError, TopicError};
 use crate::id::{ConnId, LaneId, TopicId};
 use crate::lane::{Lane, Mark};
 use crate::output::{Count, Entry, LossReason};
+use crate::policy::Policy;
 use crate::topics::{Owner, Topic};
 
 impl Hub {
     pub(super) fn check_name(&self, name: &str) -> Result<(), TopicError> {
         let is_short = name.len() <= self.config.topic_name_bytes_max as usize;
-        let is_plain = !name.is_empty() && !name.bytes().any(|byte| byte < 0x20 || byte == 0x7F);
+        let is_plain = !name.is_empty() && !has_control_characters(name);
         if is_short && is_plain { Ok(()) } else { Err(TopicError::InvalidName) }
     }
 
@@ -123,17 +125,25 @@ impl Hub {
         }
         let topic = self.topics.get(topic_id).ok_or(SubscribeError::UnknownTopic)?;
         let declared = topic.options.lane;
+        let policy = options.policy.unwrap_or(topic.options.policy);
+        if policy != topic.options.policy && !topic.options.choices.contains(policy) {
+            return Err(SubscribeError::PolicyNotAllowed);
+        }
         let limits = LaneLimits {
             messages_max: options.messages_max.unwrap_or(declared.messages_max),
             bytes_max: options.bytes_max.unwrap_or(declared.bytes_max),
         };
         let is_lower = limits.messages_max <= declared.messages_max && limits.bytes_max <= declared.bytes_max;
         let is_enough = limits.messages_max > 0 && limits.bytes_max >= u64::from(topic.options.message_bytes_max);
-        if !is_lower || !is_enough {
+        let TopicOptions { keys_max, keys_bytes_max, message_bytes_max, .. } = topic.options;
+        let holds_keys = policy != Policy::LatestPerKey
+            || (limits.messages_max >= keys_max
+                && limits.bytes_max >= keys_bytes_max
+                && keys_bytes_max >= u64::from(message_bytes_max));
+        if !is_lower || !is_enough || !holds_keys {
             return Err(SubscribeError::InvalidLimits);
         }
-        let policy = topic.options.policy;
-        let lane = Lane::new(limits, policy == Policy::Block, topic.head);
+        let lane = Lane::new(limits, policy.counts_outstanding(), topic.head);
         let id = self.topics.add_lane(topic_id, lane, (owner, policy), dialect);
         self.stats.lanes_now += 1;
         self.recharge_topic(topic_id);

@@ -4,6 +4,7 @@ mod accept;
 mod check;
 mod closing;
 mod direct;
+mod documents;
 mod drain;
 mod input;
 mod lanes;
@@ -14,23 +15,26 @@ mod retention;
 mod sent;
 mod timeouts;
 
-use alloc::collections::VecDeque;
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
+use bytes::Bytes;
 use core::time::Duration;
 
 #[cfg(feature = "std")]
 pub use drain::IoSlices;
 pub use drain::Transmit;
 
+use self::documents::Document;
 use crate::config::{Config, LaneOptions, Start, TopicOptions};
 use crate::conn::{Conn, Outstanding, Phase};
 use crate::dialect;
 use crate::entropy::Entropy;
-use crate::error::{AcceptError, ConnectError, PublishError, SendError, SubscribeError, TopicError};
+use crate::error::{AcceptError, ConnectError, DocumentError, PublishError, SendError, SubscribeError, TopicError};
 use crate::id::{ConnId, LaneId, SessionId, TopicId};
 use crate::output::{
     ClientRequest, ConnectionPressure, Deadline, Effect, EndReason, Entry, Event, LanePressure, Level, LossReason,
-    OwnedPayload, Payload, Peer, Pressure, Published, Stats, Totals, Upgraded,
+    Message, OwnedPayload, Payload, Peer, Position, Pressure, Published, Stats, TopicPressure, Upgraded,
 };
 use crate::session::Session;
 use crate::slab::Slab;
@@ -180,6 +184,8 @@ pub struct Hub {
     spare: Vec<Outstanding>,
     draining: Option<Instant>,
     is_backlogged: bool,
+    /// Served to plain HTTP requests, by path.
+    documents: BTreeMap<Box<str>, Document>,
 }
 
 impl Hub {
@@ -208,6 +214,7 @@ impl Hub {
             spare: Vec::new(),
             draining: None,
             is_backlogged: false,
+            documents: BTreeMap::new(),
         }
     }
 
@@ -419,13 +426,19 @@ impl Hub {
         entry
     }
 
-    /// Publishes a message: it enters every lane of the topic, or is refused and nothing changed.
+    /// Publishes a message (a [`Payload`], or one with a key): it enters every lane of the topic, or is refused and
+    /// nothing changed.
     ///
     /// # Errors
     /// See [`PublishError`]. After `Full`, [`Event::Drained`] tells when to try again.
-    pub fn publish(&mut self, topic: TopicId, payload: Payload<'_>, now: Instant) -> Result<Published, PublishError> {
+    pub fn publish<'a>(
+        &mut self,
+        topic: TopicId,
+        message: impl Into<Message<'a>>,
+        now: Instant,
+    ) -> Result<Published, PublishError> {
         self.advance(now);
-        self.publish_checked(topic, payload)
+        self.publish_checked(topic, message.into())
     }
 
     /// Sends a message to one connection, through its direct lane.
@@ -457,6 +470,15 @@ impl Hub {
             self.settle(conn);
         }
         message
+    }
+
+    /// Answers plain HTTP requests (`GET` and `HEAD`) for `path` with a document, for pages and scripts that belong to the
+    /// service; the connection ends then ([`EndReason::Served`]). Again for the same path: in its place.
+    ///
+    /// # Errors
+    /// See [`DocumentError`].
+    pub fn document(&mut self, path: &str, content_type: &str, body: Bytes) -> Result<(), DocumentError> {
+        self.add_document(path, content_type, body)
     }
 
     /// Starts the closing handshake (RFC 6455 §7.1.2); what waits in the connection's lanes is lost (`closed`). The reason
@@ -554,7 +576,13 @@ impl Hub {
         let front = state.front(topic.head);
         let oldest_age =
             if front.is_empty() { Duration::ZERO } else { self.now.since(topic.log(place).at(front.first())) };
+        let conn = match topic.lanes[place].owner {
+            Owner::Session(session) => self.sessions.get(session).map(|session| session.conn),
+            Owner::Local => None,
+        };
         Some(LanePressure {
+            conn,
+            policy: topic.lanes[place].policy,
             totals: state.totals(topic.head),
             outstanding: state.outstanding().count(),
             messages_max: state.limits.messages_max,
@@ -563,10 +591,34 @@ impl Hub {
         })
     }
 
-    /// A topic's terms of the queue law.
+    /// A topic's pressure.
     #[must_use]
-    pub fn topic_totals(&self, topic: TopicId) -> Option<Totals> {
-        self.topics.get(topic).map(|topic| topic.totals)
+    pub fn topic_pressure(&self, topic: TopicId) -> Option<TopicPressure> {
+        self.topics.get(topic).map(|topic| TopicPressure {
+            totals: topic.totals,
+            head: Position { epoch: topic.epoch, seq: topic.head.messages },
+            lanes: topic.live_lanes,
+            parked: u32::try_from(topic.parked.len()).unwrap_or(u32::MAX),
+            resident_bytes: topic.charged,
+            log_bytes_max: topic.options.log_bytes_max,
+        })
+    }
+
+    /// All topics by name, declared or not.
+    pub fn topics(&self) -> impl Iterator<Item = (&str, TopicId)> {
+        self.topics.by_name.iter().map(|(name, id)| (name.as_str(), *id))
+    }
+
+    /// What a topic was made with.
+    #[must_use]
+    pub fn topic_options(&self, topic: TopicId) -> Option<&TopicOptions> {
+        self.topics.get(topic).map(|topic| &topic.options)
+    }
+
+    /// The lanes of a topic.
+    pub fn lanes(&self, topic: TopicId) -> impl Iterator<Item = LaneId> {
+        let lanes = self.topics.get(topic).into_iter().flat_map(|topic| &topic.lanes);
+        lanes.filter(|lane| lane.end_reason.is_none()).map(|lane| lane.id)
     }
 
     /// A connection's pressure.

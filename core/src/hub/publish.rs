@@ -3,12 +3,12 @@
 use alloc::vec::Vec;
 
 use super::Hub;
-use crate::config::Policy;
 use crate::dialect;
 use crate::error::PublishError;
 use crate::id::{LaneId, TopicId};
 use crate::lane::Mark;
-use crate::output::{Count, LossReason, Payload, Position, Published};
+use crate::output::{Count, LossReason, Message, Position, Published};
+use crate::policy::Policy;
 use crate::topics::{Owner, Refusal, Topic, TopicLane};
 
 /// Sequence numbers stay below 2^53, so that a JSON number holds them exactly.
@@ -26,24 +26,28 @@ pub(super) enum Publisher {
 }
 
 impl Hub {
-    pub(super) fn publish_checked(&mut self, topic: TopicId, payload: Payload<'_>) -> Result<Published, PublishError> {
+    pub(super) fn publish_checked(&mut self, topic: TopicId, message: Message<'_>) -> Result<Published, PublishError> {
         if self.topics.get(topic).is_none() {
             return Err(PublishError::UnknownTopic);
         }
-        if !dialect::is_publishable(payload) {
+        if !dialect::is_publishable(message.payload) {
             return Err(PublishError::NotJson);
         }
-        self.admit(topic, payload, Publisher::Application)
+        self.admit(topic, message, Publisher::Application)
     }
 
     /// First the `Block` lanes and the log bound, then the budget; if any refuses, no lane changes.
     pub(super) fn admit(
         &mut self,
         topic_id: TopicId,
-        payload: Payload<'_>,
+        message: Message<'_>,
         publisher: Publisher,
     ) -> Result<Published, PublishError> {
-        let bytes = payload.as_bytes().len() as u64;
+        let bytes = message.payload.as_bytes().len() as u64;
+        let key_bytes_max = self.config.key_bytes_max as usize;
+        if message.key.len() > key_bytes_max || has_control_characters(message.key) {
+            return Err(PublishError::InvalidKey);
+        }
         let topic = self.topics.get_mut(topic_id).ok_or(PublishError::UnknownTopic)?;
         if bytes > u64::from(topic.options.message_bytes_max) {
             self.stats.refused_too_large += 1;
@@ -61,12 +65,12 @@ impl Hub {
         if waits_behind_others || (is_due && refuse_where_full(topic, bytes)) {
             return Err(self.refused_full(topic_id, publisher));
         }
-        match self.make_room_in_log(topic_id, payload) {
+        match self.make_room_in_log(topic_id, message) {
             Err(PublishError::Full) => return Err(self.refused_full(topic_id, publisher)),
             other => other?,
         }
         let outlived = if is_due { self.trim_where_full(topic_id, after) } else { Vec::new() };
-        self.append(topic_id, payload);
+        self.append(topic_id, message);
         // Not before: room was made for the message.
         outlived.into_iter().for_each(|id| self.copy_outstanding(id));
         self.wake_idle(topic_id);
@@ -112,20 +116,20 @@ impl Hub {
         outlived
     }
 
-    fn append(&mut self, topic_id: TopicId, payload: Payload<'_>) {
+    fn append(&mut self, topic_id: TopicId, message: Message<'_>) {
         let hub_room = self.resident_bytes_max_for_logs().saturating_sub(self.stats.resident_bytes);
         let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
-        let (seq, bytes) = (topic.head.messages + 1, payload.as_bytes().len() as u64);
+        let (seq, bytes) = (topic.head.messages + 1, message.payload.as_bytes().len() as u64);
         let room = topic.options.log_bytes_max.saturating_sub(topic.charged).min(hub_room);
         // What is left when every log has what it needs: chunks may be as much larger.
-        let mut spare = room.saturating_sub(topic.growth(payload));
+        let mut spare = room.saturating_sub(topic.growth(message));
         self.stamp += 1;
         for encoded in topic.logs.iter_mut().flatten() {
             let (dialect, prefix) = (encoded.dialect, &encoded.prefix);
-            let len = dialect.message_bytes(prefix, seq, payload);
+            let len = dialect.message_bytes(prefix, seq, message);
             let (before, needed) = (encoded.log.resident(), encoded.log.growth(len));
             encoded.log.append((bytes, len), (self.stamp, self.now), needed + spare, |out| {
-                dialect.put_message(out, prefix, seq, payload);
+                dialect.put_message(out, prefix, seq, message);
             });
             // It may have become smaller: opening a chunk gives back the last one if nobody needs it.
             let grown = encoded.log.resident().saturating_sub(before);
@@ -245,6 +249,11 @@ impl Topic {
             self.lanes.iter_mut().for_each(|lane| lane.keeps_parked = None);
         }
     }
+}
+
+/// Whether a text has a character that cannot stand in a name.
+pub(super) fn has_control_characters(text: &str) -> bool {
+    text.bytes().any(|byte| byte < 0x20 || byte == 0x7F)
 }
 
 /// Marks every `Block` lane that has no room for a message; whether there is any.

@@ -9,7 +9,7 @@ use crate::conn::Parked;
 use crate::dialect::{Action, Code, Reply, Request};
 use crate::error::{PublishError, TopicError};
 use crate::id::{ConnId, TopicId};
-use crate::output::{LossReason, OwnedPayload};
+use crate::output::{LossReason, Message, OwnedPayload};
 
 /// Whether a request was carried out (or refused), or has to wait for room in a topic.
 enum Outcome {
@@ -154,13 +154,13 @@ impl Hub {
                 self.reply(id, &Reply::Pong, request_id);
                 Ok(())
             }
-            Action::Subscribe(topic) => self.carry_out_subscribe(id, &topic, request_id),
+            Action::Subscribe(topic, lane) => self.carry_out_subscribe(id, &topic, lane, request_id),
             Action::Unsubscribe(topic) => self.carry_out_unsubscribe(id, &topic, request_id),
-            Action::Publish(name, payload) => {
-                let payload = payload.as_payload();
+            Action::Publish { topic: name, key, payload } => {
+                let message = Message::new(payload.as_payload()).with_key(&key);
                 match self.topic_for_client(&name) {
                     Err(refusal) => Err(refusal),
-                    Ok(topic) => match self.admit(topic, payload, publisher) {
+                    Ok(topic) => match self.admit(topic, message, publisher) {
                         Ok(published) => {
                             if request_id.is_some() {
                                 let (seq, matched) = (published.position.seq, published.matched);
@@ -180,13 +180,20 @@ impl Hub {
         Outcome::Done
     }
 
-    fn carry_out_subscribe(&mut self, id: ConnId, name: &str, request_id: Option<&str>) -> Result<(), Refused> {
+    fn carry_out_subscribe(
+        &mut self,
+        id: ConnId,
+        name: &str,
+        lane: LaneOptions,
+        request_id: Option<&str>,
+    ) -> Result<(), Refused> {
         let topic_id = self.topic_for_client(name)?;
-        self.add_session_lane(id, topic_id, LaneOptions::default()).map_err(|error| (error.into(), text_of(&error)))?;
+        self.add_session_lane(id, topic_id, lane).map_err(|error| (error.into(), text_of(&error)))?;
         if request_id.is_some() {
             let topic = self.topics.get(topic_id).expect("a lane was added");
             let (epoch, seq) = (topic.epoch, topic.head.messages);
-            self.reply(id, &Reply::Subscribed { topic: name, epoch, seq }, request_id);
+            let policy = lane.policy.unwrap_or(topic.options.policy);
+            self.reply(id, &Reply::Subscribed { topic: name, epoch, seq, policy }, request_id);
         }
         Ok(())
     }

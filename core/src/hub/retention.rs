@@ -7,13 +7,13 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::Hub;
-use crate::config::Policy;
 use crate::conn::{Segment, Source};
 use crate::error::PublishError;
 use crate::id::{ConnId, LaneId, TopicId};
 use crate::lane::{Mark, Run};
 use crate::log::Log;
-use crate::output::{Level, LossReason, Payload};
+use crate::output::{Level, LossReason, Message};
+use crate::policy::Policy;
 use crate::topics::{Owner, Topic};
 
 /// Shedding for the budget frees 1/64 of it more than is needed, so that not every publish has to shed.
@@ -24,11 +24,11 @@ const RESERVED_FOR_CONNECTIONS: usize = 16;
 
 impl Hub {
     /// Makes room for a message in its topic's logs, or refuses it before any lane changed.
-    pub(super) fn make_room_in_log(&mut self, topic_id: TopicId, payload: Payload<'_>) -> Result<(), PublishError> {
+    pub(super) fn make_room_in_log(&mut self, topic_id: TopicId, message: Message<'_>) -> Result<(), PublishError> {
         let hub_max = self.resident_bytes_max_for_logs();
         let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
         let log_bytes_max = topic.options.log_bytes_max;
-        let growth = topic.growth(payload);
+        let growth = topic.growth(message);
         let is_over_log = topic.charged + growth > log_bytes_max;
         let is_over_hub = self.stats.resident_bytes + growth > hub_max;
         if !is_over_log && !is_over_hub {
@@ -37,22 +37,22 @@ impl Hub {
         topic.shrink();
         self.recharge_topic(topic_id);
         let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
-        let (freeable, growth) = (topic.freeable(), topic.growth(payload));
-        let growth_without = topic.growth_without(payload);
+        let (freeable, growth) = (topic.freeable(), topic.growth(message));
+        let growth_without = topic.growth_without(message);
         let is_over_log = topic.charged + growth > log_bytes_max;
         if is_over_log && topic.charged - freeable + growth_without > log_bytes_max {
-            let bytes = payload.as_bytes().len() as u64;
+            let bytes = message.payload.as_bytes().len() as u64;
             let is_blocked = topic.refuse_where_pinned(bytes);
             return Err(if is_blocked { PublishError::Full } else { self.refused_overloaded() });
         }
-        let growth_at_most = topic.growth_at_most(payload);
+        let growth_at_most = topic.growth_at_most(message);
         let over = |growth: usize| (self.stats.resident_bytes + growth).saturating_sub(hub_max);
         let freed_by_log_bound = if is_over_log { freeable } else { 0 };
         // Shedding may take from this topic, too, and leave it with nothing: not even an index.
         if over(growth.max(growth_without)) > freed_by_log_bound && !self.shed(over(growth_at_most)) {
             return Err(self.refused_overloaded());
         }
-        self.drop_for_log_bound(topic_id, payload);
+        self.drop_for_log_bound(topic_id, message);
         Ok(())
     }
 
@@ -68,11 +68,11 @@ impl Hub {
         PublishError::Overloaded
     }
 
-    fn drop_for_log_bound(&mut self, topic_id: TopicId, payload: Payload<'_>) {
+    fn drop_for_log_bound(&mut self, topic_id: TopicId, message: Message<'_>) {
         let hub_max = self.resident_bytes_max_for_logs();
         loop {
             let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
-            let growth = topic.growth(payload);
+            let growth = topic.growth(message);
             let is_over =
                 topic.charged + growth > topic.options.log_bytes_max || self.stats.resident_bytes + growth > hub_max;
             if !is_over || !self.drop_oldest_block(topic_id, LossReason::LogBound) {
@@ -232,28 +232,28 @@ impl Level {
 
 impl Topic {
     /// How many resident bytes a publish adds at the least.
-    pub(super) fn growth(&mut self, payload: Payload<'_>) -> usize {
+    pub(super) fn growth(&mut self, message: Message<'_>) -> usize {
         let seq = self.head.messages + 1;
         let logs = self.logs.iter_mut().flatten();
-        logs.map(|encoded| encoded.log.growth(encoded.dialect.message_bytes(&encoded.prefix, seq, payload))).sum()
+        logs.map(|encoded| encoded.log.growth(encoded.dialect.message_bytes(&encoded.prefix, seq, message))).sum()
     }
 
     /// The most a publish may add once lossy lanes have lost what they may.
-    fn growth_without(&mut self, payload: Payload<'_>) -> usize {
+    fn growth_without(&mut self, message: Message<'_>) -> usize {
         let (seq, limit) = (self.head.messages + 1, self.droppable().messages);
         let logs = self.logs.iter_mut().flatten();
         logs.map(|encoded| {
-            let len = encoded.dialect.message_bytes(&encoded.prefix, seq, payload);
+            let len = encoded.dialect.message_bytes(&encoded.prefix, seq, message);
             encoded.log.growth_without(limit, len)
         })
         .sum()
     }
 
     /// The most a publish may add, whatever is shed before.
-    fn growth_at_most(&self, payload: Payload<'_>) -> usize {
+    fn growth_at_most(&self, message: Message<'_>) -> usize {
         let seq = self.head.messages + 1;
         let logs = self.logs.iter().flatten();
-        logs.map(|encoded| encoded.log.growth_at_most(encoded.dialect.message_bytes(&encoded.prefix, seq, payload)))
+        logs.map(|encoded| encoded.log.growth_at_most(encoded.dialect.message_bytes(&encoded.prefix, seq, message)))
             .sum()
     }
 

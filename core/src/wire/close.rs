@@ -71,6 +71,43 @@ impl core::fmt::Display for CloseCode {
     }
 }
 
+/// The reason of a Close frame: at most 123 bytes of UTF-8 (RFC 6455 §5.5), held in place.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct CloseReason {
+    len: u8,
+    /// UTF-8 up to `len`, zero behind it.
+    text: [u8; REASON_BYTES_MAX],
+}
+
+impl CloseReason {
+    /// The reason, if it is short enough.
+    #[must_use]
+    pub fn new(text: &str) -> Option<Self> {
+        let mut reason = Self::default();
+        reason.text.get_mut(..text.len())?.copy_from_slice(text.as_bytes());
+        reason.len = u8::try_from(text.len()).ok()?;
+        Some(reason)
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        core::str::from_utf8(&self.text[..usize::from(self.len)]).expect("made from a str")
+    }
+}
+
+impl Default for CloseReason {
+    fn default() -> Self {
+        Self { len: 0, text: [0; REASON_BYTES_MAX] }
+    }
+}
+
+impl core::fmt::Debug for CloseReason {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        self.as_str().fmt(f)
+    }
+}
+
 /// Reads the unmasked payload of a Close frame; `None` is a Close without a code.
 ///
 /// # Errors

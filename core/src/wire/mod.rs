@@ -67,7 +67,7 @@ pub mod handshake;
 pub mod mask;
 pub mod utf8;
 
-pub use close::{CloseCode, parse_close};
+pub use close::{CloseCode, CloseReason, parse_close};
 pub use decoder::{Decoded, Decoder, Item, MessageKind};
 pub use error::WireError;
 pub use frame::{Header, Opcode, Role};

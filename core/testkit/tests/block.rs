@@ -48,7 +48,7 @@ fn an_application_is_refused_and_told_at_the_low_mark_of_messages() {
     stage.thaw(conn);
     let told = briefs(&mut stage, conn);
     assert_eq!(told, ["message t 1 1", "message t 2 1", "message t 3 1", "message t 4 1", "message t 5 5"]);
-    assert_eq!(stage.hub.topic_totals(topic).unwrap().lost_total().messages, 0);
+    assert_eq!(stage.hub.topic_pressure(topic).unwrap().totals.lost_total().messages, 0);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Every bound holds, what it costs is told, and back pressure keeps what comes in below it. Lanes that block: see
 //! `block.rs`.
 
-use forebay_core::{Effect, Event, LaneOptions, Payload, Policy, PublishError, Start};
+use forebay_core::{Effect, Event, LaneOptions, LossReason, Payload, Policy, PublishError, Start};
 use forebay_testkit::stage::{Stage, briefs, json_of_len};
 
 #[test]
@@ -18,7 +18,7 @@ fn drop_oldest_tells_exactly_what_was_lost() {
     assert_eq!(briefs(&mut stage, other).len(), 10, "a frozen consumer costs its peers nothing");
     let lane = stage.hub.find_lane(frozen, topic).unwrap();
     let pressure = stage.hub.lane(lane).unwrap();
-    assert_eq!((pressure.totals.waiting.messages, pressure.totals.lost[0].messages), (3, 7));
+    assert_eq!((pressure.totals.waiting.messages, pressure.totals.lost_by(LossReason::Oldest).messages), (3, 7));
     stage.thaw(frozen);
     assert_eq!(briefs(&mut stage, frozen), ["gap t 1-7 7 oldest", "message t 8 8", "message t 9 9", "message t 10 10"]);
     assert_eq!(stage.hub.stats().gaps_sent, 1);
@@ -38,7 +38,7 @@ fn drop_oldest_counts_bytes_too() {
         stage.publish(topic, &json_of_len(len)).unwrap();
     }
     let lane = stage.hub.find_lane(conn, topic).unwrap();
-    assert_eq!(stage.hub.lane(lane).unwrap().totals.lost[0].messages, 0, "exactly full");
+    assert_eq!(stage.hub.lane(lane).unwrap().totals.lost_by(LossReason::Oldest).messages, 0, "exactly full");
     stage.publish(topic, "1").unwrap();
     assert_eq!(stage.hub.lane(lane).unwrap().totals.waiting.bytes, 61);
     stage.publish(topic, &json_of_len(100)).unwrap();
@@ -291,7 +291,7 @@ fn lane_limits_are_checked_against_the_topics() {
         options.lane.bytes_max = 200;
         options.lane.messages_max = 5;
     });
-    let ask = |messages_max, bytes_max| LaneOptions { messages_max, bytes_max };
+    let ask = |messages_max, bytes_max| LaneOptions { messages_max, bytes_max, ..LaneOptions::default() };
     for (options, good) in [
         (ask(None, None), true),
         (ask(Some(5), Some(200)), true),

@@ -113,7 +113,7 @@ fn blocked_output_without_progress_ends() {
     assert!(is_open(&mut stage, conn), "one byte is progress");
     stage.advance(20 * MS);
     assert_eq!(stage.ended(conn), Some(EndReason::Stalled));
-    assert_eq!(stage.hub.topic_totals(topic).unwrap().waiting.messages, 0);
+    assert_eq!(stage.hub.topic_pressure(topic).unwrap().totals.waiting.messages, 0);
     assert!(is_open(&mut stage, idle), "who has nothing to read does not stall");
 }
 

@@ -81,6 +81,7 @@ impl World {
             },
             message_bytes_max: self.message_bytes_max,
             log_bytes_max: self.message_bytes_max as usize * 2 + self.rng.pick(&[4_096, 6_000, 20_000]),
+            ..TopicOptions::default()
         };
         if let Ok(id) = self.hub.topic(&name, options) {
             self.topics.push((id, name, policy));
@@ -94,7 +95,7 @@ impl World {
             return;
         }
         let limits = if self.rng.chance(30) {
-            LaneOptions { messages_max: Some(1), bytes_max: Some(1000) }
+            LaneOptions { messages_max: Some(1), bytes_max: Some(1000), ..LaneOptions::default() }
         } else {
             LaneOptions::default()
         };

@@ -69,6 +69,7 @@ impl World {
             lane: LaneLimits { messages_max: rng.pick(&[1, 2, 5, 40]), bytes_max: rng.pick(&[1000, 1500, 5000]) },
             message_bytes_max,
             log_bytes_max: message_bytes_max as usize * 2 + rng.pick(&[4_096, 6_000, 20_000]),
+            ..TopicOptions::default()
         };
         let message = rng.pick(&[1_200, 2_048]);
         let options = Options {

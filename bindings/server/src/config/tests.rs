@@ -108,6 +108,7 @@ fn everything_can_be_set() {
         lane: LaneLimits { messages_max: 50, bytes_max: 512 << 10 },
         message_bytes_max: 1_000,
         log_bytes_max: 1 << 20,
+        ..TopicOptions::default()
     };
     assert_eq!(server.hub.topic_defaults, a);
     let b = TopicOptions { policy: Policy::DropOldest, lane: LaneLimits { messages_max: 51, ..a.lane }, ..a };

@@ -96,13 +96,7 @@ impl<'a> Collected<'a> {
 /// # Errors
 /// The first thing wrong with it, each with its status.
 pub fn parse_request(head: &[u8]) -> Result<Request<'_>, HandshakeError> {
-    let (target, fields) = parse_head(head)?;
-    let all = Collected::from(&fields)?;
-    let host = all.host.0.filter(|host| is_host(host)).and_then(as_text).ok_or(HandshakeError::HostInvalid)?;
-    if all.body {
-        return Err(HandshakeError::BodyNotAllowed);
-    }
-    let (path, query) = split_target(target, host).ok_or(HandshakeError::TargetInvalid)?;
+    let Get { path, query, host, fields, all } = parse_any(head)?;
     let origin = match all.origin.0 {
         Some(value) => Some(as_text(value).ok_or(HandshakeError::OriginInvalid)?),
         None => None,
@@ -115,6 +109,34 @@ pub fn parse_request(head: &[u8]) -> Result<Request<'_>, HandshakeError> {
     }
     let key = all.key.0.filter(|key| is_key(key)).and_then(as_text).ok_or(HandshakeError::KeyInvalid)?;
     Ok(Request { path, query, host, origin, key, fields })
+}
+
+/// Parses a complete head as [`parse_request`] does, but asks for no upgrade: the path of any GET without a body.
+///
+/// # Errors
+/// The first thing wrong with it, each with its status.
+pub fn parse_get(head: &[u8]) -> Result<&str, HandshakeError> {
+    parse_any(head).map(|get| get.path)
+}
+
+/// What a GET has, upgrade or not.
+struct Get<'a> {
+    path: &'a str,
+    query: Option<&'a str>,
+    host: &'a str,
+    fields: Fields<'a>,
+    all: Collected<'a>,
+}
+
+fn parse_any(head: &[u8]) -> Result<Get<'_>, HandshakeError> {
+    let (target, fields) = parse_head(head)?;
+    let all = Collected::from(&fields)?;
+    let host = all.host.0.filter(|host| is_host(host)).and_then(as_text).ok_or(HandshakeError::HostInvalid)?;
+    if all.body {
+        return Err(HandshakeError::BodyNotAllowed);
+    }
+    let (path, query) = split_target(target, host).ok_or(HandshakeError::TargetInvalid)?;
+    Ok(Get { path, query, host, fields, all })
 }
 
 /// The request target and the fields of a GET in HTTP/1.1.

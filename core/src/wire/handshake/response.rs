@@ -70,6 +70,24 @@ pub fn put_refusal(out: &mut BytesMut, status: u16, text: &str) {
     out.extend_from_slice(head.as_bytes());
 }
 
+/// Appends a document that answers a plain GET; the connection is to be closed behind it.
+///
+/// Browsers may use it from pages of any origin, and ask again each time. `content_type` must be able to stand in a header
+/// field.
+pub fn put_document(out: &mut BytesMut, content_type: &str, body: &[u8]) {
+    let mut head = String::new();
+    let written = write!(
+        head,
+        "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\
+         Cache-Control: no-cache\r\nX-Content-Type-Options: nosniff\r\nAccess-Control-Allow-Origin: *\r\n\r\n",
+        body.len(),
+    );
+    debug_assert!(written.is_ok(), "writing to a String");
+    out.reserve(head.len() + body.len());
+    out.extend_from_slice(head.as_bytes());
+    out.extend_from_slice(body);
+}
+
 const fn reason_phrase(status: u16) -> &'static str {
     match status {
         400 => "Bad Request",

@@ -46,7 +46,7 @@ impl Side {
         assert!(pressure.waiting.messages >= stats.lanes.waiting.messages, "{pressure:?}");
         let topics: Vec<TopicId> = TOPICS.iter().filter_map(|name| self.hub.find_topic(name)).collect();
         for topic in &topics {
-            conserved(&self.hub.topic_totals(*topic).expect("a topic that was found"), "a topic");
+            conserved(&self.hub.topic_pressure(*topic).expect("a topic that was found").totals, "a topic");
         }
         let outstanding_max = self.options.transmit_bytes_max as usize + self.frame_bytes_max;
         for (conn, line) in &self.lines {

@@ -53,6 +53,7 @@ pub(super) fn topic(choices: &mut Choices) -> TopicOptions {
         },
         message_bytes_max,
         log_bytes_max: message_bytes_max as usize * 2 + 4_096 + choices.index(8_192),
+        ..TopicOptions::default()
     }
 }
 
@@ -62,6 +63,7 @@ pub(super) fn lane(choices: &mut Choices, topic: Option<&TopicOptions>) -> LaneO
         Some(topic) => LaneOptions {
             messages_max: Some(choices.small(0, topic.lane.messages_max + 1)),
             bytes_max: Some(choices.between(u64::from(topic.message_bytes_max) - 1, topic.lane.bytes_max + 1)),
+            ..LaneOptions::default()
         },
     }
 }
@@ -75,6 +77,7 @@ pub(super) fn options(choices: &mut Choices) -> Options {
         connections_max: choices.small(4, 16),
         topics_max: choices.small(2, 8),
         topic_name_bytes_max: choices.small(3, 40),
+        key_bytes_max: choices.small(1, 40),
         lanes_per_session_max: choices.small(1, 5),
         create_topics: if choices.one_in(5) { CreateTopics::Application } else { CreateTopics::Clients },
         topic_defaults,

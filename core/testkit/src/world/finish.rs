@@ -178,7 +178,7 @@ impl World {
                 }
             }
             // A topic that was forgotten tells nobody that it has drained.
-            let waits: Vec<_> = side.awaited.iter().filter(|id| side.hub.topic_totals(**id).is_some()).collect();
+            let waits: Vec<_> = side.awaited.iter().filter(|id| side.hub.topic_pressure(**id).is_some()).collect();
             assert!(waits.is_empty(), "Drained never came for {waits:?}");
         }
     }
@@ -233,8 +233,7 @@ impl Side {
             assert_eq!((totals.sent.messages, totals.sent.bytes), (sub.received, sub.bytes), "{totals:?} {sub:?}");
             assert_eq!(totals.lost_total().messages, sub.missed, "{totals:?} {sub:?}");
             assert_eq!(totals.entered.messages, head - sub.start, "{totals:?} {sub:?}");
-            let ended = totals.lost[LossReason::Closed as usize].messages
-                + totals.lost[LossReason::Unsubscribed as usize].messages;
+            let ended = totals.lost_by(LossReason::Closed).messages + totals.lost_by(LossReason::Unsubscribed).messages;
             assert_eq!(ended, 0, "a lane that lives: {totals:?}");
         }
         if let Some(connection) = self.hub.connection(conn) {

@@ -34,7 +34,7 @@ impl World {
             }
             7 => {
                 let topic = place.old_topics.last().copied().unwrap_or(TopicId::from_bits(u64::MAX));
-                assert!(hub.topic_totals(topic).is_none() && !hub.remove_topic(topic, self.now));
+                assert!(hub.topic_pressure(topic).is_none() && !hub.remove_topic(topic, self.now));
                 assert!(!hub.unsubscribe(conn, topic, self.now));
                 assert_eq!(hub.publish(topic, Payload::Text("1"), self.now), Err(PublishError::UnknownTopic));
                 return;
