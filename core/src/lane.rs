@@ -61,6 +61,12 @@ pub(crate) struct Needs {
     pub(crate) older: Vec<Run>,
 }
 
+impl Needs {
+    pub(crate) fn runs(&self) -> impl Iterator<Item = Run> {
+        core::iter::once(self.held).chain(self.older.iter().copied()).filter(|run| !run.is_empty())
+    }
+}
+
 /// What a lane keeps once it has lost something.
 #[derive(Clone, Copy, Debug, Default)]
 struct Losses {
