@@ -178,7 +178,7 @@ fn an_old_run_costs_no_more_than_itself_however_much_follows() {
         // Ten of the first twenty stay.
         let older = before.older.iter().copied();
         let older = if round <= 20 && round % 2 == 0 {
-            older.chain([Run { after: log.mark(round - 1), through: log.head() }]).collect()
+            older.chain([Run { after: before.tail.unwrap(), through: log.head() }]).collect()
         } else {
             older.collect()
         };
