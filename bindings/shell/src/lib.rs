@@ -21,7 +21,6 @@ mod outbox;
 mod reply;
 mod server;
 mod sockets;
-mod stats;
 mod url;
 mod wake;
 
@@ -38,6 +37,5 @@ pub use outbox::{Messages, Outbox};
 pub use reply::{Answer, Reply, TimedOut, reply};
 pub use server::{ServerLink, ServerWork, Step};
 pub use sockets::{Interest, Socket};
-pub use stats::sum_stats;
 pub use url::{Url, UrlError};
 pub use wake::Wake;

@@ -10,7 +10,7 @@ use forebay_core::{
     Entry, LaneId, LaneOptions, Payload, PublishError, Published, Stats, SubscribeError, TopicError, TopicOptions,
     Totals,
 };
-use forebay_shell::{Answer, CallError, Command, LaneInbox, NextError, Place, Publish, ServerLink, reply, sum_stats};
+use forebay_shell::{Answer, CallError, Command, LaneInbox, NextError, Place, Publish, ServerLink, reply};
 use smol::Timer;
 use smol::future::FutureExt;
 use smol::stream::{Stream, StreamExt};
@@ -110,7 +110,7 @@ impl Handle {
         let mut sum = Stats::default();
         for link in &*self.links {
             let stats = Self::call(link, Command::Stats).await.unwrap_or_else(|| link.last_stats());
-            sum = sum_stats(sum, &stats);
+            sum += &stats;
         }
         sum
     }

@@ -9,7 +9,7 @@ use forebay_core::{
     Totals,
 };
 use forebay_shell::{
-    Answer, CallError, Command, LaneInbox, NextError, Nothing, Publish, Reply, ServerLink, TimedOut, reply, sum_stats,
+    Answer, CallError, Command, LaneInbox, NextError, Nothing, Publish, Reply, ServerLink, TimedOut, reply,
 };
 
 /// A server's handle, for any thread.
@@ -100,7 +100,10 @@ impl Handle {
     #[must_use]
     pub fn stats(&self) -> Stats {
         let of_link = |link: &Arc<ServerLink>| Self::call(link, Command::Stats).unwrap_or_else(|| link.last_stats());
-        self.links.iter().map(of_link).fold(Stats::default(), |sum, more| sum_stats(sum, &more))
+        self.links.iter().map(of_link).fold(Stats::default(), |mut sum, more| {
+            sum += &more;
+            sum
+        })
     }
 
     /// The terms of a topic's queue law; `None` if there is no such topic, or the server has stopped.
