@@ -232,7 +232,9 @@ impl Hub {
     /// When no more connections are taken: close the socket.
     pub fn handle_accept(&mut self, peer: Peer, now: Instant) -> Result<ConnId, AcceptError> {
         self.advance(now);
-        self.accept(peer)
+        let accepted = self.accept(peer);
+        self.retry_parked();
+        accepted
     }
 
     /// A connection was accepted whose opening handshake somebody else has answered; `leftover` is what was read behind
@@ -333,7 +335,9 @@ impl Hub {
     /// When the request cannot be written, or no more connections are taken.
     pub fn connect(&mut self, request: ClientRequest<'_>, now: Instant) -> Result<ConnId, ConnectError> {
         self.advance(now);
-        self.start_client(request)
+        let started = self.start_client(request);
+        self.retry_parked();
+        started
     }
 
     /// Declares a topic.
