@@ -61,12 +61,12 @@ impl Serving {
         Ok(match binding {
             Binding::Threads => {
                 let server = forebay_threads::Server::bind(listen, options)?;
-                let (address, handle) = (server.local_addr(), server.handle());
+                let (address, handle) = (server.local_addr()?, server.handle());
                 Self { address, stop: Box::new(move || handle.shutdown()), run: Box::new(|| server.run()) }
             }
             Binding::Smol => {
                 let server = smol::block_on(forebay_smol::Server::bind(listen, options))?;
-                let (address, handle) = (server.local_addr(), server.handle());
+                let (address, handle) = (server.local_addr()?, server.handle());
                 Self {
                     address,
                     stop: Box::new(move || handle.shutdown()),

@@ -6,13 +6,14 @@ use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use forebay_core::{Config, Event, Hub, Instant, Stats};
+use forebay_core::{Config, Event, Hub, Instant, Peer, Stats, Upgraded};
 use forebay_sys::{Tuning, Watched};
 use polling::{Events, Poller};
 
-use crate::acceptor::Acceptor;
+use crate::acceptor::{Acceptor, Entrance};
+use crate::calls::{Adopt, Calls, Handover};
 use crate::gate::lock;
-use crate::{Application, Calls, Clock, Command, Driver, Mailbox, ServerOptions, Wake};
+use crate::{AdoptError, Application, Clock, Command, Document, Driver, Mailbox, ServerOptions, Snapshot, Wake};
 
 /// What comes after a turn.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,15 +29,15 @@ pub enum Step {
 pub struct ServerLink {
     /// What they want of it.
     pub mailbox: Mailbox<Command>,
-    /// The hub's numbers when it ended.
-    last_stats: Mutex<Stats>,
+    /// How the hub was at its end; until then, how it began.
+    last: Mutex<Snapshot>,
 }
 
 impl ServerLink {
-    /// The hub's last numbers; zero while it works.
+    /// The numbers of the hub at its end; until then, as it began.
     #[must_use]
     pub fn last_stats(&self) -> Stats {
-        *lock(&self.last_stats)
+        lock(&self.last).stats
     }
 
     /// The worker a topic belongs to: by FNV-1a of its name.
@@ -48,6 +49,13 @@ impl ServerLink {
         let index = hash % links.len() as u64;
         &links[usize::try_from(index).expect("an index of a slice")]
     }
+
+    /// The worker that takes a socket: by the port of its peer.
+    #[must_use]
+    pub fn of_stream<'a>(links: &'a [Arc<Self>], stream: &TcpStream) -> &'a Arc<Self> {
+        let port = stream.peer_addr().map_or(0, |address| address.port());
+        &links[usize::from(port) % links.len()]
+    }
 }
 
 /// A server's hub with everything it has to do but to wait: [`turn`](Self::turn), wait (not if it
@@ -57,7 +65,8 @@ pub struct ServerWork {
     driver: Driver<Watched<TcpStream>>,
     calls: Calls,
     commands: VecDeque<Command>,
-    /// `None` once it is shut down.
+    entrance: Entrance,
+    /// `None` if it listens nowhere, or not any more.
     acceptor: Option<Acceptor>,
     link: Arc<ServerLink>,
     drain_timeout: Duration,
@@ -82,7 +91,7 @@ impl<F: FnMut(&mut Hub, Event, Instant)> Application for Listening<'_, F> {
 }
 
 impl ServerWork {
-    /// Listens on the first of the addresses that can be had, and declares the topics.
+    /// Listens on the first of the addresses that can be had, with topics and documents.
     ///
     /// # Errors
     /// No address can be had, or the options contradict each other ([`io::ErrorKind::InvalidInput`]).
@@ -92,6 +101,16 @@ impl ServerWork {
         poller: &Arc<Poller>,
         wake: &Arc<Wake>,
     ) -> io::Result<Self> {
+        let mut work = Self::unbound(options, poller, wake)?;
+        work.acceptor = Some(Acceptor::new(TcpListener::bind(addresses)?, work.entrance.clone())?);
+        Ok(work)
+    }
+
+    /// Listens nowhere: connections are adopted. With topics and documents.
+    ///
+    /// # Errors
+    /// The options contradict each other ([`io::ErrorKind::InvalidInput`]).
+    pub fn unbound(options: &ServerOptions, poller: &Arc<Poller>, wake: &Arc<Wake>) -> io::Result<Self> {
         let invalid = |problem: String| io::Error::new(io::ErrorKind::InvalidInput, problem);
         let config = Config::try_from(options.hub).map_err(|error| invalid(error.to_string()))?;
         let clock = Clock::start();
@@ -100,19 +119,21 @@ impl ServerWork {
             topic.check().map_err(|error| invalid(format!("topic {name:?}: {error}")))?;
             hub.topic(name, *topic).map_err(|error| invalid(format!("topic {name:?}: {error}")))?;
         }
+        for Document { path, content_type, body } in &options.documents {
+            let added = hub.document(path, content_type, body.clone());
+            added.map_err(|error| invalid(format!("document {path:?}: {error}")))?;
+        }
         let tuning =
             Tuning { notsent_lowat_bytes: options.notsent_lowat_bytes, send_buffer_bytes: options.send_buffer_bytes };
-        let listener = TcpListener::bind(addresses)?;
-        let acceptor = Acceptor::new(listener, Arc::clone(poller), tuning, options.mode)?;
+        let mut driver = Driver::new(hub, clock, !poller.supports_level());
+        let last = Mutex::new(driver.snapshot(0));
         Ok(Self {
-            driver: Driver::new(hub, clock, !poller.supports_level()),
+            driver,
             calls: Calls::default(),
             commands: VecDeque::new(),
-            acceptor: Some(acceptor),
-            link: Arc::new(ServerLink {
-                mailbox: Mailbox::new(options.mailbox_max, Arc::clone(wake)),
-                last_stats: Mutex::default(),
-            }),
+            entrance: Entrance { poller: Arc::clone(poller), tuning, mode: options.mode },
+            acceptor: None,
+            link: Arc::new(ServerLink { mailbox: Mailbox::new(options.mailbox_max, Arc::clone(wake)), last }),
             drain_timeout: options.drain_timeout,
             drain_until: None,
         })
@@ -121,7 +142,7 @@ impl ServerWork {
     /// The address it listens on.
     ///
     /// # Errors
-    /// The system does not say; or it listens no longer.
+    /// The system does not say; or it listens nowhere ([`io::ErrorKind::NotConnected`]).
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.acceptor.as_ref().ok_or(io::ErrorKind::NotConnected)?.local_addr()
     }
@@ -166,24 +187,70 @@ impl ServerWork {
             acceptor.accept(&mut self.driver, events)?;
         }
         self.link.mailbox.take(&mut self.commands);
-        let now = self.driver.now();
-        for command in self.commands.drain(..) {
-            self.calls.carry_out(self.driver.hub(), command, now);
+        while let Some(command) = self.commands.pop_front() {
+            self.carry_out(command);
         }
-        if self.calls.is_shut_down() && self.drain_until.is_none() {
+        Ok(())
+    }
+
+    fn carry_out(&mut self, command: Command) {
+        let now = self.driver.now();
+        let hub = self.driver.hub();
+        match command {
+            Command::Publish(publish) => self.calls.publish(hub, publish, now),
+            Command::Declare(name, options, answer) => answer.give(hub.topic(&name, options).map(drop)),
+            Command::Subscribe(topic, lane, answer) => {
+                answer.attempt(|| Some(self.calls.subscribe(hub, &topic, lane, now)));
+            }
+            Command::Take(lane) => self.calls.serve(hub, lane, now),
+            Command::Unsubscribe(lane) => self.calls.unsubscribe(hub, lane, now),
+            Command::Stats(answer) => answer.give(*hub.stats()),
+            Command::TopicTotals(topic, answer) => {
+                let topic = hub.find_topic(&topic).and_then(|topic| hub.topic_pressure(topic));
+                answer.give(topic.map(|topic| topic.totals));
+            }
+            Command::Snapshot(lanes_max, answer) => {
+                if answer.is_awaited() {
+                    hub.handle_timeout(now); // Ages are as of the hub's time.
+                    answer.give(self.driver.snapshot(lanes_max));
+                }
+            }
+            Command::Adopt(Adopt { stream, leftover, handover, answer }) => {
+                if answer.is_awaited() {
+                    answer.give(self.adopt(stream, &leftover, &handover));
+                }
+            }
+            Command::Shutdown => self.shut_down(),
+        }
+    }
+
+    fn adopt(&mut self, stream: TcpStream, leftover: &[u8], handover: &Handover) -> Result<(), AdoptError> {
+        let peer = Peer { address: stream.peer_addr().ok(), mode: self.entrance.mode };
+        let socket = self.entrance.tune(stream).map_err(AdoptError::Io)?;
+        let adopted = match handover {
+            Handover::Request => self.driver.adopt(socket, peer, leftover),
+            Handover::Upgraded(protocol) => {
+                self.driver.adopt_upgraded(socket, Upgraded { peer, protocol: protocol.as_deref() }, leftover)
+            }
+        };
+        adopted.map(drop).map_err(AdoptError::Refused)
+    }
+
+    fn shut_down(&mut self) {
+        if self.drain_until.is_none() {
             self.acceptor = None;
+            let now = self.driver.now();
             let until = now + self.drain_timeout;
             self.driver.hub().drain(until, now);
             self.drain_until = Some(until);
         }
-        Ok(())
     }
 }
 
 impl Drop for ServerWork {
     /// However it ends, nobody waits for it in vain.
     fn drop(&mut self) {
-        *lock(&self.link.last_stats) = *self.driver.hub().stats();
+        *lock(&self.link.last) = self.driver.snapshot(0);
         self.link.mailbox.close();
     }
 }

@@ -1,16 +1,20 @@
 //! Publishing and subscribing from other tasks and threads.
 
 use std::fmt;
+use std::net::TcpStream;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use forebay_core::{
-    Entry, LaneId, LaneOptions, Payload, PublishError, Published, Stats, SubscribeError, TopicError, TopicOptions,
+    Entry, LaneId, LaneOptions, Message, PublishError, Published, Stats, SubscribeError, TopicError, TopicOptions,
     Totals,
 };
-use forebay_shell::{Answer, CallError, Command, LaneInbox, NextError, Place, Publish, ServerLink, reply, sum_stats};
+use forebay_shell::{
+    Adopt, AdoptError, Answer, CallError, Command, Handover, LaneInbox, NextError, Place, Publish, ServerLink,
+    Snapshot, reply,
+};
 use smol::Timer;
 use smol::future::FutureExt;
 use smol::stream::{Stream, StreamExt};
@@ -33,13 +37,17 @@ impl Handle {
         ServerLink::of_topic(&self.links, topic)
     }
 
-    /// Publishes and waits for the answer. An undeclared topic is made with the defaults.
+    /// Publishes a message (a [`Payload`](forebay_core::Payload), or one with a key) and waits for the answer. An undeclared topic is made with the defaults.
     ///
     /// # Errors
     /// [`PublishError::Full`] at once, if a lane with the policy `Block` has no room; the others as the hub says.
-    pub async fn publish(&self, topic: &str, payload: Payload<'_>) -> Result<Published, CallError<PublishError>> {
-        let publish =
-            |answer| Command::Publish(Publish { topic: topic.into(), payload: payload.into(), waits: false, answer });
+    pub async fn publish<'a>(
+        &self,
+        topic: &str,
+        message: impl Into<Message<'a>>,
+    ) -> Result<Published, CallError<PublishError>> {
+        let message = message.into().into();
+        let publish = |answer| Command::Publish(Publish { topic: topic.into(), message, waits: false, answer });
         Self::call(self.link(topic), publish).await.unwrap_or(Err(CallError::Stopped))
     }
 
@@ -48,14 +56,14 @@ impl Handle {
     ///
     /// # Errors
     /// [`PublishError::Full`] after `timeout`; the others as the hub says.
-    pub async fn publish_wait(
+    pub async fn publish_wait<'a>(
         &self,
         topic: &str,
-        payload: Payload<'_>,
+        message: impl Into<Message<'a>>,
         timeout: Duration,
     ) -> Result<Published, CallError<PublishError>> {
         let (answer, mut reply) = reply();
-        let publish = Publish { topic: topic.into(), payload: payload.into(), waits: true, answer };
+        let publish = Publish { topic: topic.into(), message: message.into().into(), waits: true, answer };
         let answered = async {
             // Refused because the server stopped, the command is dropped, and the reply tells.
             drop(self.link(topic).mailbox.post_async(Command::Publish(publish)).await);
@@ -105,14 +113,55 @@ impl Handle {
         Ok(Subscription { link: Arc::clone(link), lane, inbox, place: Place::default() })
     }
 
+    /// Takes over a connection of an HTTP server that has read `leftover`, its request or a part of it or more, and has
+    /// answered nothing: the hub answers the opening handshake. From now on it counts like any other. Of several workers
+    /// one takes it.
+    ///
+    /// # Errors
+    /// It was not taken, and is closed.
+    pub async fn adopt(&self, stream: TcpStream, leftover: &[u8]) -> Result<(), AdoptError> {
+        self.hand_over(stream, leftover, Handover::Request).await
+    }
+
+    /// Takes over a connection of an HTTP server that has answered the opening handshake, with this subprotocol (`None`:
+    /// without one), and has read `leftover` behind the request.
+    ///
+    /// # Errors
+    /// It was not taken, and is closed.
+    pub async fn adopt_upgraded(
+        &self,
+        stream: TcpStream,
+        protocol: Option<&str>,
+        leftover: &[u8],
+    ) -> Result<(), AdoptError> {
+        self.hand_over(stream, leftover, Handover::Upgraded(protocol.map(Into::into))).await
+    }
+
+    async fn hand_over(&self, stream: TcpStream, leftover: &[u8], handover: Handover) -> Result<(), AdoptError> {
+        let link = ServerLink::of_stream(&self.links, &stream);
+        let adopt = |answer| Command::Adopt(Adopt { stream, leftover: leftover.into(), handover, answer });
+        Self::call(link, adopt).await.unwrap_or(Err(AdoptError::Stopped))
+    }
+
     /// The hubs' numbers; after the server has stopped, the last ones.
     pub async fn stats(&self) -> Stats {
         let mut sum = Stats::default();
         for link in &*self.links {
             let stats = Self::call(link, Command::Stats).await.unwrap_or_else(|| link.last_stats());
-            sum = sum_stats(sum, &stats);
+            sum += &stats;
         }
         sum
+    }
+
+    /// Everything there is to see, with at most `lanes_max` lanes; `None` if the server has stopped. A worker looks at
+    /// each of its topics and each lane listed, and asks the kernel about their connections.
+    pub async fn snapshot(&self, lanes_max: usize) -> Option<Snapshot> {
+        let mut all = Snapshot::default();
+        for link in &*self.links {
+            let lanes_left = lanes_max - all.lanes.len();
+            all.add(Self::call(link, |answer| Command::Snapshot(lanes_left, answer)).await?);
+        }
+        Some(all)
     }
 
     /// The terms of a topic's queue law; `None` if there is no such topic, or the server has stopped.
@@ -136,7 +185,8 @@ impl fmt::Debug for Handle {
     }
 }
 
-/// An in-process consumer of a topic: a stream that ends when the topic is removed or the server stops.
+/// An in-process consumer of a topic: a stream that ends when the topic is removed, the
+/// lane is full ([`Policy::Disconnect`](forebay_core::Policy::Disconnect)) or the server stops.
 ///
 /// What was not asked for waits in the hub's lane, whose limits and policy hold; asking brings a batch of at most
 /// 512 messages or 256 KiB. Dropping the subscription ends the lane.

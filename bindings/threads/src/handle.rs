@@ -1,15 +1,17 @@
 //! Publishing and subscribing from other threads.
 
 use std::fmt;
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use forebay_core::{
-    Entry, LaneId, LaneOptions, Payload, PublishError, Published, Stats, SubscribeError, TopicError, TopicOptions,
+    Entry, LaneId, LaneOptions, Message, PublishError, Published, Stats, SubscribeError, TopicError, TopicOptions,
     Totals,
 };
 use forebay_shell::{
-    Answer, CallError, Command, LaneInbox, NextError, Nothing, Publish, Reply, ServerLink, TimedOut, reply, sum_stats,
+    Adopt, AdoptError, Answer, CallError, Command, Handover, LaneInbox, NextError, Nothing, Publish, Reply, ServerLink,
+    Snapshot, TimedOut, reply,
 };
 
 /// A server's handle, for any thread.
@@ -30,12 +32,16 @@ impl Handle {
         ServerLink::of_topic(&self.links, topic)
     }
 
-    /// Publishes and waits for the answer. An undeclared topic is made with the defaults.
+    /// Publishes a message (a [`Payload`](forebay_core::Payload), or one with a key) and waits for the answer. An undeclared topic is made with the defaults.
     ///
     /// # Errors
     /// [`PublishError::Full`] at once, if a lane with the policy `Block` has no room; the others as the hub says.
-    pub fn publish(&self, topic: &str, payload: Payload<'_>) -> Result<Published, CallError<PublishError>> {
-        self.post_publish(topic, payload, false).wait().unwrap_or(Err(CallError::Stopped))
+    pub fn publish<'a>(
+        &self,
+        topic: &str,
+        message: impl Into<Message<'a>>,
+    ) -> Result<Published, CallError<PublishError>> {
+        self.post_publish(topic, message.into(), false).wait().unwrap_or(Err(CallError::Stopped))
     }
 
     /// Publishes; where a lane with the policy `Block` has no room, waits for it. Publishes of one topic that wait are
@@ -43,13 +49,13 @@ impl Handle {
     ///
     /// # Errors
     /// [`PublishError::Full`] after `timeout`; the others as the hub says.
-    pub fn publish_wait(
+    pub fn publish_wait<'a>(
         &self,
         topic: &str,
-        payload: Payload<'_>,
+        message: impl Into<Message<'a>>,
         timeout: Duration,
     ) -> Result<Published, CallError<PublishError>> {
-        match self.post_publish(topic, payload, true).wait_timeout(timeout) {
+        match self.post_publish(topic, message.into(), true).wait_timeout(timeout) {
             Ok(answer) => answer.unwrap_or(Err(CallError::Stopped)),
             Err(TimedOut) => Err(CallError::Refused(PublishError::Full)),
         }
@@ -58,11 +64,11 @@ impl Handle {
     fn post_publish(
         &self,
         topic: &str,
-        payload: Payload<'_>,
+        message: Message<'_>,
         waits: bool,
     ) -> Reply<Result<Published, CallError<PublishError>>> {
         let (answer, reply) = reply();
-        let publish = Publish { topic: topic.into(), payload: payload.into(), waits, answer };
+        let publish = Publish { topic: topic.into(), message: message.into(), waits, answer };
         // Refused because the server stopped, the command is dropped, and the reply tells.
         drop(self.link(topic).mailbox.post(Command::Publish(publish)));
         reply
@@ -96,11 +102,51 @@ impl Handle {
         Ok(Subscription { link: Arc::clone(link), lane, inbox })
     }
 
+    /// Takes over a connection of an HTTP server that has read `leftover`, its request or a part of it or more, and has
+    /// answered nothing: the hub answers the opening handshake. From now on it counts like any other. Of several workers
+    /// one takes it.
+    ///
+    /// # Errors
+    /// It was not taken, and is closed.
+    pub fn adopt(&self, stream: TcpStream, leftover: &[u8]) -> Result<(), AdoptError> {
+        self.hand_over(stream, leftover, Handover::Request)
+    }
+
+    /// Takes over a connection of an HTTP server that has answered the opening handshake, with this subprotocol (`None`:
+    /// without one), and has read `leftover` behind the request.
+    ///
+    /// # Errors
+    /// It was not taken, and is closed.
+    pub fn adopt_upgraded(&self, stream: TcpStream, protocol: Option<&str>, leftover: &[u8]) -> Result<(), AdoptError> {
+        self.hand_over(stream, leftover, Handover::Upgraded(protocol.map(Into::into)))
+    }
+
+    fn hand_over(&self, stream: TcpStream, leftover: &[u8], handover: Handover) -> Result<(), AdoptError> {
+        let link = ServerLink::of_stream(&self.links, &stream);
+        let adopt = |answer| Command::Adopt(Adopt { stream, leftover: leftover.into(), handover, answer });
+        Self::call(link, adopt).unwrap_or(Err(AdoptError::Stopped))
+    }
+
     /// The hubs' numbers; after the server has stopped, the last ones.
     #[must_use]
     pub fn stats(&self) -> Stats {
         let of_link = |link: &Arc<ServerLink>| Self::call(link, Command::Stats).unwrap_or_else(|| link.last_stats());
-        self.links.iter().map(of_link).fold(Stats::default(), |sum, more| sum_stats(sum, &more))
+        self.links.iter().map(of_link).fold(Stats::default(), |mut sum, more| {
+            sum += &more;
+            sum
+        })
+    }
+
+    /// Everything there is to see, with at most `lanes_max` lanes; `None` if the server has stopped. A worker looks at
+    /// each of its topics and each lane listed, and asks the kernel about their connections.
+    #[must_use]
+    pub fn snapshot(&self, lanes_max: usize) -> Option<Snapshot> {
+        let mut all = Snapshot::default();
+        for link in &*self.links {
+            let lanes_left = lanes_max - all.lanes.len();
+            all.add(Self::call(link, |answer| Command::Snapshot(lanes_left, answer))?);
+        }
+        Some(all)
     }
 
     /// The terms of a topic's queue law; `None` if there is no such topic, or the server has stopped.
@@ -125,7 +171,8 @@ impl fmt::Debug for Handle {
     }
 }
 
-/// An in-process consumer of a topic: a blocking iterator that ends when the topic is removed or the server stops.
+/// An in-process consumer of a topic: a blocking iterator that ends when the topic is removed, the
+/// lane is full ([`Policy::Disconnect`](forebay_core::Policy::Disconnect)) or the server stops.
 ///
 /// What was not asked for waits in the hub's lane, whose limits and policy hold; asking brings a batch of at most
 /// 512 messages or 256 KiB. Dropping the subscription ends the lane.

@@ -1,8 +1,7 @@
 //! `forebay-smol` with the blocking surface of `forebay-threads`, so that both run the same tests.
-#![expect(dead_code, reason = "not every test needs all of it")]
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 pub(crate) use forebay_smol::*;
@@ -17,7 +16,11 @@ impl Server {
         smol::block_on(forebay_smol::Server::bind(addresses, options)).map(Self)
     }
 
-    pub(crate) fn local_addr(&self) -> SocketAddr {
+    pub(crate) fn unbound(options: ServerOptions) -> io::Result<Self> {
+        forebay_smol::Server::unbound(options).map(Self)
+    }
+
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
         self.0.local_addr()
     }
 
@@ -47,17 +50,21 @@ impl std::fmt::Debug for Server {
 pub(crate) struct Handle(forebay_smol::Handle);
 
 impl Handle {
-    pub(crate) fn publish(&self, topic: &str, payload: Payload<'_>) -> Result<Published, CallError<PublishError>> {
-        block_on(self.0.publish(topic, payload))
-    }
-
-    pub(crate) fn publish_wait(
+    pub(crate) fn publish<'a>(
         &self,
         topic: &str,
-        payload: Payload<'_>,
+        message: impl Into<Message<'a>>,
+    ) -> Result<Published, CallError<PublishError>> {
+        block_on(self.0.publish(topic, message))
+    }
+
+    pub(crate) fn publish_wait<'a>(
+        &self,
+        topic: &str,
+        message: impl Into<Message<'a>>,
         timeout: Duration,
     ) -> Result<Published, CallError<PublishError>> {
-        block_on(self.0.publish_wait(topic, payload, timeout))
+        block_on(self.0.publish_wait(topic, message, timeout))
     }
 
     pub(crate) fn declare_topic(&self, name: &str, options: TopicOptions) -> Result<(), CallError<TopicError>> {
@@ -68,8 +75,25 @@ impl Handle {
         block_on(self.0.subscribe(topic, lane)).map(Subscription)
     }
 
+    pub(crate) fn adopt(&self, stream: TcpStream, leftover: &[u8]) -> Result<(), AdoptError> {
+        block_on(self.0.adopt(stream, leftover))
+    }
+
+    pub(crate) fn adopt_upgraded(
+        &self,
+        stream: TcpStream,
+        protocol: Option<&str>,
+        leftover: &[u8],
+    ) -> Result<(), AdoptError> {
+        block_on(self.0.adopt_upgraded(stream, protocol, leftover))
+    }
+
     pub(crate) fn stats(&self) -> Stats {
         block_on(self.0.stats())
+    }
+
+    pub(crate) fn snapshot(&self, lanes_max: usize) -> Option<Snapshot> {
+        block_on(self.0.snapshot(lanes_max))
     }
 
     pub(crate) fn topic_totals(&self, topic: &str) -> Option<Totals> {

@@ -1,6 +1,10 @@
 //! The end-to-end suite, which is the same for every binding: `crate::binding` is this one.
 
+mod adopt;
 mod clients;
 mod common;
+mod documents;
 mod malformed;
+mod raw;
+mod snapshots;
 mod topics;
