@@ -178,7 +178,7 @@ fn a_client_may_overflow_by_its_own_publish() {
                 let answers: Vec<_> = told.iter().filter(|told| told.starts_with("published")).collect();
                 assert_eq!(answers.len(), 3, "{told:?}");
                 assert!(
-                    told.contains(&"ended overflow".to_string()) && told.contains(&"published 0".into()),
+                    told.contains(&"ended overflow".to_string()) && told.contains(&"published 3 0".into()),
                     "{told:?}"
                 );
             }
