@@ -151,6 +151,7 @@ impl Hub {
                 let lost = topic.change(place, |lane, _| lane.reject(before, head));
                 topic.totals.lose(reason, lost);
                 self.stats.lanes.lose(reason, lost);
+                topic.look_at(place); // It may have no run left.
             }
         }
     }

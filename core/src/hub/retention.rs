@@ -162,6 +162,7 @@ impl Hub {
             let lost = topic.change(place, |lane, _| lane.drop_through(through, head, reason));
             topic.totals.lose(reason, lost);
             self.stats.lanes.lose(reason, lost);
+            topic.look_at(place); // What is outstanding may stand apart now, and count as a run.
         }
         overflowing.into_iter().for_each(|id| self.overflow(id, reason));
         let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
