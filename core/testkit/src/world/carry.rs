@@ -254,11 +254,13 @@ impl World {
                 }
             }
             Event::LaneEnded(lane) => {
-                if place.locals.remove(&lane).is_none() {
+                if place.locals.remove(&lane).is_some() {
+                    place.old_lanes.push(lane);
+                } else {
+                    // What is outstanding of it may still be shown.
                     assert!(place.raw_lanes.remove(&lane), "{lane:?} ends twice, or never was");
                     self.summary.overflowed_lanes += 1;
                 }
-                place.old_lanes.push(lane);
             }
             Event::Drained(topic) => {
                 place.awaited.remove(&topic);
