@@ -33,6 +33,7 @@ fn random_worlds_keep_every_promise() {
         sum.shed += summary.shed;
         sum.stalled += summary.stalled;
         sum.pauses += summary.pauses;
+        sum.documents += summary.documents;
         sum.overflowed += summary.overflowed;
         sum.overflowed_lanes += summary.overflowed_lanes;
         sum.superseded += summary.superseded;
@@ -58,6 +59,7 @@ fn random_worlds_keep_every_promise() {
             ("stalled", sum.stalled),
             ("pauses", sum.pauses),
             ("ledgers", sum.ledgers),
+            ("documents", sum.documents),
             ("overflowed", sum.overflowed),
             ("lanes ended", sum.overflowed_lanes),
             ("superseded", sum.superseded),

@@ -25,6 +25,8 @@ pub enum Phase {
     Open,
     /// The request was refused with this status.
     Refused(u16),
+    /// It has asked for a document, and this much came.
+    Served(Vec<u8>),
 }
 
 /// How a client behaves towards control frames.
@@ -71,6 +73,8 @@ pub struct Client {
     pub response: Option<Response>,
     /// What the server must not have done.
     pub violation: Option<String>,
+    /// Whether it has asked for a document, and not only for its head.
+    pub wants_body: bool,
     /// All bytes received.
     pub received_bytes: u64,
     key: String,
@@ -81,6 +85,7 @@ pub struct Client {
     masks: SplitMix,
     sent_close: bool,
     is_lawless: bool,
+    is_fetching: bool,
 }
 
 impl Client {
@@ -113,6 +118,7 @@ impl Client {
             is_ended: false,
             response: None,
             violation: None,
+            wants_body: false,
             received_bytes: 0,
             key: handshake::key_of(nonce),
             offered: Vec::new(),
@@ -122,7 +128,18 @@ impl Client {
             masks,
             sent_close: false,
             is_lawless: false,
+            is_fetching: false,
         }
+    }
+
+    /// A plain HTTP client that asks for a document.
+    #[must_use]
+    pub fn fetching(seed: u64, method: &str, path: &str) -> Self {
+        let mut client = Self::silent(seed, false);
+        client.is_fetching = true;
+        client.wants_body = method == "GET";
+        client.write(format!("{method} {path} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes());
+        client
     }
 
     /// A client on a connection whose handshake somebody else has done.
@@ -277,14 +294,20 @@ impl Client {
         if self.is_ended {
             return Err("bytes after the end of the transport".into());
         }
-        match self.phase {
+        match &mut self.phase {
             Phase::Open => self.frames(bytes),
             // The body of the refusal.
             Phase::Refused(_) => Ok(()),
+            Phase::Served(body) => {
+                body.extend(bytes);
+                Ok(())
+            }
             Phase::Connecting => {
                 let Some(response) = self.answer.feed(bytes)? else { return Ok(()) };
                 let rest = response.rest.clone();
-                if response.status == 101 {
+                if response.status == 200 && self.is_fetching {
+                    self.phase = Phase::Served(Vec::new());
+                } else if response.status == 101 {
                     let offered: Vec<&str> = self.offered.iter().map(String::as_str).collect();
                     if !self.is_lawless {
                         self.protocol = response.check(&self.key, &offered)?;
@@ -292,7 +315,7 @@ impl Client {
                     self.phase = Phase::Open;
                 } else if (400..600).contains(&response.status) {
                     // 408: too slow, 503: the server is shutting down or full. Neither is the request's fault.
-                    if !self.is_lawless && !matches!(response.status, 408 | 503) {
+                    if !self.is_lawless && !self.is_fetching && !matches!(response.status, 408 | 503) {
                         return Err(format!("a good request was refused: {response:?}"));
                     }
                     self.phase = Phase::Refused(response.status);

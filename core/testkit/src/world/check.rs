@@ -6,7 +6,7 @@ use forebay_core::{
 
 use super::Side;
 use super::draw::{OWN_CODES, TOPICS};
-use crate::mini::Client;
+use crate::mini::{Client, Phase};
 
 fn conserved(totals: &Totals, what: &str) {
     assert_eq!(totals.conservation_error(), 0, "the queue law of {what}: {totals:?}");
@@ -116,6 +116,16 @@ impl Side {
         if can && topic.disconnect.scope == DisconnectScope::Connection {
             self.disconnects.insert((topic.disconnect.code.get(), topic.disconnect.reason.as_str().into()));
         }
+    }
+
+    /// Whether a peer that asked for the document got it whole; one that takes its time is cut (`close_timeout`).
+    pub(super) fn check_document(&self, client: &Client) -> bool {
+        let Phase::Served(body) = &client.phase else { return false };
+        let response = client.response.as_ref().expect("it was answered");
+        assert_eq!(response.one("content-length").expect("a length"), self.page.len().to_string());
+        let expected = if client.wants_body { &self.page[..] } else { b"" };
+        assert!(expected.starts_with(body), "another document");
+        body == expected
     }
 
     /// Whether the hub could end a peer in this way.

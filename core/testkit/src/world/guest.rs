@@ -94,6 +94,7 @@ impl World {
             self.pipes.get_mut(&guest.tx).expect("a pipe").finish(self.now);
             self.note_gaps(&guest.client);
             self.sides[guest.side].check_close(&guest.client);
+            self.summary.documents += u64::from(self.sides[guest.side].check_document(&guest.client));
         }
         moved
     }

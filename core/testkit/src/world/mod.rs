@@ -58,6 +58,8 @@ pub struct Summary {
     pub shed: u64,
     /// Connections that stalled.
     pub stalled: u64,
+    /// Documents that came whole.
+    pub documents: u64,
     /// Connections that ended because a lane was full.
     pub overflowed: u64,
     /// Lanes that ended because they were full.
@@ -128,6 +130,8 @@ struct Side {
     raw_lanes: BTreeSet<LaneId>,
     /// Codes and reasons with which a full lane may end a connection.
     disconnects: BTreeSet<(u16, String)>,
+    /// The document at `/page`.
+    page: Vec<u8>,
     declared: BTreeMap<String, (TopicId, TopicOptions)>,
     /// Made by `open_topic`.
     opened_topics: BTreeSet<TopicId>,
@@ -173,6 +177,7 @@ impl Side {
             locals: BTreeMap::new(),
             raw_lanes: BTreeSet::new(),
             disconnects: BTreeSet::new(),
+            page: vec![b'p'; choices.index(1_500)],
             declared: BTreeMap::new(),
             opened_topics: BTreeSet::new(),
             old_topics: Vec::new(),
@@ -180,6 +185,7 @@ impl Side {
             awaited: BTreeSet::new(),
         };
         side.may_disconnect(&options.topic_defaults);
+        side.hub.document("/page", "text/plain", side.page.clone().into()).expect("a good document");
         side
     }
 

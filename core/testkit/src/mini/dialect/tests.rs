@@ -80,7 +80,7 @@ fn what_a_policy_may_do() {
         ("drop-oldest", false, true, false, false),
         ("drop-newest", false, false, true, false),
         ("latest-per-key", true, true, false, false),
-        ("latest-only", true, false, false, false),
+        ("latest-only", true, true, false, false),
         ("disconnect", false, false, false, true),
         ("block", false, false, false, false),
     ] {

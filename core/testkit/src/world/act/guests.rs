@@ -18,7 +18,12 @@ impl World {
         let seed = self.choices.bits();
         let is_raw = self.choices.one_in(4);
         let mode = if is_raw { Mode::Raw } else { Mode::Dialect };
-        let mut client = match self.choices.below(8) {
+        let mut client = match self.choices.below(9) {
+            8 => {
+                let method = *self.choices.pick(&["GET", "GET", "HEAD"]);
+                let path = *self.choices.pick(&["/page", "/page", "/none"]);
+                Client::fetching(seed, method, path)
+            }
             0 => Client::new(seed, &[], is_raw),
             1 => Client::new(seed, &["chat", "superchat"], is_raw),
             2 => Client::new(seed, &["chat", "forebay.v1"], is_raw),
