@@ -8,7 +8,7 @@ use forebay_sys::Watched;
 
 use crate::Driver;
 
-/// Lanes whose messages' ages are looked at per snapshot: about a millisecond of the worker's.
+/// Lanes whose messages' ages are looked at per snapshot: half a millisecond of the worker's.
 const AGES_MAX: usize = 16_384;
 
 /// Everything a server has to show. What it shows of one worker is of one moment: the queue law holds in it.
