@@ -247,7 +247,11 @@ export class Client extends EventTarget {
     const on = (/** @type {string} */ type, /** @type {(event: any) => void} */ act) =>
       socket.addEventListener(type, (/** @type {any} */ event) => socket === this.#socket && act(event));
     on("message", (event) => this.#receive(event.data));
-    on("error", (event) => this.#tell("error", new ForebayError("connection", event.message || "connection failed")));
+    on("error", (event) => {
+      this.#tell("error", new ForebayError("connection", event.message || "the connection failed"));
+      // It is the end, and "close" may not follow: Node's WebSocket leaves it out (nodejs/undici#3546).
+      if (socket === this.#socket) this.#disconnected(1006, "", false);
+    });
     on("close", ({ code, reason }) => this.#disconnected(code, reason, FINAL_CODES.includes(code)));
   }
 

@@ -42,6 +42,10 @@ function finish(status) {
   process.exit(status);
 }
 process.stdin.on("end", () => finish(1)).resume();
+process.on("uncaughtException", (error) => {
+  console.log(`FAILED: the harness: ${error.stack}`);
+  finish(1);
+});
 
 // ---- the server --------------------------------------------------------------------------------------------------------
 
@@ -166,6 +170,7 @@ function report(results) {
 const FILES = {
   "/": ["text/html", "page.html"],
   "/scenarios.mjs": ["text/javascript", "scenarios.mjs"],
+  // The client under test, for browsers and for Node.
   "/forebay.js": ["text/javascript", "../../web/forebay.js"],
 };
 
