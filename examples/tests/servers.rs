@@ -59,7 +59,7 @@ macro_rules! servers {
     )*};
 }
 
-servers! { mio_loop }
+servers! { mio_loop tokio_loop threads_blocking }
 #[cfg(target_os = "linux")]
 servers! { epoll_loop }
 
