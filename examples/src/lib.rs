@@ -13,6 +13,9 @@ use tungstenite::{Message, WebSocket};
 /// A client of another library.
 pub type Client = WebSocket<TcpStream>;
 
+/// How long to wait for what must come; then the test has failed.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
 /// An example that listens; it is killed when this is dropped.
 #[derive(Debug)]
 pub struct Server {
@@ -46,6 +49,7 @@ impl Server {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
         socket.set_recv_buffer_size(32 << 10).expect("before it is connected");
         socket.connect(&self.address.into()).expect("the server listens");
+        socket.set_read_timeout(Some(PATIENCE)).expect("the option exists");
         socket.into()
     }
 
@@ -126,7 +130,7 @@ impl Drop for Server {
 /// # Panics
 /// When it does not come true.
 pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + PATIENCE;
     while !condition() {
         assert!(Instant::now() < deadline, "in vain: {what}");
         std::thread::sleep(Duration::from_millis(10));
