@@ -82,8 +82,13 @@ mod linux {
                 while let Some(transmit) = hub.poll_transmit() {
                     let conn = transmit.conn();
                     let written = sockets.get_mut(&conn).map(|it| it.stream.write_vectored(&transmit.io_slices()));
-                    let written = written.and_then(Result::ok).unwrap_or(0); // An error shows at the next read, too.
-                    hub.handle_sent(conn, written, clock());
+                    match written.unwrap_or(Ok(0)) {
+                        Err(error) if error.kind() != ErrorKind::WouldBlock => {
+                            sockets.remove(&conn); // A paused connection is not read: it is to be noticed here.
+                            hub.handle_eof(conn, clock());
+                        }
+                        written => hub.handle_sent(conn, written.unwrap_or(0), clock()),
+                    }
                     watch(hub, conn, &mut sockets, &poll)?;
                 }
                 while let Some(effect) = hub.poll_effect() {

@@ -80,9 +80,14 @@ fn run(hub: &mut Hub, listener: &mut TcpListener) -> io::Result<()> {
         while hub.poll_timeout().is_some_and(|deadline| deadline.cause == Cause::Output) {
             while let Some(transmit) = hub.poll_transmit() {
                 let conn = transmit.conn();
-                let written =
-                    sockets.get_mut(&conn).map_or(Ok(0), |socket| socket.write_vectored(&transmit.io_slices()));
-                hub.handle_sent(conn, written.unwrap_or(0), clock()); // An error shows at the next read, too.
+                let written = sockets.get_mut(&conn).map(|socket| socket.write_vectored(&transmit.io_slices()));
+                match written.unwrap_or(Ok(0)) {
+                    Err(error) if error.kind() != ErrorKind::WouldBlock => {
+                        sockets.remove(&conn); // A paused connection is not read: it is to be noticed here.
+                        hub.handle_eof(conn, clock());
+                    }
+                    written => hub.handle_sent(conn, written.unwrap_or(0), clock()),
+                }
             }
             while let Some(effect) = hub.poll_effect() {
                 if let Effect::Close(conn) = effect {

@@ -80,8 +80,13 @@ async fn run(mut hub: Hub, listener: TcpListener) -> io::Result<()> {
             while let Some(transmit) = hub.poll_transmit() {
                 let conn = transmit.conn();
                 let written = sockets.get(&conn).map(|it| it.stream.try_write_vectored(&transmit.io_slices()));
-                let written = written.and_then(Result::ok).unwrap_or(0); // An error shows at the next read, too.
-                hub.handle_sent(conn, written, clock());
+                match written.unwrap_or(Ok(0)) {
+                    Err(error) if error.kind() != ErrorKind::WouldBlock => {
+                        is_accepting |= sockets.remove(&conn).is_some(); // A paused connection is not read: noticed here.
+                        hub.handle_eof(conn, clock());
+                    }
+                    written => hub.handle_sent(conn, written.unwrap_or(0), clock()),
+                }
                 watch(&hub, conn, &mut sockets, &mut waits);
             }
             while let Some(effect) = hub.poll_effect() {

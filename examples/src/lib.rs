@@ -13,8 +13,9 @@ use tungstenite::{Message, WebSocket};
 /// A client of another library.
 pub type Client = WebSocket<TcpStream>;
 
-/// How long to wait for what must come; then the test has failed.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// How long to wait for what must come; then the test has failed. Less than the `stall_timeout` of 30 s, which would hide that
+/// the end of a connection was overlooked.
+pub const PATIENCE: Duration = Duration::from_secs(25);
 
 /// An example that listens; it is killed when this is dropped.
 #[derive(Debug)]
@@ -125,7 +126,7 @@ impl Drop for Server {
     }
 }
 
-/// Waits for a condition, for at most a minute.
+/// Waits for a condition, for as long as [`PATIENCE`] lasts.
 ///
 /// # Panics
 /// When it does not come true.
