@@ -9,7 +9,7 @@ use socket2::SockRef;
 
 const PAYLOAD_BYTES: usize = 50_000;
 /// What a process may grow by when more than that waits for one frozen client: its lane of 1 MiB, and some slack.
-const GROWTH_BYTES_MAX: u64 = 8 << 20;
+const GROWTH_BYTES_MAX: u64 = 4 << 20;
 
 macro_rules! servers {
     ($($example:ident)*) => {$(
