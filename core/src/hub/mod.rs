@@ -522,7 +522,9 @@ impl Hub {
 
     // ---- A. getters --------------------------------------------------------------------------------------------------
 
-    /// Whether the connection is to be read. Changes with [`Effect::PauseRead`] and [`Effect::ResumeRead`], or earlier.
+    /// Whether the connection is to be read. Changes with [`Effect::PauseRead`] and [`Effect::ResumeRead`], or earlier; a pause
+    /// that begins and ends between two polls is told by neither. So ask before each read, or go by the effects, or ask
+    /// when everything was polled: an answer from between two polls is not to be remembered.
     #[must_use]
     pub fn wants_read(&self, conn: ConnId) -> bool {
         self.conns.get(conn).is_some_and(Conn::wants_read)
