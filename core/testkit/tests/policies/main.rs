@@ -6,5 +6,6 @@ mod ends;
 mod house;
 mod keys;
 mod memory;
+mod model;
 mod newest;
 mod table;
