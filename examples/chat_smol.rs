@@ -40,7 +40,9 @@ fn main() -> io::Result<()> {
         for room in ROOMS {
             let handle = server.handle();
             let bot = async move {
-                bot(&handle, room).await.unwrap_or_else(|error| eprintln!("the bot left {room}: {error}"))
+                if let Err(error) = bot(&handle, room).await {
+                    eprintln!("the bot left {room}: {error}");
+                }
             };
             smol::spawn(bot).detach();
         }

@@ -55,13 +55,16 @@ fn options() -> ServerOptions {
 fn main() -> Result<(), Error> {
     let mut arguments = std::env::args().skip(1);
     let address = arguments.next().unwrap_or_else(|| "127.0.0.1:9001".to_owned());
+    let file = arguments.next();
     smol::block_on(async {
         let server = Server::bind(address, options()).await?;
         let (handle, address) = (server.handle(), server.local_addr()?);
         let (sender, left) = smol::channel::bounded(1);
-        let running = server.run_with({
-            let mut watch = watch(["parsed", "outcome"]);
-            move |hub, event, _| watch(hub, event).into_iter().for_each(|why| drop(sender.try_send(why)))
+        // Where the sink is, and a source that is a client.
+        let mut ends = vec![End { topic: "parsed", is_there: false }];
+        ends.extend(file.is_none().then_some(End { topic: "outcome", is_there: false }));
+        let running = server.run_with(move |hub, event, _| {
+            ends.iter_mut().filter_map(|end| end.left(hub, event)).for_each(|why| drop(sender.try_send(why)));
         });
         let piping = async {
             let mut lines = handle.subscribe("lines", LaneOptions::default()).await?;
@@ -69,17 +72,18 @@ fn main() -> Result<(), Error> {
             println!("listening on ws://{address}");
             ready.next().await;
             let source = async {
-                match arguments.next() {
-                    Some(file) => read(&handle, &file).await,
-                    None => Ok(()), // A client.
+                match &file {
+                    Some(file) => read(&handle, file).await,
+                    None => Ok(()),
                 }
             };
             let left = async { Err(left.recv().await?.into()) };
             // The first that fails ends the others.
             let outcome = left.or(try_zip(source, parse(&handle, &mut lines))).await.map(|((), count)| count);
-            let last = outcome
-                .as_ref()
-                .map_or_else(|error| json!({ "error": error.to_string() }), |count| json!({ "end": count }));
+            let last = match &outcome {
+                Ok(count) => json!({ "end": count }),
+                Err(error) => json!({ "error": error.to_string() }),
+            };
             for topic in ["parsed", "outcome"] {
                 let _ = put(&handle, topic, &last).await; // Perhaps nobody is left to be told.
             }
@@ -89,10 +93,12 @@ fn main() -> Result<(), Error> {
         let (stopped, outcome) = zip(running, piping).await;
         stopped?;
         let count = outcome?;
-        match handle.stats().await.lanes.lost_by(LossReason::Closed).messages {
-            0 => Ok(println!("{count} lines")),
-            lost => Err(format!("the sink left without the last {lost} lines").into()),
+        let lost = handle.stats().await.lanes.lost_by(LossReason::Closed).messages;
+        if lost > 0 {
+            return Err(format!("the sink left without the last {lost} lines").into());
         }
+        println!("{count} lines");
+        Ok(())
     })
 }
 
@@ -127,14 +133,23 @@ async fn put(handle: &Handle, topic: &str, value: &Value) -> Result<(), Error> {
     if published.matched == 0 { Err(format!("nobody is left to take {topic}").into()) } else { Ok(()) }
 }
 
-/// Tells when a topic has lost its last subscriber.
-fn watch(topics: [&'static str; 2]) -> impl FnMut(&mut Hub, Event) -> Option<String> {
-    let mut was_taken = [false; 2];
-    move |hub, event| {
-        let lanes = |name| hub.find_topic(name).and_then(|topic| hub.topic_pressure(topic)).map_or(0, |it| it.lanes);
-        let is_taken = topics.map(|name| lanes(name) > 0);
-        let left = (0..topics.len()).find(|at| was_taken[*at] && !is_taken[*at]);
-        was_taken = is_taken;
-        left.map(|at| format!("nobody is left to take {}: {event:?}", topics[at]))
+/// An end of the pipeline that is a client, and the topic it is subscribed to.
+struct End {
+    topic: &'static str,
+    is_there: bool,
+}
+
+impl End {
+    /// Tells when it has left. (Who is there and unsubscribes is noticed by the next `put`.)
+    fn left(&mut self, hub: &Hub, event: Event) -> Option<String> {
+        let pressure = hub.find_topic(self.topic).and_then(|topic| hub.topic_pressure(topic));
+        let was_there = self.is_there;
+        let is_there = pressure.is_some_and(|topic| topic.lanes > 0);
+        let Event::Closed { reason, .. } = event else {
+            self.is_there |= is_there;
+            return None;
+        };
+        self.is_there = is_there;
+        (was_there && !is_there).then(|| format!("nobody is left to take {}: {reason:?}", self.topic))
     }
 }
