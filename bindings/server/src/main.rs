@@ -6,6 +6,7 @@ mod config;
 mod connect;
 mod lines;
 mod logger;
+mod pointer;
 mod protocol;
 mod publish;
 mod serve;

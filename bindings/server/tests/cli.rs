@@ -290,6 +290,40 @@ fn json_lines_go_as_they_are_and_others_are_refused() {
 }
 
 #[test]
+fn a_line_says_its_key_or_is_refused() {
+    let (_server, url) = server("key", "");
+    let mut subscriber = subscriber(&url, &["--count", "2"]);
+    let input = b"{\"id\":\"a\"}\n{\"id\":7}\n{}\n{\"id\":[]}\nid\n";
+    let mut lines = publish(&url, &["--key", "/id"], input, 1);
+    let summary = lines.pop().unwrap();
+    let expected = "published 5: accepted 2 (matched 2 deliveries), refused 3 (no-key 2, not-json 1), lost 0 in ";
+    assert!(summary.starts_with(expected), "{summary}");
+    assert!(lines[0].starts_with("forebay: line 3 refused: no-key: the line has no string, "), "{lines:#?}");
+    assert_eq!(subscriber.ends(0), ["received 2, missed 0"]);
+    assert_eq!(subscriber.out.rest(), ["{\"id\":\"a\"}", "{\"id\":7}"]);
+}
+
+#[test]
+fn a_subscriber_chooses_its_policy_and_lower_limits() {
+    let topic = "[[topics]]\nname = \"log\"\nchoices = [\"latest-only\"]\n";
+    let (_server, url) = server("choice", topic);
+    let chosen = Process::start(&["subscribe", &url, "--topic", "log", "--policy", "latest-only"]);
+    assert_eq!(chosen.err.next().unwrap(), b"subscribed: topic log, from seq 1, policy latest-only");
+    let lower = Process::start(&["subscribe", &url, "--topic", "log", "--messages-max", "9", "--bytes-max", "512 KiB"]);
+    assert_eq!(lower.err.next().unwrap(), b"subscribed: topic log, from seq 1, policy drop-oldest");
+    for (arguments, code) in [
+        (["--policy", "drop-newest"], "policy-not-allowed"),
+        (["--policy", "block"], "policy-not-allowed"),
+        (["--messages-max", "16385"], "bad-limits"),
+        (["--bytes-max", "1000"], "bad-limits"),
+    ] {
+        let arguments = [&["subscribe", &url, "--topic", "log"], &arguments[..]].concat();
+        let lines = Process::start(&arguments).ends(1);
+        assert!(lines[0].starts_with(&format!("forebay: cannot subscribe to log: {code}: ")), "{lines:#?}");
+    }
+}
+
+#[test]
 fn what_is_too_large_is_refused_here_or_there() {
     let (_server, url) = server("large", "[defaults]\nmessage_bytes_max = 1000\n");
     let mut subscriber = subscriber(&url, &["--count", "1"]);
