@@ -1,6 +1,9 @@
-//! The ledger: the one place where messages are charged and released. Underflow panics.
+//! The ledger: the one place where messages are charged and released, and where the numbers of several hubs become one.
+//! Underflow panics.
 
-use crate::output::{Count, LossReason, Totals};
+use core::ops::AddAssign;
+
+use crate::output::{Count, LossReason, Stats, Totals};
 
 impl Count {
     fn minus(self, other: Count) -> Count {
@@ -35,6 +38,60 @@ impl Totals {
     }
 }
 
+impl AddAssign<&Totals> for Totals {
+    fn add_assign(&mut self, other: &Totals) {
+        self.entered += other.entered;
+        self.sent += other.sent;
+        self.waiting += other.waiting;
+        for (lost, more) in self.lost.iter_mut().zip(other.lost) {
+            *lost += more;
+        }
+    }
+}
+
+/// The numbers of several hubs as one.
+impl AddAssign<&Stats> for Stats {
+    fn add_assign(&mut self, other: &Stats) {
+        // Whole, so that no number is forgotten.
+        let Stats {
+            lanes,
+            direct,
+            published,
+            refused_full,
+            refused_too_large,
+            refused_overloaded,
+            parked,
+            received,
+            accepted,
+            opened,
+            closed,
+            gaps_sent,
+            stale_inputs,
+            connections,
+            topics,
+            lanes_now,
+            resident_bytes,
+        } = other;
+        self.lanes += lanes;
+        self.direct += direct;
+        self.published += *published;
+        self.refused_full += refused_full;
+        self.refused_too_large += refused_too_large;
+        self.refused_overloaded += refused_overloaded;
+        self.parked += parked;
+        self.received += *received;
+        self.accepted += accepted;
+        self.opened += opened;
+        self.closed += closed;
+        self.gaps_sent += gaps_sent;
+        self.stale_inputs += stale_inputs;
+        self.connections += connections;
+        self.topics += topics;
+        self.lanes_now += lanes_now;
+        self.resident_bytes += resident_bytes;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -49,6 +106,20 @@ mod tests {
         assert_eq!(totals.waiting, Count::new(1, 10));
         totals.sent.messages += 1;
         assert_eq!(totals.conservation_error(), -1, "a miscount shows");
+    }
+
+    #[test]
+    fn sums_keep_the_law() {
+        let mut totals = Totals::default();
+        totals.enter(3, 10);
+        totals.send(Count::new(1, 10));
+        totals.lose(LossReason::Closed, Count::new(1, 10));
+        let one = Stats { lanes: totals, opened: 2, connections: 1, resident_bytes: 100, ..Stats::default() };
+        let mut sum = one;
+        sum += &one;
+        assert_eq!((sum.lanes.entered, sum.lanes.lost_by(LossReason::Closed)), (Count::new(6, 60), Count::new(2, 20)));
+        assert_eq!((sum.opened, sum.connections, sum.resident_bytes), (4, 2, 200));
+        assert_eq!(sum.lanes.conservation_error(), 0);
     }
 
     #[test]

@@ -423,6 +423,8 @@ pub struct LanePressure {
 /// The pressure of a topic.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TopicPressure {
+    /// Whether it was declared. If not, it is forgotten when it has neither lanes nor parked publishes.
+    pub is_declared: bool,
     /// The terms of the queue law, over its lanes of all time.
     pub totals: Totals,
     /// Where its numbering stands: the last message published, 0 before the first.

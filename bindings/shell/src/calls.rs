@@ -9,7 +9,7 @@ use forebay_core::{
 };
 
 use crate::inbox::{BATCH_BYTES_MAX, BATCH_MAX};
-use crate::{Answer, CallError, Inbox};
+use crate::{Answer, CallError, Inbox, Snapshot};
 
 /// What a subscription takes from.
 pub type LaneInbox = Inbox<Entry, ()>;
@@ -76,6 +76,8 @@ pub enum Command {
     Stats(Answer<Stats>),
     /// A topic's numbers.
     TopicTotals(Box<str>, Answer<Option<Totals>>),
+    /// Everything there is to see, with at most so many lanes.
+    Snapshot(usize, Answer<Snapshot>),
     /// Drain and stop.
     Shutdown,
 }
@@ -95,48 +97,17 @@ impl Drop for Taker {
 
 /// What the commands of other threads left to be done.
 #[derive(Debug, Default)]
-pub struct Calls {
+pub(crate) struct Calls {
     /// By the index of their lane.
     takers: Vec<Option<Taker>>,
     /// Publishes that wait for room in their topic, in order.
     waiting: BTreeMap<TopicId, VecDeque<Publish>>,
     batch: Vec<Entry>,
-    is_shut_down: bool,
 }
 
 impl Calls {
-    /// Whether somebody wanted the hub to be shut down.
-    #[must_use]
-    pub fn is_shut_down(&self) -> bool {
-        self.is_shut_down
-    }
-
-    /// Carries out a command.
-    pub fn carry_out(&mut self, hub: &mut Hub, command: Command, now: Instant) {
-        match command {
-            Command::Publish(publish) => self.publish(hub, publish, now),
-            Command::Declare(name, options, answer) => answer.give(hub.topic(&name, options).map(drop)),
-            Command::Subscribe(topic, lane, answer) => {
-                answer.attempt(|| Some(self.subscribe(hub, &topic, lane, now)));
-            }
-            Command::Take(lane) => self.serve(hub, lane, now),
-            Command::Unsubscribe(lane) => {
-                if self.taker(lane).is_some() {
-                    self.takers[lane.index()] = None;
-                    hub.unsubscribe_local(lane, now);
-                }
-            }
-            Command::Stats(answer) => answer.give(*hub.stats()),
-            Command::TopicTotals(topic, answer) => {
-                answer
-                    .give(hub.find_topic(&topic).and_then(|topic| hub.topic_pressure(topic)).map(|topic| topic.totals));
-            }
-            Command::Shutdown => self.is_shut_down = true,
-        }
-    }
-
     /// Follows what the hub tells.
-    pub fn event(&mut self, hub: &mut Hub, event: Event, now: Instant) {
+    pub(crate) fn event(&mut self, hub: &mut Hub, event: Event, now: Instant) {
         match event {
             Event::Ready(lane) => self.serve(hub, lane, now),
             Event::LaneEnded(lane) if self.taker(lane).is_some() => self.takers[lane.index()] = None,
@@ -147,7 +118,7 @@ impl Calls {
 
     /// To be called before events are polled: publishes that wait for a topic which was forgotten meanwhile, when its
     /// lanes had ended, are published anew.
-    pub fn before_events(&mut self, hub: &mut Hub, now: Instant) {
+    pub(crate) fn before_events(&mut self, hub: &mut Hub, now: Instant) {
         while let Some(gone) = self.waiting.keys().find(|topic| hub.topic_pressure(**topic).is_none()).copied() {
             for publish in self.waiting.remove(&gone).into_iter().flatten() {
                 self.publish(hub, publish, now);
@@ -156,13 +127,13 @@ impl Calls {
     }
 
     /// Whether every subscription has taken what waited for it.
-    #[must_use]
-    pub fn is_drained(&self, hub: &Hub) -> bool {
+    pub(crate) fn is_drained(&self, hub: &Hub) -> bool {
         let waits = |taker: &Taker| hub.lane(taker.lane).is_some_and(|lane| lane.totals.waiting.messages > 0);
         !self.takers.iter().flatten().any(waits)
     }
 
-    fn publish(&mut self, hub: &mut Hub, publish: Publish, now: Instant) {
+    /// Publishes, or keeps the publish until there is room.
+    pub(crate) fn publish(&mut self, hub: &mut Hub, publish: Publish, now: Instant) {
         let topic = match hub.find_topic(&publish.topic).map_or_else(|| hub.open_topic(&publish.topic), Ok) {
             Ok(topic) => topic,
             Err(error) => return publish.answer.give(Err(CallError::Topic(error))),
@@ -194,7 +165,8 @@ impl Calls {
         }
     }
 
-    fn subscribe(&mut self, hub: &mut Hub, topic: &str, lane: LaneOptions, now: Instant) -> Subscribed {
+    /// Makes a lane and an inbox for what is taken from it.
+    pub(crate) fn subscribe(&mut self, hub: &mut Hub, topic: &str, lane: LaneOptions, now: Instant) -> Subscribed {
         let topic = hub.find_topic(topic).map_or_else(|| hub.open_topic(topic), Ok).map_err(CallError::Topic)?;
         let lane = hub.subscribe_local(topic, lane, Start::Latest, now).map_err(CallError::Refused)?;
         let index = lane.index();
@@ -206,12 +178,20 @@ impl Calls {
         Ok((lane, inbox))
     }
 
+    /// Ends the subscription with that lane, if there is one.
+    pub(crate) fn unsubscribe(&mut self, hub: &mut Hub, lane: LaneId, now: Instant) {
+        if self.taker(lane).is_some() {
+            self.takers[lane.index()] = None;
+            hub.unsubscribe_local(lane, now);
+        }
+    }
+
     fn taker(&self, lane: LaneId) -> Option<&Taker> {
         self.takers.get(lane.index())?.as_ref().filter(|taker| taker.lane == lane)
     }
 
     /// Hands over a batch to a subscription that waits for one.
-    fn serve(&mut self, hub: &mut Hub, lane: LaneId, now: Instant) {
+    pub(crate) fn serve(&mut self, hub: &mut Hub, lane: LaneId, now: Instant) {
         let mut batch = std::mem::take(&mut self.batch);
         if let Some(taker) = self.taker(lane).filter(|taker| taker.inbox.is_asked()) {
             let mut bytes = 0;

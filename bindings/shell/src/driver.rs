@@ -258,6 +258,11 @@ impl<S: Socket> Driver<S> {
         }
     }
 
+    /// A connection's socket, unless it has ended.
+    pub(crate) fn socket(&mut self, conn: ConnId) -> Option<&S> {
+        self.sockets.get(conn).map(|slot| &slot.socket)
+    }
+
     /// Whether no socket is left, not even one whose peer has yet to read its last bytes.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -11,8 +11,9 @@ use forebay_sys::{Tuning, Watched};
 use polling::{Events, Poller};
 
 use crate::acceptor::Acceptor;
+use crate::calls::Calls;
 use crate::gate::lock;
-use crate::{Application, Calls, Clock, Command, Driver, Mailbox, ServerOptions, Wake};
+use crate::{Application, Clock, Command, Driver, Mailbox, ServerOptions, Snapshot, Wake};
 
 /// What comes after a turn.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,15 +29,15 @@ pub enum Step {
 pub struct ServerLink {
     /// What they want of it.
     pub mailbox: Mailbox<Command>,
-    /// The hub's numbers when it ended.
-    last_stats: Mutex<Stats>,
+    /// How the hub was at its end; until then, how it began.
+    last: Mutex<Snapshot>,
 }
 
 impl ServerLink {
-    /// The hub's last numbers; zero while it works.
+    /// The numbers of the hub at its end; until then, as it began.
     #[must_use]
     pub fn last_stats(&self) -> Stats {
-        *lock(&self.last_stats)
+        lock(&self.last).stats
     }
 
     /// The worker a topic belongs to: by FNV-1a of its name.
@@ -61,6 +62,7 @@ pub struct ServerWork {
     acceptor: Option<Acceptor>,
     link: Arc<ServerLink>,
     drain_timeout: Duration,
+    is_shut_down: bool,
     drain_until: Option<Instant>,
 }
 
@@ -104,16 +106,16 @@ impl ServerWork {
             Tuning { notsent_lowat_bytes: options.notsent_lowat_bytes, send_buffer_bytes: options.send_buffer_bytes };
         let listener = TcpListener::bind(addresses)?;
         let acceptor = Acceptor::new(listener, Arc::clone(poller), tuning, options.mode)?;
+        let mut driver = Driver::new(hub, clock, !poller.supports_level());
+        let last = Mutex::new(driver.snapshot(0));
         Ok(Self {
-            driver: Driver::new(hub, clock, !poller.supports_level()),
+            driver,
             calls: Calls::default(),
             commands: VecDeque::new(),
             acceptor: Some(acceptor),
-            link: Arc::new(ServerLink {
-                mailbox: Mailbox::new(options.mailbox_max, Arc::clone(wake)),
-                last_stats: Mutex::default(),
-            }),
+            link: Arc::new(ServerLink { mailbox: Mailbox::new(options.mailbox_max, Arc::clone(wake)), last }),
             drain_timeout: options.drain_timeout,
+            is_shut_down: false,
             drain_until: None,
         })
     }
@@ -166,11 +168,11 @@ impl ServerWork {
             acceptor.accept(&mut self.driver, events)?;
         }
         self.link.mailbox.take(&mut self.commands);
-        let now = self.driver.now();
-        for command in self.commands.drain(..) {
-            self.calls.carry_out(self.driver.hub(), command, now);
+        while let Some(command) = self.commands.pop_front() {
+            self.carry_out(command);
         }
-        if self.calls.is_shut_down() && self.drain_until.is_none() {
+        if self.is_shut_down && self.drain_until.is_none() {
+            let now = self.driver.now();
             self.acceptor = None;
             let until = now + self.drain_timeout;
             self.driver.hub().drain(until, now);
@@ -178,12 +180,38 @@ impl ServerWork {
         }
         Ok(())
     }
+
+    fn carry_out(&mut self, command: Command) {
+        let now = self.driver.now();
+        let hub = self.driver.hub();
+        match command {
+            Command::Publish(publish) => self.calls.publish(hub, publish, now),
+            Command::Declare(name, options, answer) => answer.give(hub.topic(&name, options).map(drop)),
+            Command::Subscribe(topic, lane, answer) => {
+                answer.attempt(|| Some(self.calls.subscribe(hub, &topic, lane, now)));
+            }
+            Command::Take(lane) => self.calls.serve(hub, lane, now),
+            Command::Unsubscribe(lane) => self.calls.unsubscribe(hub, lane, now),
+            Command::Stats(answer) => answer.give(*hub.stats()),
+            Command::TopicTotals(topic, answer) => {
+                let topic = hub.find_topic(&topic).and_then(|topic| hub.topic_pressure(topic));
+                answer.give(topic.map(|topic| topic.totals));
+            }
+            Command::Snapshot(lanes_max, answer) => {
+                if answer.is_awaited() {
+                    hub.handle_timeout(now); // Ages are as of the hub's time.
+                    answer.give(self.driver.snapshot(lanes_max));
+                }
+            }
+            Command::Shutdown => self.is_shut_down = true,
+        }
+    }
 }
 
 impl Drop for ServerWork {
     /// However it ends, nobody waits for it in vain.
     fn drop(&mut self) {
-        *lock(&self.link.last_stats) = *self.driver.hub().stats();
+        *lock(&self.link.last) = self.driver.snapshot(0);
         self.link.mailbox.close();
     }
 }

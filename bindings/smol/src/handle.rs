@@ -10,7 +10,7 @@ use forebay_core::{
     Entry, LaneId, LaneOptions, Payload, PublishError, Published, Stats, SubscribeError, TopicError, TopicOptions,
     Totals,
 };
-use forebay_shell::{Answer, CallError, Command, LaneInbox, NextError, Place, Publish, ServerLink, reply, sum_stats};
+use forebay_shell::{Answer, CallError, Command, LaneInbox, NextError, Place, Publish, ServerLink, Snapshot, reply};
 use smol::Timer;
 use smol::future::FutureExt;
 use smol::stream::{Stream, StreamExt};
@@ -110,9 +110,20 @@ impl Handle {
         let mut sum = Stats::default();
         for link in &*self.links {
             let stats = Self::call(link, Command::Stats).await.unwrap_or_else(|| link.last_stats());
-            sum = sum_stats(sum, &stats);
+            sum += &stats;
         }
         sum
+    }
+
+    /// Everything there is to see, with at most `lanes_max` lanes; `None` if the server has stopped. A worker looks at
+    /// each of its topics and each lane listed, and asks the kernel about their connections.
+    pub async fn snapshot(&self, lanes_max: usize) -> Option<Snapshot> {
+        let mut all = Snapshot::default();
+        for link in &*self.links {
+            let lanes_left = lanes_max - all.lanes.len();
+            all.add(Self::call(link, |answer| Command::Snapshot(lanes_left, answer)).await?);
+        }
+        Some(all)
     }
 
     /// The terms of a topic's queue law; `None` if there is no such topic, or the server has stopped.

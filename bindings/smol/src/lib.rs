@@ -77,12 +77,13 @@ mod worker;
 pub use client::Client;
 pub use forebay_core::wire::CloseCode;
 pub use forebay_core::{
-    ConfigError, Count, CreateTopics, EndReason, Entry, Event, Gap, Hub, LaneLimits, LaneOptions, LossReason, Mode,
-    Options, OwnedPayload, Payload, Policy, Position, PublishError, Published, Stats, SubscribeError, TopicError,
-    TopicOptions, Totals,
+    ConfigError, ConnectionPressure, Count, CreateTopics, EndReason, Entry, Event, Gap, Hub, LaneLimits, LaneOptions,
+    LanePressure, Level, LossReason, Mode, Options, OwnedPayload, Payload, Policy, Position, Pressure, PublishError,
+    Published, Stats, SubscribeError, TopicError, TopicOptions, TopicPressure, Totals,
 };
 pub use forebay_shell::{
-    CallError, ClientOptions, Closed, ConnectError, NextError, ReceiveError, SendError, ServerOptions, UrlError,
+    CallError, ClientOptions, Closed, ConnectError, LaneSnapshot, NextError, ReceiveError, SendError, ServerOptions,
+    Snapshot, TopicSnapshot, UrlError,
 };
 pub use forebay_sys::raise_open_files;
 pub use handle::{Handle, Subscription};

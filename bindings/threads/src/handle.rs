@@ -9,7 +9,7 @@ use forebay_core::{
     Totals,
 };
 use forebay_shell::{
-    Answer, CallError, Command, LaneInbox, NextError, Nothing, Publish, Reply, ServerLink, TimedOut, reply, sum_stats,
+    Answer, CallError, Command, LaneInbox, NextError, Nothing, Publish, Reply, ServerLink, Snapshot, TimedOut, reply,
 };
 
 /// A server's handle, for any thread.
@@ -100,7 +100,22 @@ impl Handle {
     #[must_use]
     pub fn stats(&self) -> Stats {
         let of_link = |link: &Arc<ServerLink>| Self::call(link, Command::Stats).unwrap_or_else(|| link.last_stats());
-        self.links.iter().map(of_link).fold(Stats::default(), |sum, more| sum_stats(sum, &more))
+        self.links.iter().map(of_link).fold(Stats::default(), |mut sum, more| {
+            sum += &more;
+            sum
+        })
+    }
+
+    /// Everything there is to see, with at most `lanes_max` lanes; `None` if the server has stopped. A worker looks at
+    /// each of its topics and each lane listed, and asks the kernel about their connections.
+    #[must_use]
+    pub fn snapshot(&self, lanes_max: usize) -> Option<Snapshot> {
+        let mut all = Snapshot::default();
+        for link in &*self.links {
+            let lanes_left = lanes_max - all.lanes.len();
+            all.add(Self::call(link, |answer| Command::Snapshot(lanes_left, answer))?);
+        }
+        Some(all)
     }
 
     /// The terms of a topic's queue law; `None` if there is no such topic, or the server has stopped.

@@ -595,6 +595,7 @@ impl Hub {
     #[must_use]
     pub fn topic_pressure(&self, topic: TopicId) -> Option<TopicPressure> {
         self.topics.get(topic).map(|topic| TopicPressure {
+            is_declared: topic.is_declared,
             totals: topic.totals,
             head: Position { epoch: topic.epoch, seq: topic.head.messages },
             lanes: topic.live_lanes,

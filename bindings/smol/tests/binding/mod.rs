@@ -72,6 +72,10 @@ impl Handle {
         block_on(self.0.stats())
     }
 
+    pub(crate) fn snapshot(&self, lanes_max: usize) -> Option<Snapshot> {
+        block_on(self.0.snapshot(lanes_max))
+    }
+
     pub(crate) fn topic_totals(&self, topic: &str) -> Option<Totals> {
         block_on(self.0.topic_totals(topic))
     }

@@ -1,41 +1,10 @@
 //! Malformed input ends its connection with the right status or code, and disturbs nobody.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
 
-use super::common::{HANG, Running, number, start, text};
+use super::common::{Running, number, start, text};
+use super::raw::{OPENING, masked, opened, rest, socket};
 use crate::binding::{Payload, ServerOptions};
-
-const OPENING: &str = "GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-                       Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n";
-
-fn socket(server: &Running) -> TcpStream {
-    let stream = TcpStream::connect(server.address).unwrap();
-    stream.set_read_timeout(Some(HANG)).unwrap();
-    stream
-}
-
-/// Everything the server says until it closes.
-fn rest(stream: &mut TcpStream) -> Vec<u8> {
-    let mut all = Vec::new();
-    stream.read_to_end(&mut all).unwrap();
-    all
-}
-
-fn opened(server: &Running) -> TcpStream {
-    let mut stream = socket(server);
-    for byte in OPENING.bytes() {
-        stream.write_all(&[byte]).unwrap(); // A byte at a time is a handshake as well.
-    }
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        stream.read_exact(&mut byte).unwrap();
-        head.push(byte[0]);
-    }
-    assert!(head.starts_with(b"HTTP/1.1 101 "));
-    stream
-}
 
 /// The code of the Close frame, which is the last the server says.
 fn close_code(all: &[u8]) -> u16 {
@@ -70,11 +39,6 @@ fn heads_that_are_not_an_opening_get_their_status() {
 fn frames_that_break_the_protocol_get_their_code() {
     let server = start(ServerOptions::default());
     let witness = server.subscriber("t");
-    let masked = |first: u8, payload: &[u8]| {
-        let mut frame = vec![first, 0x80 | u8::try_from(payload.len()).unwrap(), 0, 0, 0, 0];
-        frame.extend_from_slice(payload);
-        frame
-    };
     for (frames, code) in [
         (vec![0x81, 1, b'x'], 1002),                                     // not masked
         (masked(0xC1, b"x"), 1002),                                      // reserved bit

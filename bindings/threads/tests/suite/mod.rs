@@ -3,4 +3,6 @@
 mod clients;
 mod common;
 mod malformed;
+mod raw;
+mod snapshots;
 mod topics;
