@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use forebay_core::Policy;
 
-use crate::config::value::{parse_listen, parse_size};
+use crate::config::value::{parse_admin_listen, parse_listen, parse_size};
 use crate::pointer::Pointer;
 
 const EXAMPLES: &str = "\
@@ -15,6 +15,7 @@ Without a command it serves, with the options above. `forebay COMMAND --help` ex
 
 Examples:
   forebay                                            serve on 127.0.0.1:8080 with the defaults
+  forebay serve --admin-listen 9090                  and http://127.0.0.1:9090/metrics for Prometheus
   forebay serve --listen 0.0.0.0:9000 --config forebay.toml
   forebay serve --check --config forebay.toml        is the file good? (exit status 0 or 2)
   forebay subscribe --topic log                      print what is published to the topic log
@@ -98,6 +99,10 @@ pub(crate) struct ServeArguments {
     /// Where to listen [default: the file's address, or 127.0.0.1:8080]; port 0: any free one
     #[arg(long, value_name = "HOST:PORT", value_parser = |text: &str| parse_listen(text))]
     pub(crate) listen: Option<String>,
+    /// Where /metrics, /stats and /healthz are [default: the file's, or off]: a port of 127.0.0.1, or HOST:PORT.
+    /// Whoever reaches it sees topics and addresses
+    #[arg(long, value_name = "[HOST:]PORT", value_parser = |text: &str| parse_admin_listen(text))]
+    pub(crate) admin_listen: Option<String>,
     /// Configuration file (TOML); without it the built-in defaults hold
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
@@ -224,6 +229,7 @@ mod tests {
             (vec!["subscribe", "--topic", "t", "--messages-max", "0"], "--messages-max"),
             (vec!["subscribe", "--topic", "t", "--bytes-max", "0"], "like \"64 KiB\""),
             (vec!["publish", "--topic", "t", "--key", "id"], "must be a JSON pointer such as /id"),
+            (vec!["serve", "--admin-listen", "all"], "must be a port of 127.0.0.1 such as 9090"),
             (vec!["serve", "--log", "loud"], "debug"),
             (vec!["serve", "--binding", "tokio"], "threads, smol"),
         ] {

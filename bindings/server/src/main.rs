@@ -1,15 +1,18 @@
 //! `forebay`: a ready WebSocket topic server, and commands that publish lines to it and print what it delivers.
 #![forbid(unsafe_code)]
 
+mod admin;
 mod cli;
 mod config;
 mod connect;
 mod lines;
 mod logger;
 mod pointer;
+mod process;
 mod protocol;
 mod publish;
 mod serve;
+mod serving;
 mod signals;
 mod subscribe;
 

@@ -1,6 +1,8 @@
 //! The built program, run as an operator runs it.
 #![cfg(unix)]
 
+#[path = "cli/admin.rs"]
+mod admin;
 mod support;
 
 use std::io::Write;

@@ -13,18 +13,23 @@ use toml::de::DeTable;
 use section::{Refusals, Section};
 use value::{count, duration, size};
 
+/// No administration listener.
+pub(crate) const OFF: &str = "off";
+
 /// What the server is started with.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     /// `HOST:PORT`.
     pub(crate) listen: String,
+    /// `HOST:PORT`, or [`OFF`].
+    pub(crate) admin_listen: String,
     /// Everything else.
     pub(crate) server: ServerOptions,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { listen: "127.0.0.1:8080".to_owned(), server: ServerOptions::default() }
+        Self { listen: "127.0.0.1:8080".to_owned(), admin_listen: OFF.to_owned(), server: ServerOptions::default() }
     }
 }
 
@@ -83,6 +88,7 @@ impl Settings {
     fn read_server(&mut self, mut section: Section<'_>) {
         let options = &mut self.server;
         section.read("listen", &mut self.listen, value::listen);
+        section.read("admin_listen", &mut self.admin_listen, value::admin_listen);
         section.read("drain_timeout", &mut options.drain_timeout, duration);
         section.read("notsent_lowat_bytes", &mut options.notsent_lowat_bytes, size);
         section.read("send_buffer_bytes", &mut options.send_buffer_bytes, value::size_or_system);

@@ -72,6 +72,7 @@ fn everything_can_be_set() {
         r#"
         [server]
         listen = "[::1]:0"
+        admin_listen = 9090
         drain_timeout = "1500ms"
         notsent_lowat_bytes = 32_768
         send_buffer_bytes = "64 KiB"
@@ -105,7 +106,7 @@ fn everything_can_be_set() {
         "#,
     );
     let server = &settings.server;
-    assert_eq!(settings.listen, "[::1]:0");
+    assert_eq!((settings.listen.as_str(), settings.admin_listen.as_str()), ("[::1]:0", "127.0.0.1:9090"));
     assert_eq!(server.drain_timeout, Duration::from_millis(1_500));
     assert_eq!((server.notsent_lowat_bytes, server.send_buffer_bytes, server.mailbox_max), (32_768, Some(65_536), 7));
     assert_eq!((server.hub.connections_max, server.hub.topics_max, server.hub.key_bytes_max), (16, 20, 9));
@@ -186,8 +187,8 @@ fn unknown_keys_are_refused_with_line_and_what_there_is() {
     );
     assert_refused(
         "[server]\nlisten = \"a:1\"\nport = 8080\n",
-        &["f.toml:3: [server] port: unknown key; there are listen, drain_timeout, notsent_lowat_bytes, \
-           send_buffer_bytes, mailbox_max"],
+        &["f.toml:3: [server] port: unknown key; there are listen, admin_listen, drain_timeout, \
+           notsent_lowat_bytes, send_buffer_bytes, mailbox_max"],
     );
     assert_refused(
         "[[topics]]\nname = \"log\"\npolcy = \"block\"\n",
@@ -280,6 +281,11 @@ fn bad_values_are_refused_with_what_is_allowed() {
             "[server]\nlisten = \"8080\"\n",
             "f.toml:2: [server] listen: must be HOST:PORT, such as 127.0.0.1:8080 or [::1]:8080 (port 0: any free one), \
              not \"8080\"",
+        ),
+        (
+            "[server]\nadmin_listen = \"on\"\n",
+            "f.toml:2: [server] admin_listen: must be a port of 127.0.0.1 such as 9090, HOST:PORT such as 0.0.0.0:9090, \
+             or off, not \"on\"",
         ),
     ] {
         assert_refused(source, &[line]);

@@ -65,6 +65,14 @@ pub(crate) fn listen(value: &DeValue<'_>) -> Result<String, String> {
     parse_listen(&text(value)?)
 }
 
+/// `HOST:PORT`, a port of the loopback address, or `"off"`.
+pub(crate) fn admin_listen(value: &DeValue<'_>) -> Result<String, String> {
+    match integer(value) {
+        Some(port) => parse_admin_listen(&port.to_string()),
+        None => parse_admin_listen(&text(value)?),
+    }
+}
+
 /// A topic's policy.
 pub(crate) fn policy(value: &DeValue<'_>) -> Result<Policy, String> {
     let policy = value.as_str().and_then(Policy::from_name);
@@ -139,6 +147,18 @@ pub(crate) fn parse_listen(text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     Err(format!("must be HOST:PORT, such as 127.0.0.1:8080 or [::1]:8080 (port 0: any free one), not {text:?}"))
+}
+
+/// Where the administration listens: only this machine can reach it unless an address is given.
+pub(crate) fn parse_admin_listen(text: &str) -> Result<String, String> {
+    if text == super::OFF {
+        return Ok(text.to_owned());
+    }
+    let is_port = text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok();
+    let full = if is_port { format!("127.0.0.1:{text}") } else { text.to_owned() };
+    parse_listen(&full).map_err(|_| {
+        format!("must be a port of 127.0.0.1 such as 9090, HOST:PORT such as 0.0.0.0:9090, or off, not {text:?}")
+    })
 }
 
 /// Bytes from `"64 KiB"` or `"65536"`.
@@ -240,6 +260,16 @@ mod tests {
         for bad in ["", "8080", ":8080", "localhost", "::1:8080", "[no]:1", "h:65536", "h:+1", "h:", "[]:1"] {
             let problem = parse_listen(bad).unwrap_err();
             assert!(problem.starts_with("must be HOST:PORT"), "{bad}: {problem}");
+        }
+    }
+
+    #[test]
+    fn the_administration_listens_where_only_this_machine_reaches_it_unless_told() {
+        for (text, listen) in [("9090", "127.0.0.1:9090"), ("0", "127.0.0.1:0"), ("[::]:1", "[::]:1"), ("off", "off")] {
+            assert_eq!(parse_admin_listen(text).as_deref(), Ok(listen));
+        }
+        for bad in ["", "65536", "on", ":9090", "-1"] {
+            assert!(parse_admin_listen(bad).unwrap_err().starts_with("must be a port of 127.0.0.1"), "{bad}");
         }
     }
 

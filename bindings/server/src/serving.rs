@@ -1,0 +1,67 @@
+//! A server that listens, whatever it runs on.
+
+use std::io;
+use std::net::SocketAddr;
+
+use forebay_threads::{ServerOptions, Snapshot};
+
+use crate::cli::Binding;
+
+/// A server that listens.
+pub(crate) struct Serving {
+    pub(crate) address: SocketAddr,
+    pub(crate) handle: Handle,
+    /// Serves until it has stopped.
+    pub(crate) run: Box<dyn FnOnce() -> io::Result<()> + Send>,
+}
+
+/// Its handle.
+#[derive(Clone, Debug)]
+pub(crate) enum Handle {
+    Threads(forebay_threads::Handle),
+    Smol(forebay_smol::Handle),
+}
+
+impl Serving {
+    /// Listens.
+    ///
+    /// # Errors
+    /// The address cannot be had.
+    pub(crate) fn bind(binding: Binding, listen: &str, options: ServerOptions) -> io::Result<Self> {
+        #[cfg(unix)]
+        match forebay_threads::raise_open_files() {
+            Ok(limit) => log::debug!("open files: at most {limit:?}"),
+            Err(error) => log::warn!("the limit of open files stays as it is: {error}"),
+        }
+        Ok(match binding {
+            Binding::Threads => {
+                let server = forebay_threads::Server::bind(listen, options)?;
+                let (address, handle) = (server.local_addr(), Handle::Threads(server.handle()));
+                Self { address, handle, run: Box::new(|| server.run()) }
+            }
+            Binding::Smol => {
+                let server = smol::block_on(forebay_smol::Server::bind(listen, options))?;
+                let (address, handle) = (server.local_addr(), Handle::Smol(server.handle()));
+                Self { address, handle, run: Box::new(|| smol::block_on(server.run())) }
+            }
+        })
+    }
+}
+
+impl Handle {
+    /// Everything there is to see, with at most `lanes_max` lanes; `None` if the server has stopped.
+    pub(crate) fn snapshot(&self, lanes_max: usize) -> Option<Snapshot> {
+        match self {
+            Self::Threads(handle) => handle.snapshot(lanes_max),
+            Self::Smol(handle) => smol::block_on(handle.snapshot(lanes_max)),
+        }
+    }
+
+    /// Asks the server to stop.
+    pub(crate) fn shutdown(&self) {
+        match self {
+            Self::Threads(handle) => handle.shutdown(),
+            Self::Smol(handle) => handle.shutdown(),
+        }
+    }
+}
