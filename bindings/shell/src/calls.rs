@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use forebay_core::{
-    Entry, Event, Hub, Instant, LaneId, LaneOptions, Payload, PublishError, Published, Start, Stats, SubscribeError,
-    TopicError, TopicId, TopicOptions, Totals,
+    Entry, Event, Hub, Instant, LaneId, LaneOptions, Message, Payload, PublishError, Published, Start, Stats,
+    SubscribeError, TopicError, TopicId, TopicOptions, Totals,
 };
 
 use crate::inbox::{BATCH_BYTES_MAX, BATCH_MAX};
@@ -14,32 +14,38 @@ use crate::{Answer, CallError, Inbox, Snapshot};
 /// What a subscription takes from.
 pub type LaneInbox = Inbox<Entry, ()>;
 
-/// A payload on its way between threads.
+/// A message on its way between threads.
 #[derive(Clone, Debug)]
-pub enum KeptPayload {
-    /// Text.
+pub struct KeptMessage {
+    payload: KeptPayload,
+    key: Box<str>,
+}
+
+#[derive(Clone, Debug)]
+enum KeptPayload {
     Text(Box<str>),
-    /// Bytes.
     Binary(Box<[u8]>),
 }
 
-impl From<Payload<'_>> for KeptPayload {
-    fn from(payload: Payload<'_>) -> Self {
-        match payload {
-            Payload::Text(text) => Self::Text(text.into()),
-            Payload::Binary(bytes) => Self::Binary(bytes.into()),
-        }
+impl From<Message<'_>> for KeptMessage {
+    fn from(message: Message<'_>) -> Self {
+        let payload = match message.payload {
+            Payload::Text(text) => KeptPayload::Text(text.into()),
+            Payload::Binary(bytes) => KeptPayload::Binary(bytes.into()),
+        };
+        Self { payload, key: message.key.into() }
     }
 }
 
-impl KeptPayload {
-    /// The payload.
+impl KeptMessage {
+    /// The message.
     #[must_use]
-    pub fn as_payload(&self) -> Payload<'_> {
-        match self {
-            Self::Text(text) => Payload::Text(text),
-            Self::Binary(bytes) => Payload::Binary(bytes),
-        }
+    pub fn as_message(&self) -> Message<'_> {
+        let payload = match &self.payload {
+            KeptPayload::Text(text) => Payload::Text(text),
+            KeptPayload::Binary(bytes) => Payload::Binary(bytes),
+        };
+        Message::new(payload).with_key(&self.key)
     }
 }
 
@@ -52,7 +58,7 @@ pub struct Publish {
     /// The topic's name.
     pub topic: Box<str>,
     /// The message.
-    pub payload: KeptPayload,
+    pub message: KeptMessage,
     /// Whether it waits where a lane is full, until its caller gives up.
     pub waits: bool,
     /// Where it is answered.
@@ -210,7 +216,7 @@ impl Calls {
 
 /// Publishes, unless its caller gave up; whether the matter is settled. No lock of the caller's is a system call.
 fn attempt(hub: &mut Hub, topic: TopicId, publish: &Publish, now: Instant) -> bool {
-    publish.answer.attempt(|| match hub.publish(topic, publish.payload.as_payload(), now) {
+    publish.answer.attempt(|| match hub.publish(topic, publish.message.as_message(), now) {
         Err(PublishError::Full) if publish.waits => None,
         result => Some(result.map_err(CallError::Refused)),
     })

@@ -34,7 +34,8 @@ impl<E: fmt::Debug + fmt::Display> std::error::Error for CallError<E> {}
 pub enum NextError {
     /// Nothing came in time.
     TimedOut,
-    /// The subscription has ended: its topic was removed, or the server has stopped.
+    /// The subscription has ended: its topic was removed, its lane was full (`Policy::Disconnect`), or the server has
+    /// stopped.
     Ended,
 }
 

@@ -25,7 +25,8 @@ mod sockets;
 mod url;
 mod wake;
 
-pub use calls::{Command, KeptPayload, LaneInbox, Publish, Subscribed};
+pub use bytes::Bytes;
+pub use calls::{Command, KeptMessage, LaneInbox, Publish, Subscribed};
 pub use client::{ClientLink, ClientWork, Opening};
 pub use clock::{Clock, entropy};
 pub use driver::{Application, Driver};
@@ -33,7 +34,7 @@ pub use error::{CallError, Closed, ConnectError, NextError, ReceiveError, SendEr
 pub use gate::Place;
 pub use inbox::{BATCH_BYTES_MAX, BATCH_MAX, Inbox, Nothing};
 pub use mailbox::Mailbox;
-pub use options::{ClientOptions, ServerOptions};
+pub use options::{ClientOptions, Document, ServerOptions};
 pub use outbox::{Messages, Outbox};
 pub use reply::{Answer, Reply, TimedOut, reply};
 pub use server::{ServerLink, ServerWork, Step};

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use forebay_core::{LaneLimits, Mode, Options, TopicOptions};
 
 /// What a server is started with.
@@ -11,6 +12,8 @@ pub struct ServerOptions {
     pub hub: Options,
     /// Topics that are there from the beginning.
     pub topics: Vec<(String, TopicOptions)>,
+    /// What plain HTTP requests are answered with.
+    pub documents: Vec<Document>,
     /// Who understands what clients send: the negotiated dialect, or the application ([`Mode::Raw`]).
     pub mode: Mode,
     /// `TCP_NOTSENT_LOWAT` of every connection: 16 KiB. Without it the kernel takes megabytes on behalf of a peer that
@@ -29,6 +32,7 @@ impl Default for ServerOptions {
         Self {
             hub: Options::default(),
             topics: Vec::new(),
+            documents: Vec::new(),
             mode: Mode::Dialect,
             notsent_lowat_bytes: 16 << 10,
             send_buffer_bytes: None,
@@ -36,6 +40,17 @@ impl Default for ServerOptions {
             mailbox_max: 1_024,
         }
     }
+}
+
+/// A page or a script that belongs to the service: what a `GET` of its path is answered with.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Document {
+    /// The path, without a query: `/` or `/app.js`.
+    pub path: String,
+    /// Its content type: `text/html; charset=utf-8`.
+    pub content_type: String,
+    /// Its bytes.
+    pub body: Bytes,
 }
 
 /// What a client is started with.

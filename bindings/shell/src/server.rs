@@ -13,7 +13,7 @@ use polling::{Events, Poller};
 use crate::acceptor::Acceptor;
 use crate::calls::Calls;
 use crate::gate::lock;
-use crate::{Application, Clock, Command, Driver, Mailbox, ServerOptions, Snapshot, Wake};
+use crate::{Application, Clock, Command, Document, Driver, Mailbox, ServerOptions, Snapshot, Wake};
 
 /// What comes after a turn.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -84,7 +84,7 @@ impl<F: FnMut(&mut Hub, Event, Instant)> Application for Listening<'_, F> {
 }
 
 impl ServerWork {
-    /// Listens on the first of the addresses that can be had, and declares the topics.
+    /// Listens on the first of the addresses that can be had, with topics and documents.
     ///
     /// # Errors
     /// No address can be had, or the options contradict each other ([`io::ErrorKind::InvalidInput`]).
@@ -101,6 +101,10 @@ impl ServerWork {
         for (name, topic) in &options.topics {
             topic.check().map_err(|error| invalid(format!("topic {name:?}: {error}")))?;
             hub.topic(name, *topic).map_err(|error| invalid(format!("topic {name:?}: {error}")))?;
+        }
+        for Document { path, content_type, body } in &options.documents {
+            let added = hub.document(path, content_type, body.clone());
+            added.map_err(|error| invalid(format!("document {path:?}: {error}")))?;
         }
         let tuning =
             Tuning { notsent_lowat_bytes: options.notsent_lowat_bytes, send_buffer_bytes: options.send_buffer_bytes };

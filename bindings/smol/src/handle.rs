@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use forebay_core::{
-    Entry, LaneId, LaneOptions, Payload, PublishError, Published, Stats, SubscribeError, TopicError, TopicOptions,
+    Entry, LaneId, LaneOptions, Message, PublishError, Published, Stats, SubscribeError, TopicError, TopicOptions,
     Totals,
 };
 use forebay_shell::{Answer, CallError, Command, LaneInbox, NextError, Place, Publish, ServerLink, Snapshot, reply};
@@ -33,13 +33,17 @@ impl Handle {
         ServerLink::of_topic(&self.links, topic)
     }
 
-    /// Publishes and waits for the answer. An undeclared topic is made with the defaults.
+    /// Publishes a message (a [`Payload`](forebay_core::Payload), or one with a key) and waits for the answer. An undeclared topic is made with the defaults.
     ///
     /// # Errors
     /// [`PublishError::Full`] at once, if a lane with the policy `Block` has no room; the others as the hub says.
-    pub async fn publish(&self, topic: &str, payload: Payload<'_>) -> Result<Published, CallError<PublishError>> {
-        let publish =
-            |answer| Command::Publish(Publish { topic: topic.into(), payload: payload.into(), waits: false, answer });
+    pub async fn publish<'a>(
+        &self,
+        topic: &str,
+        message: impl Into<Message<'a>>,
+    ) -> Result<Published, CallError<PublishError>> {
+        let message = message.into().into();
+        let publish = |answer| Command::Publish(Publish { topic: topic.into(), message, waits: false, answer });
         Self::call(self.link(topic), publish).await.unwrap_or(Err(CallError::Stopped))
     }
 
@@ -48,14 +52,14 @@ impl Handle {
     ///
     /// # Errors
     /// [`PublishError::Full`] after `timeout`; the others as the hub says.
-    pub async fn publish_wait(
+    pub async fn publish_wait<'a>(
         &self,
         topic: &str,
-        payload: Payload<'_>,
+        message: impl Into<Message<'a>>,
         timeout: Duration,
     ) -> Result<Published, CallError<PublishError>> {
         let (answer, mut reply) = reply();
-        let publish = Publish { topic: topic.into(), payload: payload.into(), waits: true, answer };
+        let publish = Publish { topic: topic.into(), message: message.into().into(), waits: true, answer };
         let answered = async {
             // Refused because the server stopped, the command is dropped, and the reply tells.
             drop(self.link(topic).mailbox.post_async(Command::Publish(publish)).await);
@@ -147,7 +151,8 @@ impl fmt::Debug for Handle {
     }
 }
 
-/// An in-process consumer of a topic: a stream that ends when the topic is removed or the server stops.
+/// An in-process consumer of a topic: a stream that ends when the topic is removed, the
+/// lane is full ([`Policy::Disconnect`](forebay_core::Policy::Disconnect)) or the server stops.
 ///
 /// What was not asked for waits in the hub's lane, whose limits and policy hold; asking brings a batch of at most
 /// 512 messages or 256 KiB. Dropping the subscription ends the lane.

@@ -5,7 +5,7 @@
 //! the core's `dialect/forebay.md`; `new WebSocket(url)` is all they need.
 //!
 //! ```
-//! use forebay_smol::{Entry, LaneOptions, Payload, Policy, Server, ServerOptions, TopicOptions};
+//! use forebay_smol::{Entry, LaneOptions, Payload, Policies, Policy, Server, ServerOptions, TopicOptions};
 //! use smol::stream::StreamExt;
 //!
 //! # smol::block_on(async {
@@ -75,15 +75,16 @@ mod worker;
 mod worker;
 
 pub use client::Client;
-pub use forebay_core::wire::CloseCode;
+pub use forebay_core::wire::{CloseCode, CloseReason};
 pub use forebay_core::{
-    ConfigError, ConnectionPressure, Count, CreateTopics, EndReason, Entry, Event, Gap, Hub, LaneLimits, LaneOptions,
-    LanePressure, Level, LossReason, Mode, Options, OwnedPayload, Payload, Policy, Position, Pressure, PublishError,
-    Published, Stats, SubscribeError, TopicError, TopicOptions, TopicPressure, Totals,
+    ConfigError, ConnectionPressure, Count, CreateTopics, Disconnect, DisconnectScope, DocumentError, EndReason, Entry,
+    Event, Gap, Hub, LaneLimits, LaneOptions, LanePressure, Level, LossReason, Message, Mode, Options, OwnedPayload,
+    Payload, Policies, Policy, Position, Pressure, PublishError, Published, Stats, SubscribeError, TopicError,
+    TopicOptions, TopicPressure, Totals,
 };
 pub use forebay_shell::{
-    CallError, ClientOptions, Closed, ConnectError, LaneSnapshot, NextError, ReceiveError, SendError, ServerOptions,
-    Snapshot, TopicSnapshot, UrlError,
+    Bytes, CallError, ClientOptions, Closed, ConnectError, Document, LaneSnapshot, NextError, ReceiveError, SendError,
+    ServerOptions, Snapshot, TopicSnapshot, UrlError,
 };
 pub use forebay_sys::raise_open_files;
 pub use handle::{Handle, Subscription};

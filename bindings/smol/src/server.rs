@@ -24,7 +24,7 @@ impl Server {
     /// Listens on the first of the addresses that can be had, declares the topics, and waits for [`run`](Self::run).
     ///
     /// # Errors
-    /// No address can be had, or the options contradict each other ([`io::ErrorKind::InvalidInput`]).
+    /// No address can be had; or an option, a topic or a document that cannot be had ([`io::ErrorKind::InvalidInput`]).
     pub async fn bind(addresses: impl AsyncToSocketAddrs, options: ServerOptions) -> io::Result<Self> {
         let addresses = smol::net::resolve(addresses).await?;
         let waiter = Waiter::new()?;

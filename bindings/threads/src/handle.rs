@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use forebay_core::{
-    Entry, LaneId, LaneOptions, Payload, PublishError, Published, Stats, SubscribeError, TopicError, TopicOptions,
+    Entry, LaneId, LaneOptions, Message, PublishError, Published, Stats, SubscribeError, TopicError, TopicOptions,
     Totals,
 };
 use forebay_shell::{
@@ -30,12 +30,16 @@ impl Handle {
         ServerLink::of_topic(&self.links, topic)
     }
 
-    /// Publishes and waits for the answer. An undeclared topic is made with the defaults.
+    /// Publishes a message (a [`Payload`](forebay_core::Payload), or one with a key) and waits for the answer. An undeclared topic is made with the defaults.
     ///
     /// # Errors
     /// [`PublishError::Full`] at once, if a lane with the policy `Block` has no room; the others as the hub says.
-    pub fn publish(&self, topic: &str, payload: Payload<'_>) -> Result<Published, CallError<PublishError>> {
-        self.post_publish(topic, payload, false).wait().unwrap_or(Err(CallError::Stopped))
+    pub fn publish<'a>(
+        &self,
+        topic: &str,
+        message: impl Into<Message<'a>>,
+    ) -> Result<Published, CallError<PublishError>> {
+        self.post_publish(topic, message.into(), false).wait().unwrap_or(Err(CallError::Stopped))
     }
 
     /// Publishes; where a lane with the policy `Block` has no room, waits for it. Publishes of one topic that wait are
@@ -43,13 +47,13 @@ impl Handle {
     ///
     /// # Errors
     /// [`PublishError::Full`] after `timeout`; the others as the hub says.
-    pub fn publish_wait(
+    pub fn publish_wait<'a>(
         &self,
         topic: &str,
-        payload: Payload<'_>,
+        message: impl Into<Message<'a>>,
         timeout: Duration,
     ) -> Result<Published, CallError<PublishError>> {
-        match self.post_publish(topic, payload, true).wait_timeout(timeout) {
+        match self.post_publish(topic, message.into(), true).wait_timeout(timeout) {
             Ok(answer) => answer.unwrap_or(Err(CallError::Stopped)),
             Err(TimedOut) => Err(CallError::Refused(PublishError::Full)),
         }
@@ -58,11 +62,11 @@ impl Handle {
     fn post_publish(
         &self,
         topic: &str,
-        payload: Payload<'_>,
+        message: Message<'_>,
         waits: bool,
     ) -> Reply<Result<Published, CallError<PublishError>>> {
         let (answer, reply) = reply();
-        let publish = Publish { topic: topic.into(), payload: payload.into(), waits, answer };
+        let publish = Publish { topic: topic.into(), message: message.into(), waits, answer };
         // Refused because the server stopped, the command is dropped, and the reply tells.
         drop(self.link(topic).mailbox.post(Command::Publish(publish)));
         reply
@@ -140,7 +144,8 @@ impl fmt::Debug for Handle {
     }
 }
 
-/// An in-process consumer of a topic: a blocking iterator that ends when the topic is removed or the server stops.
+/// An in-process consumer of a topic: a blocking iterator that ends when the topic is removed, the
+/// lane is full ([`Policy::Disconnect`](forebay_core::Policy::Disconnect)) or the server stops.
 ///
 /// What was not asked for waits in the hub's lane, whose limits and policy hold; asking brings a batch of at most
 /// 512 messages or 256 KiB. Dropping the subscription ends the lane.

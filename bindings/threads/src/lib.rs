@@ -7,7 +7,7 @@
 //! ```
 //! use std::thread;
 //!
-//! use forebay_threads::{Entry, LaneOptions, Payload, Policy, Server, ServerOptions, TopicOptions};
+//! use forebay_threads::{Entry, LaneOptions, Payload, Policies, Policy, Server, ServerOptions, TopicOptions};
 //!
 //! // Nothing of "orders" is lost: whoever publishes waits for the slowest.
 //! let orders = TopicOptions { policy: Policy::Block, ..TopicOptions::default() };
@@ -62,15 +62,16 @@ mod server;
 mod worker;
 
 pub use client::Client;
-pub use forebay_core::wire::CloseCode;
+pub use forebay_core::wire::{CloseCode, CloseReason};
 pub use forebay_core::{
-    ConfigError, ConnectionPressure, Count, CreateTopics, EndReason, Entry, Event, Gap, Hub, LaneLimits, LaneOptions,
-    LanePressure, Level, LossReason, Mode, Options, OwnedPayload, Payload, Policy, Position, Pressure, PublishError,
-    Published, Stats, SubscribeError, TopicError, TopicOptions, TopicPressure, Totals,
+    ConfigError, ConnectionPressure, Count, CreateTopics, Disconnect, DisconnectScope, DocumentError, EndReason, Entry,
+    Event, Gap, Hub, LaneLimits, LaneOptions, LanePressure, Level, LossReason, Message, Mode, Options, OwnedPayload,
+    Payload, Policies, Policy, Position, Pressure, PublishError, Published, Stats, SubscribeError, TopicError,
+    TopicOptions, TopicPressure, Totals,
 };
 pub use forebay_shell::{
-    CallError, ClientOptions, Closed, ConnectError, LaneSnapshot, NextError, ReceiveError, SendError, ServerOptions,
-    Snapshot, TopicSnapshot, UrlError,
+    Bytes, CallError, ClientOptions, Closed, ConnectError, Document, LaneSnapshot, NextError, ReceiveError, SendError,
+    ServerOptions, Snapshot, TopicSnapshot, UrlError,
 };
 pub use forebay_sys::raise_open_files;
 pub use handle::{Handle, Subscription};

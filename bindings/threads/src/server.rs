@@ -23,7 +23,7 @@ impl Server {
     /// Listens on the first of the addresses that can be had, declares the topics, and waits for [`run`](Self::run).
     ///
     /// # Errors
-    /// No address can be had, or the options contradict each other ([`io::ErrorKind::InvalidInput`]).
+    /// No address can be had; or an option, a topic or a document that cannot be had ([`io::ErrorKind::InvalidInput`]).
     #[expect(clippy::needless_pass_by_value, reason = "what a server is made of belongs to it")]
     pub fn bind(addresses: impl ToSocketAddrs, options: ServerOptions) -> io::Result<Self> {
         let waiter = Waiter::new()?;

@@ -47,17 +47,21 @@ impl std::fmt::Debug for Server {
 pub(crate) struct Handle(forebay_smol::Handle);
 
 impl Handle {
-    pub(crate) fn publish(&self, topic: &str, payload: Payload<'_>) -> Result<Published, CallError<PublishError>> {
-        block_on(self.0.publish(topic, payload))
-    }
-
-    pub(crate) fn publish_wait(
+    pub(crate) fn publish<'a>(
         &self,
         topic: &str,
-        payload: Payload<'_>,
+        message: impl Into<Message<'a>>,
+    ) -> Result<Published, CallError<PublishError>> {
+        block_on(self.0.publish(topic, message))
+    }
+
+    pub(crate) fn publish_wait<'a>(
+        &self,
+        topic: &str,
+        message: impl Into<Message<'a>>,
         timeout: Duration,
     ) -> Result<Published, CallError<PublishError>> {
-        block_on(self.0.publish_wait(topic, payload, timeout))
+        block_on(self.0.publish_wait(topic, message, timeout))
     }
 
     pub(crate) fn declare_topic(&self, name: &str, options: TopicOptions) -> Result<(), CallError<TopicError>> {

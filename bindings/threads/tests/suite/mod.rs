@@ -2,6 +2,7 @@
 
 mod clients;
 mod common;
+mod documents;
 mod malformed;
 mod raw;
 mod snapshots;

@@ -1,9 +1,9 @@
 //! Publishing and subscribing through real sockets.
 
-use super::common::{HANG, close, number, say, start, subscribed, text};
+use super::common::{HANG, close, number, say, start, start_with, subscribed, text};
 use crate::binding::{
-    CallError, ClientOptions, CloseCode, Entry, LaneLimits, LaneOptions, NextError, Options, Payload, Policy,
-    PublishError, ServerOptions, TopicError, TopicOptions,
+    CallError, ClientOptions, CloseCode, Entry, Event, LaneLimits, LaneOptions, Message, NextError, Options, Payload,
+    Policy, PublishError, ServerOptions, TopicError, TopicOptions,
 };
 
 fn blocking(messages_max: u32) -> TopicOptions {
@@ -32,6 +32,47 @@ fn a_message_reaches_every_subscriber_byte_for_byte() {
     let stats = server.handle.stats();
     assert_eq!((stats.published.messages, stats.lanes.sent.messages), (1, 20));
     assert_eq!(stats.lanes.conservation_error(), 0);
+    server.stop();
+}
+
+#[test]
+fn a_key_reaches_the_subscriber() {
+    let server = start(ServerOptions::default());
+    let subscriber = server.subscriber("t");
+    let temperature = Message::new(Payload::Text("20.5")).with_key("kitchen");
+    assert_eq!(server.handle.publish("t", temperature).unwrap().matched, 1);
+    server.handle.publish_wait("t", temperature.with_key("\"attic\""), HANG).unwrap();
+    server.handle.publish("t", temperature.payload).unwrap();
+    assert_eq!(text(&subscriber), r#"{"op":"message","topic":"t","seq":1,"key":"kitchen","data":20.5}"#);
+    assert_eq!(text(&subscriber), r#"{"op":"message","topic":"t","seq":2,"key":"\"attic\"","data":20.5}"#);
+    assert_eq!(text(&subscriber), r#"{"op":"message","topic":"t","seq":3,"data":20.5}"#);
+    let refused = server.handle.publish("t", temperature.with_key("\n"));
+    assert_eq!(refused, Err(CallError::Refused(PublishError::InvalidKey)));
+    server.stop();
+}
+
+#[test]
+fn a_subscription_ends_with_its_topic() {
+    // The application removes a topic when it says so itself.
+    let server = start_with(ServerOptions::default(), |hub, event, now| {
+        if let Event::Opened { .. } = event {
+            let topic = hub.find_topic("t").unwrap();
+            assert!(hub.remove_topic(topic, now));
+        }
+    });
+    let mut subscription = server.handle.subscribe("t", LaneOptions::default()).unwrap();
+    server.handle.publish("t", Payload::Text("0")).unwrap();
+    assert!(matches!(subscription.next_timeout(HANG), Ok(Entry::Message { seq: 1, .. })));
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| subscription.next_timeout(HANG));
+        server.connect();
+        assert_eq!(waiting.join().unwrap(), Err(NextError::Ended));
+    });
+    // Its end is no end of a later one.
+    let mut later = server.handle.subscribe("t", LaneOptions::default()).unwrap();
+    drop(subscription);
+    server.handle.publish("t", Payload::Text("1")).unwrap();
+    assert!(matches!(later.next_timeout(HANG), Ok(Entry::Message { seq: 1, .. })));
     server.stop();
 }
 
