@@ -16,6 +16,7 @@ Without a command it serves, with the options above. `forebay COMMAND --help` ex
 Examples:
   forebay                                            serve on 127.0.0.1:8080 with the defaults
   forebay serve --admin-listen 9090                  and http://127.0.0.1:9090/metrics for Prometheus
+  forebay demo                                       watch it work
   forebay serve --listen 0.0.0.0:9000 --config forebay.toml
   forebay serve --check --config forebay.toml        is the file good? (exit status 0 or 2)
   forebay subscribe --topic log                      print what is published to the topic log
@@ -29,6 +30,19 @@ drain_timeout, exit status 0. A second signal exits at once.
 
 The file is TOML; forebay.example.toml lists every key with its default. Whatever is wrong with it is
 told with file, line and key, before anything listens.";
+
+const DEMO_NOTES: &str = "\
+This machine's own numbers (CPUs, memory, network) are published 20 times a second: as they are to the topic machine,
+and with padding to 2 KiB to a topic for each policy. Each of those has three consumers over real sockets: fast, slow (five
+messages a second) and frozen (reads nothing). Their lanes hold 200 messages. A frozen one reads for a moment when the
+server has ended it, to see why; and with block every 5 s, or nothing would move any more.
+
+On a terminal the table is drawn in place (NO_COLOR: without colours). Otherwise there is one line per consumer and
+second, for grep and awk, with these columns:
+  second policy consumer published_per_second entered sent waiting superseded oldest newest other_lost waiting_bytes
+  oldest_age_seconds kernel_bytes ends end_code publisher_waits
+On each line entered = sent + waiting + superseded + oldest + newest + other_lost: those are the messages of the
+consumer's lane, from its subscribe on. Lines that begin with # are for people.";
 
 const PUBLISH_NOTES: &str = "\
 Each line is sent without its line feed and otherwise unchanged (a carriage return stays). A line that is
@@ -85,6 +99,9 @@ pub(crate) enum Command {
     /// Serve topics over WebSocket (the default)
     #[command(after_help = SERVE_NOTES)]
     Serve(ServeArguments),
+    /// Show what the policies do: one feed, six topics, consumers that are fast, slow and frozen
+    #[command(after_help = DEMO_NOTES)]
+    Demo(DemoArguments),
     /// Publish each line of standard input to a topic
     #[command(after_help = PUBLISH_NOTES)]
     Publish(PublishArguments),
@@ -115,6 +132,21 @@ pub(crate) struct ServeArguments {
     /// Log to standard error: off, error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL", default_value = "info", hide_possible_values = true, value_parser = ["off", "error", "warn", "info", "debug", "trace"])]
     pub(crate) log: String,
+}
+
+/// `forebay demo`.
+#[derive(Debug, Args)]
+pub(crate) struct DemoArguments {
+    /// End after N seconds; without it the demo runs until Ctrl-C
+    #[arg(long, value_name = "N")]
+    pub(crate) seconds: Option<NonZeroU32>,
+    /// Where to listen; port 0: any free one
+    #[arg(long, value_name = "HOST:PORT", value_parser = |text: &str| parse_listen(text))]
+    #[arg(default_value = "127.0.0.1:0")]
+    pub(crate) listen: String,
+    /// What it runs on: std threads, or tasks on smol
+    #[arg(long, value_name = "RUNTIME", value_enum, default_value_t = Binding::Threads)]
+    pub(crate) binding: Binding,
 }
 
 /// A runtime.

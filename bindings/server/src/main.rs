@@ -5,6 +5,7 @@ mod admin;
 mod cli;
 mod config;
 mod connect;
+mod demo;
 mod lines;
 mod logger;
 mod pointer;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
     let result = match cli.command {
         None => serve::run(&cli.serve),
         Some(Command::Serve(arguments)) => serve::run(&arguments),
+        Some(Command::Demo(arguments)) => demo::run(&arguments),
         Some(Command::Publish(arguments)) => publish::run(&arguments),
         Some(Command::Subscribe(arguments)) => subscribe::run(&arguments),
     };

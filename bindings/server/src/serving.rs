@@ -2,8 +2,9 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use forebay_threads::{ServerOptions, Snapshot};
+use forebay_threads::{CallError, Message, ServerOptions, Snapshot};
 
 use crate::cli::Binding;
 
@@ -55,6 +56,24 @@ impl Handle {
             Self::Threads(handle) => handle.snapshot(lanes_max),
             Self::Smol(handle) => smol::block_on(handle.snapshot(lanes_max)),
         }
+    }
+
+    /// Publishes; whether the server runs. What it refuses is counted by the hub.
+    pub(crate) fn publish(&self, topic: &str, message: Message<'_>) -> bool {
+        let published = match self {
+            Self::Threads(handle) => handle.publish(topic, message),
+            Self::Smol(handle) => smol::block_on(handle.publish(topic, message)),
+        };
+        !matches!(published, Err(CallError::Stopped))
+    }
+
+    /// The same; waits where a lane with the policy `block` has no room.
+    pub(crate) fn publish_wait(&self, topic: &str, message: Message<'_>, timeout: Duration) -> bool {
+        let published = match self {
+            Self::Threads(handle) => handle.publish_wait(topic, message, timeout),
+            Self::Smol(handle) => smol::block_on(handle.publish_wait(topic, message, timeout)),
+        };
+        !matches!(published, Err(CallError::Stopped))
     }
 
     /// Asks the server to stop.
