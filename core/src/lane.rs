@@ -1,13 +1,15 @@
 //! Lane arithmetic: where a consumer stands in a log, what waits for it, what fits.
 //!
 //! Pure numbers: a lane knows no topic, no connection and no bytes. The log tells it marks; it tells the log which
-//! messages it still needs. The same leaf serves topics, direct lanes and in-process consumers.
+//! messages it still needs. The same leaf serves topics, direct lanes and in-process consumers. (Lanes of the latest
+//! messages are in `latest.rs`: what waits there is no run.)
 
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::config::LaneLimits;
-use crate::output::{Count, Gap, LossReason, Totals};
+use crate::losses::Losses;
+use crate::output::{Count, LossReason, Totals};
+use crate::policy::Policy;
 
 /// A cut in a log: how many messages and payload bytes stand before it. Messages are numbered from 1, so the cut after
 /// message `n` has `messages == n`.
@@ -50,8 +52,8 @@ impl Run {
     }
 }
 
-/// Runs a lane may have beside the one that ends at the head: 8 in all.
-pub(crate) const OLDER_RUNS_MAX: usize = 7;
+/// Runs a lane may have, the one that ends at the head included.
+pub(crate) const RUNS_MAX: usize = 8;
 
 /// What a log must keep for a lane: everything behind the tail, and the closed runs.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -61,12 +63,10 @@ pub(crate) struct Needs {
     pub(crate) older: Vec<Run>,
 }
 
-/// What a lane keeps once it has lost something.
-#[derive(Clone, Copy, Debug, Default)]
-struct Losses {
-    lost: [Count; LossReason::ALL.len()],
-    /// Lost and not yet told.
-    gap: Option<Gap>,
+impl Needs {
+    pub(crate) fn runs(&self) -> impl Iterator<Item = Run> {
+        core::iter::once(self.held).chain(self.older.iter().copied()).filter(|run| !run.is_empty())
+    }
 }
 
 /// One consumer's window on a log.
@@ -75,6 +75,8 @@ pub(crate) struct Lane {
     pub(crate) limits: LaneLimits,
     /// Whether what is outstanding counts towards *fits*: for every policy that may not lose what returns unsent.
     counts_outstanding: bool,
+    /// Whether the newest message may be lost: `Policy::DropNewest`.
+    may_reject: bool,
     /// The head when the lane began.
     began: Mark,
     /// The head when the lane ended; nothing enters any more.
@@ -88,7 +90,7 @@ pub(crate) struct Lane {
     /// The end of what is outstanding that still lives in the log; the rest was copied to its connection.
     held: Run,
     sent: Count,
-    losses: Option<Box<Losses>>,
+    pub(crate) losses: Losses,
 }
 
 impl Lane {
@@ -99,10 +101,11 @@ impl Lane {
         older: Vec::new(),
     };
 
-    pub(crate) fn new(limits: LaneLimits, counts_outstanding: bool, head: Mark) -> Self {
+    pub(crate) fn new(limits: LaneLimits, policy: Policy, head: Mark) -> Self {
         Self {
             limits,
-            counts_outstanding,
+            counts_outstanding: policy.counts_outstanding(),
+            may_reject: policy == Policy::DropNewest,
             began: head,
             ended: None,
             tail: head,
@@ -110,7 +113,7 @@ impl Lane {
             outstanding: Run::default(),
             held: Run::default(),
             sent: Count::default(),
-            losses: None,
+            losses: Losses::default(),
         }
     }
 
@@ -160,10 +163,14 @@ impl Lane {
         let load = self.load(head);
         load.messages + more.messages <= u64::from(self.limits.messages_max)
             && load.bytes + more.bytes <= self.limits.bytes_max
+            && (more.messages == 0 || self.has_run_left(head))
     }
 
     /// The first head behind which a message may not fit any more: up to it nothing needs to be looked at.
     pub(crate) fn due(&self, head: Mark) -> Mark {
+        if !self.has_run_left(head) {
+            return head;
+        }
         let load = self.load(head);
         Mark {
             messages: head.messages + u64::from(self.limits.messages_max).saturating_sub(load.messages),
@@ -214,11 +221,8 @@ impl Lane {
     }
 
     fn drop_front(&mut self, front: Run, cut: Mark, reason: LossReason) -> Count {
-        let run = Run { after: front.after, through: cut };
         self.advance_front(front, cut);
-        let count = run.count();
-        self.lose(run, count, reason);
-        count
+        self.lose(Run { after: front.after, through: cut }, reason)
     }
 
     /// Takes the front up to `cut` out of what waits.
@@ -230,38 +234,16 @@ impl Lane {
         }
     }
 
-    fn lose(&mut self, run: Run, count: Count, reason: LossReason) {
-        let losses = self.losses.get_or_insert_default();
-        losses.lost[reason as usize] += count;
-        let gap = Gap { from: run.first(), to: run.last(), missed: count.messages, reasons: 1 << reason as u8 };
-        losses.gap = Some(losses.gap.map_or(gap, |told_later| told_later.merged(gap)));
+    fn lose(&mut self, run: Run, reason: LossReason) -> Count {
+        let count = run.count();
+        self.losses.lose((run.first(), run.last()), count, reason);
+        count
     }
 
-    /// What was lost and not yet told.
-    pub(crate) fn gap(&self) -> Option<Gap> {
-        self.losses.as_ref().and_then(|losses| losses.gap)
-    }
-
-    /// What is to be told before the front: what was lost behind it can wait until it was sent.
-    pub(crate) fn due_gap(&self, head: Mark) -> Option<Gap> {
+    /// The number of the next message that waits and is not outstanding.
+    pub(crate) fn next(&self, head: Mark) -> Option<u64> {
         let front = self.front(head);
-        self.gap().filter(|gap| front.is_empty() || gap.from < front.first())
-    }
-
-    /// Takes the gap to tell it, if it is due.
-    pub(crate) fn take_due_gap(&mut self, head: Mark) -> Option<Gap> {
-        self.due_gap(head)?;
-        self.take_gap()
-    }
-
-    fn take_gap(&mut self) -> Option<Gap> {
-        self.losses.as_mut().and_then(|losses| losses.gap.take())
-    }
-
-    /// Puts back a gap whose notice was not sent.
-    pub(crate) fn return_gap(&mut self, gap: Gap) {
-        let losses = self.losses.get_or_insert_default();
-        losses.gap = Some(losses.gap.map_or(gap, |newer| gap.merged(newer)));
+        (!front.is_empty()).then(|| front.first())
     }
 
     /// The front up to `cut` becomes outstanding. Nothing may be outstanding but messages directly before it.
@@ -308,27 +290,37 @@ impl Lane {
         let is_held = !self.held.is_empty() && self.held.after.messages <= cut.messages;
         self.held = if is_held { Run { after: self.held.after, through: cut } } else { Run::default() };
         if self.ended.is_some() || !is_held {
-            self.lose(run, run.count(), reason);
-            return run.count();
+            return self.lose(run, reason);
         }
         match self.older.first_mut() {
             Some(front) if front.after == run.through => front.after = run.after,
             None if self.tail == run.through => self.tail = run.after,
             _ => self.older.insert(0, run),
         }
-        if self.older.len() <= OLDER_RUNS_MAX {
+        // The next publish must find room for its run, unless it can be rejected.
+        if self.older.len() < RUNS_MAX || self.may_reject {
             return Count::default();
         }
-        let (index, shortest) = self
-            .older
-            .iter()
-            .copied()
-            .enumerate()
-            .min_by_key(|(_, run)| run.count().messages)
-            .expect("more than OLDER_RUNS_MAX runs");
-        self.older.remove(index);
-        self.lose(shortest, shortest.count(), reason);
-        shortest.count()
+        let shortest = self.older.iter().enumerate().min_by_key(|(_, run)| run.count().messages);
+        let index = shortest.expect("there are many").0;
+        let run = self.older.remove(index);
+        self.lose(run, reason)
+    }
+
+    /// The newest message, between `before` and `head`, is lost to this lane.
+    pub(crate) fn reject(&mut self, before: Mark, head: Mark) -> Count {
+        if self.tail.messages < before.messages {
+            self.older.push(Run { after: self.tail, through: before });
+            assert!(self.older.len() <= RUNS_MAX, "a run that was begun has its place");
+        }
+        self.tail = head;
+        self.lose(Run { after: before, through: head }, LossReason::Newest)
+    }
+
+    /// Whether a message would not begin a ninth run. (What is outstanding is one until it was sent.)
+    fn has_run_left(&self, head: Mark) -> bool {
+        let is_apart = !self.outstanding.is_empty() && self.outstanding.through != self.front(head).after;
+        !self.may_reject || self.tail.messages < head.messages || self.older.len() + usize::from(is_apart) < RUNS_MAX
     }
 
     /// Ends the lane: what waits is lost. What is outstanding is settled by `sent` and `returned`.
@@ -350,7 +342,7 @@ impl Lane {
             entered: self.began.to(self.ended.unwrap_or(head)),
             sent: self.sent,
             waiting,
-            lost: self.losses.as_ref().map_or_else(Default::default, |losses| losses.lost),
+            lost: self.losses.counts(),
         }
     }
 }

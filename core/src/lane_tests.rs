@@ -46,6 +46,12 @@ impl Model {
         load
     }
 
+    /// Runs of what waits or is outstanding.
+    fn runs(&self) -> usize {
+        let is_kept = |seq: u64| matches!(self.messages.get(&seq), Some((_, State::Waiting | State::Outstanding)));
+        self.messages.keys().filter(|seq| is_kept(**seq) && !is_kept(**seq - 1)).count()
+    }
+
     fn trim(&mut self, limits: LaneLimits, counts_outstanding: bool, more: Count) {
         loop {
             let load = self.load(counts_outstanding);
@@ -59,15 +65,17 @@ impl Model {
     }
 }
 
-fn run(seed: u64, counts_outstanding: bool) {
+fn run(seed: u64, policy: Policy) {
+    let counts_outstanding = policy.counts_outstanding();
     let mut state = seed;
     let mut draw = |below: u64| {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 33) % below
     };
-    let limits = LaneLimits { messages_max: 12, bytes_max: 200 };
+    let messages_max = if policy == Policy::DropNewest { 24 } else { 12 };
+    let limits = LaneLimits { messages_max, bytes_max: 200 };
     let mut marks = std::vec![Mark { messages: 5, bytes: 77 }];
-    let mut lane = Lane::new(limits, counts_outstanding, marks[0]);
+    let mut lane = Lane::new(limits, policy, marks[0]);
     let mut model = Model { messages: BTreeMap::new(), missed: 0, told: 0 };
     for _ in 0..600 {
         let head = *marks.last().unwrap();
@@ -77,6 +85,20 @@ fn run(seed: u64, counts_outstanding: bool) {
                 let bytes = draw(60);
                 let more = Count::new(1, bytes);
                 let fits = lane.fits(head, more);
+                if policy == Policy::DropNewest {
+                    let load = model.load(true);
+                    let is_within = load.messages < u64::from(limits.messages_max) && load.bytes + bytes <= 200;
+                    let seq = head.messages + 1;
+                    let new = Mark { messages: seq, bytes: head.bytes + bytes };
+                    marks.push(new);
+                    model.messages.insert(seq, (bytes, State::Waiting));
+                    assert_eq!(fits, is_within && model.runs() <= RUNS_MAX, "a message within the limits is taken");
+                    if !fits {
+                        lane.reject(head, new);
+                        model.set(seq..=seq, State::Lost);
+                    }
+                    continue;
+                }
                 if counts_outstanding && !fits {
                     continue; // Such a lane refuses.
                 }
@@ -109,7 +131,7 @@ fn run(seed: u64, counts_outstanding: bool) {
                 if !out.is_empty() {
                     let cut = mark(out.after.messages + draw(out.count().messages + 1));
                     let before = model.missed;
-                    if draw(4) == 0 {
+                    if draw(4) == 0 && policy != Policy::DropNewest {
                         // The log does not have it any more.
                         lane.unhold();
                         lane.returned(cut, LossReason::Oldest);
@@ -128,10 +150,10 @@ fn run(seed: u64, counts_outstanding: bool) {
                 }
             }
             _ => {
-                if let Some(gap) = lane.take_gap() {
+                if let Some(gap) = lane.losses.take_due_gap(None) {
                     assert!(gap.missed <= gap.to - gap.from + 1 && gap.from > model.told.min(gap.from - 1));
                     if draw(3) == 0 {
-                        lane.return_gap(gap);
+                        lane.losses.return_gap(gap);
                     } else {
                         model.told += gap.missed;
                     }
@@ -145,15 +167,21 @@ fn run(seed: u64, counts_outstanding: bool) {
         assert_eq!(lane.outstanding().count(), model.count(State::Outstanding));
         assert_eq!(totals.sent, model.count(State::Sent));
         assert_eq!(totals.lost_total(), model.count(State::Lost));
-        assert_eq!(lane.gap().map_or(0, |gap| gap.missed), model.missed - model.told, "everything lost is told once");
+        assert_eq!(
+            lane.losses.gap().map_or(0, |gap| gap.missed),
+            model.missed - model.told,
+            "everything lost is told once"
+        );
         let front = lane.front(head);
         assert_eq!((!front.is_empty()).then(|| front.first()), model.first(State::Waiting));
         let due = lane.due(head);
         let room = due.messages - head.messages;
-        assert_eq!(room, u64::from(limits.messages_max).saturating_sub(model.load(counts_outstanding).messages));
-        assert!(lane.older.len() <= OLDER_RUNS_MAX);
+        let free = u64::from(limits.messages_max).saturating_sub(model.load(counts_outstanding).messages);
+        assert!(room == free || (room == 0 && model.runs() == RUNS_MAX), "{room} for {free}");
+        assert!(lane.older.len() <= RUNS_MAX);
         let drained = model.load(counts_outstanding);
-        assert_eq!(lane.is_drained(head, 0), drained.messages <= 6 && drained.bytes <= 100);
+        let is_drained = drained.messages <= u64::from(limits.messages_max) / 2 && drained.bytes <= 100;
+        assert!(lane.is_drained(head, 0) == is_drained || policy == Policy::DropNewest);
     }
     let head = *marks.last().unwrap();
     lane.end(head, LossReason::Unsubscribed);
@@ -169,14 +197,14 @@ fn run(seed: u64, counts_outstanding: bool) {
 #[test]
 fn every_message_is_where_the_model_says() {
     for seed in 0..60 {
-        run(seed, seed % 2 == 0);
+        [Policy::DropOldest, Policy::DropNewest, Policy::Block].into_iter().for_each(|policy| run(seed, policy));
     }
 }
 
 #[test]
 fn limits_hold_at_their_edges() {
     let limits = LaneLimits { messages_max: 2, bytes_max: 10 };
-    let lane = Lane::new(limits, true, Mark::default());
+    let lane = Lane::new(limits, Policy::Block, Mark::default());
     let at = |messages, bytes| Mark { messages, bytes };
     assert!(lane.fits(at(1, 4), Count::new(1, 6)));
     assert!(!lane.fits(at(1, 4), Count::new(1, 7)), "bytes_max + 1");
@@ -188,17 +216,17 @@ fn limits_hold_at_their_edges() {
 #[test]
 fn a_ninth_run_costs_the_shortest() {
     let limits = LaneLimits { messages_max: 100, bytes_max: 1_000 };
-    let mut lane = Lane::new(limits, false, Mark::default());
+    let mut lane = Lane::new(limits, Policy::DropOldest, Mark::default());
     let head = Mark { messages: 80, bytes: 0 };
     let mark = |messages| Mark { messages, bytes: 0 };
     // Runs of two, from the newest to the oldest: each returns in front of those before it.
     lane.drop_through(mark(70), head, LossReason::Oldest);
-    for nth in (0..OLDER_RUNS_MAX as u64).rev() {
+    for nth in (0..RUNS_MAX as u64 - 1).rev() {
         lane.older.insert(0, Run { after: mark(nth * 4 + 10), through: mark(nth * 4 + 12) });
     }
     lane.outstanding = Run { after: mark(3), through: mark(4) };
     lane.held = lane.outstanding;
     let lost = lane.returned(mark(3), LossReason::Oldest);
     assert_eq!(lost.messages, 1, "the run of one is the shortest");
-    assert_eq!(lane.older.len(), OLDER_RUNS_MAX);
+    assert_eq!(lane.older.len(), RUNS_MAX - 1, "one is left for what is published next");
 }

@@ -164,6 +164,11 @@ impl LossReason {
         Self::Unsubscribed,
     ];
 
+    /// Its bit in [`Gap::reasons`].
+    pub(crate) const fn bit(self) -> u16 {
+        1 << self as u16
+    }
+
     /// The reason's name on the wire and in metrics.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -189,14 +194,14 @@ pub struct Gap {
     /// How many were lost: `to - from + 1`, or fewer when some between were sent.
     pub missed: u64,
     /// Why: bit `n` for `LossReason::ALL[n]`.
-    pub reasons: u8,
+    pub reasons: u16,
 }
 
 impl Gap {
     /// The reasons, each once.
     pub fn reasons(&self) -> impl Iterator<Item = LossReason> + use<> {
         let bits = self.reasons;
-        LossReason::ALL.into_iter().filter(move |reason| bits & (1 << *reason as u8) != 0)
+        LossReason::ALL.into_iter().filter(move |reason| bits & reason.bit() != 0)
     }
 
     /// One notice for two.

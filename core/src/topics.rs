@@ -1,16 +1,18 @@
-//! Topics: a name, a numbering, lanes, and a log per encoding.
+//! Topics: a name, a numbering, lanes, and what they read: a log per encoding, and the latest messages by key.
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::config::TopicOptions;
-use crate::dialect::{Dialect, ENCODINGS};
+use crate::config::{LaneLimits, TopicOptions};
+use crate::dialect::{Dialect, ENCODINGS, raw_payload};
 use crate::id::{ConnId, LaneId, SessionId, TopicId};
-use crate::lane::{Lane, Mark};
+use crate::lane::{Lane, Mark, Run};
+use crate::latest::{Latest, LatestLane};
 use crate::log::Log;
-use crate::output::{LossReason, Totals};
+use crate::losses::Losses;
+use crate::output::{Count, Gap, LossReason, Message, OwnedPayload, Totals};
 use crate::policy::Policy;
 use crate::slab::Slab;
 
@@ -31,12 +33,96 @@ pub(crate) struct Refusal {
     pub(crate) until_empty: bool,
 }
 
+/// What a lane looks at.
+#[derive(Debug)]
+pub(crate) enum Window {
+    /// A run of the log, or a few.
+    Log(Lane),
+    /// The latest messages.
+    Latest(LatestLane),
+}
+
+impl Window {
+    pub(crate) fn losses(&self) -> &Losses {
+        match self {
+            Self::Log(lane) => &lane.losses,
+            Self::Latest(lane) => &lane.losses,
+        }
+    }
+
+    pub(crate) fn losses_mut(&mut self) -> &mut Losses {
+        match self {
+            Self::Log(lane) => &mut lane.losses,
+            Self::Latest(lane) => &mut lane.losses,
+        }
+    }
+
+    pub(crate) fn outstanding(&self) -> Count {
+        match self {
+            Self::Log(lane) => lane.outstanding().count(),
+            Self::Latest(lane) => lane.outstanding(),
+        }
+    }
+
+    fn is_ended(&self) -> bool {
+        match self {
+            Self::Log(lane) => lane.is_ended(),
+            Self::Latest(lane) => lane.is_ended(),
+        }
+    }
+}
+
+/// The place of the latest messages that lanes with a policy look at; `None`: they look at the log.
+pub(crate) fn latest_place(policy: Policy) -> Option<usize> {
+    match policy {
+        Policy::LatestPerKey => Some(0),
+        Policy::LatestOnly => Some(1),
+        _ => None,
+    }
+}
+
+/// The latest messages, and who reads them.
+#[derive(Debug)]
+pub(crate) struct Keyed {
+    pub(crate) latest: Latest,
+    /// Whether one constant key stands for all.
+    pub(crate) is_constant: bool,
+    pub(crate) readers: [Option<Reader>; ENCODINGS],
+    /// Lanes that have not ended.
+    pub(crate) live_lanes: u32,
+}
+
+/// Lanes of one encoding.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    pub(crate) dialect: &'static dyn Dialect,
+    pub(crate) prefix: Box<[u8]>,
+    /// Ended ones included.
+    pub(crate) lanes: u32,
+}
+
+impl Keyed {
+    /// The key of a message here.
+    pub(crate) fn key<'a>(&self, message: Message<'a>) -> &'a str {
+        if self.is_constant { "" } else { message.key }
+    }
+
+    /// How long the frames of a message are, by encoding; 0 where nobody reads them.
+    pub(crate) fn frame_bytes(&self, seq: u64, message: Message<'_>) -> [usize; ENCODINGS] {
+        core::array::from_fn(|encoding| {
+            let reader = self.readers[encoding].as_ref();
+            reader.map_or(0, |reader| reader.dialect.message_bytes(&reader.prefix, seq, message))
+        })
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct TopicLane {
-    pub(crate) lane: Lane,
+    pub(crate) window: Window,
     pub(crate) id: LaneId,
     pub(crate) owner: Owner,
     pub(crate) policy: Policy,
+    pub(crate) limits: LaneLimits,
     pub(crate) encoding: usize,
     /// Whether it is listed among its session's active lanes (an in-process lane: is ready, or was the last time somebody
     /// looked).
@@ -75,6 +161,8 @@ pub(crate) struct Topic {
     /// Lanes that have not ended.
     pub(crate) live_lanes: u32,
     pub(crate) logs: [Option<Box<Encoded>>; ENCODINGS],
+    /// By `latest_place`.
+    pub(crate) keyed: [Option<Box<Keyed>>; 2],
     /// Lanes with nothing waiting: the next publish wakes them.
     pub(crate) idle: Vec<LaneId>,
     /// Up to this head every message fits every lane.
@@ -110,6 +198,7 @@ impl Topic {
             lanes: Vec::new(),
             live_lanes: 0,
             logs: [const { None }; ENCODINGS],
+            keyed: [const { None }; 2],
             idle: Vec::new(),
             due: Mark { messages: u64::MAX, bytes: u64::MAX },
             totals: Totals::default(),
@@ -124,33 +213,167 @@ impl Topic {
         }
     }
 
-    /// The lane at `place` and the log it reads.
-    pub(crate) fn lane_and_log(&mut self, place: usize) -> (&mut TopicLane, &mut Log) {
+    /// The lane at `place` with what it looks at.
+    pub(crate) fn view(&self, place: usize) -> View<'_> {
+        let lane = &self.lanes[place];
+        match &lane.window {
+            Window::Log(window) => {
+                let encoded = self.logs[lane.encoding].as_ref().expect("a lane's log exists");
+                View::Log(window, &encoded.log)
+            }
+            Window::Latest(window) => View::Latest(window, &self.keyed_of(lane.policy).latest),
+        }
+    }
+
+    pub(crate) fn view_mut(&mut self, place: usize) -> ViewMut<'_> {
         let lane = &mut self.lanes[place];
-        let encoded = self.logs[lane.encoding].as_mut().expect("a lane's log exists");
-        (lane, &mut encoded.log)
+        match &mut lane.window {
+            Window::Log(window) => {
+                let encoded = self.logs[lane.encoding].as_mut().expect("a lane's log exists");
+                ViewMut::Log(window, &mut encoded.log)
+            }
+            Window::Latest(window) => {
+                let keyed = latest_place(lane.policy).and_then(|place| self.keyed[place].as_mut());
+                ViewMut::Latest(window, &mut keyed.expect("a lane's latest messages exist").latest)
+            }
+        }
     }
 
+    pub(crate) fn keyed_of(&self, policy: Policy) -> &Keyed {
+        let keyed = latest_place(policy).and_then(|place| self.keyed[place].as_ref());
+        keyed.expect("a lane's latest messages exist")
+    }
+
+    /// The log that the lane at `place` reads.
     pub(crate) fn log(&self, place: usize) -> &Log {
-        let encoded = self.logs[self.lanes[place].encoding].as_ref().expect("a lane's log exists");
-        &encoded.log
+        match self.view(place) {
+            View::Log(_, log) => log,
+            View::Latest(..) => panic!("a lane of the latest messages has no log"),
+        }
     }
 
-    /// Changes a lane and tells its log what it needs now.
+    /// The lane at `place`, where it reads the log.
+    pub(crate) fn run_lane(&self, place: usize) -> Option<&Lane> {
+        match &self.lanes[place].window {
+            Window::Log(lane) => Some(lane),
+            Window::Latest(_) => None,
+        }
+    }
+
+    /// Changes a lane that reads the log, and tells the log what it needs now.
     pub(crate) fn change<R>(&mut self, place: usize, change: impl FnOnce(&mut Lane, &Log) -> R) -> R {
-        let (lane, log) = self.lane_and_log(place);
-        change_lane(&mut lane.lane, log, change)
+        match self.view_mut(place) {
+            ViewMut::Log(lane, log) => change_lane(lane, log, change),
+            ViewMut::Latest(..) => panic!("a lane of the latest messages has no log"),
+        }
+    }
+
+    /// The number of the lane's next message that waits and is not outstanding.
+    pub(crate) fn next(&self, place: usize) -> Option<u64> {
+        match self.view(place) {
+            View::Log(lane, _) => lane.next(self.head),
+            View::Latest(lane, latest) => lane.next(latest).map(|(seq, _)| seq),
+        }
+    }
+
+    /// Whether the lane has something waiting, or to tell.
+    pub(crate) fn has_something(&self, place: usize) -> bool {
+        self.lanes[place].window.losses().gap().is_some() || self.next(place).is_some()
+    }
+
+    /// A gap that is to be told before the lane's next message.
+    pub(crate) fn take_due_gap(&mut self, place: usize) -> Option<Gap> {
+        self.lanes[place].window.losses().gap()?;
+        let next = self.next(place);
+        self.lanes[place].window.losses_mut().take_due_gap(next)
+    }
+
+    /// Takes the next message out of an in-process lane: its number, its payload, and what it counts.
+    pub(crate) fn take(&mut self, place: usize) -> Option<(u64, OwnedPayload, Count)> {
+        let (head, encoding) = (self.head, self.lanes[place].encoding);
+        match self.view_mut(place) {
+            ViewMut::Latest(lane, latest) => {
+                let taken = lane.start(latest, encoding)?;
+                Some((taken.seq, raw_payload(&taken.frame), lane.sent(taken.bytes)))
+            }
+            ViewMut::Log(lane, log) => {
+                log.freeze();
+                let after = lane.front(head).after;
+                let seq = lane.next(head)?;
+                let cut = log.mark(seq);
+                let (bytes, range) = log.pieces(Run { after, through: cut }).next().expect("one message is one piece");
+                let payload = raw_payload(&bytes.slice(range));
+                let sent = change_lane(lane, log, |lane, _| {
+                    lane.start(head, cut);
+                    lane.sent(cut)
+                });
+                Some((seq, payload, sent))
+            }
+        }
+    }
+
+    /// A lane's terms of the queue law.
+    pub(crate) fn lane_totals(&self, place: usize) -> Totals {
+        match self.view(place) {
+            View::Log(lane, _) => lane.totals(self.head),
+            View::Latest(lane, latest) => lane.totals(latest, self.head),
+        }
+    }
+
+    /// Ends a lane: what waits is lost.
+    pub(crate) fn end_window(&mut self, place: usize, reason: LossReason) -> Count {
+        let head = self.head;
+        let policy = self.lanes[place].policy;
+        let lost = match self.view_mut(place) {
+            ViewMut::Log(lane, log) => change_lane(lane, log, |lane, _| lane.end(head, reason)),
+            ViewMut::Latest(lane, latest) => lane.end(latest, head, reason),
+        };
+        if let Some(keyed) = latest_place(policy).and_then(|place| self.keyed[place].as_mut()) {
+            keyed.live_lanes -= 1;
+        }
+        lost
     }
 
     /// A lane may be full sooner than was known.
     pub(crate) fn look_at(&mut self, place: usize) {
-        let due = self.lanes[place].lane.due(self.head);
+        let Some(lane) = self.run_lane(place) else { return };
+        let due = lane.due(self.head);
         self.due.messages = self.due.messages.min(due.messages);
         self.due.bytes = self.due.bytes.min(due.bytes);
     }
 
     pub(crate) fn resident(&self) -> usize {
-        self.logs.iter().flatten().map(|encoded| encoded.log.resident()).sum()
+        let logs: usize = self.logs.iter().flatten().map(|encoded| encoded.log.resident()).sum();
+        logs + self.keyed.iter().flatten().map(|keyed| keyed.latest.resident()).sum::<usize>()
+    }
+
+    fn add_run_lane(&mut self, limits: LaneLimits, policy: Policy, dialect: &'static dyn Dialect) -> Lane {
+        let lane = Lane::new(limits, policy, self.head);
+        let encoded = self.logs[dialect.encoding()].get_or_insert_with(|| {
+            let prefix = dialect.prefix(&self.name);
+            Box::new(Encoded { dialect, prefix, log: Log::new(self.head), lanes: 0 })
+        });
+        encoded.lanes += 1;
+        encoded.log.change_needs(&Lane::NO_NEEDS, &lane.needs());
+        lane
+    }
+
+    fn add_latest_lane(&mut self, place: usize, dialect: &'static dyn Dialect) -> LatestLane {
+        let is_constant = latest_place(Policy::LatestOnly) == Some(place);
+        let TopicOptions { keys_max, keys_bytes_max, .. } = self.options;
+        let keyed = self.keyed[place].get_or_insert_with(|| {
+            // One message fits any lane.
+            let latest = if is_constant { Latest::new(1, u64::MAX) } else { Latest::new(keys_max, keys_bytes_max) };
+            Box::new(Keyed { latest, is_constant, readers: [const { None }; ENCODINGS], live_lanes: 0 })
+        });
+        let reader = keyed.readers[dialect.encoding()].get_or_insert_with(|| Reader {
+            dialect,
+            prefix: dialect.prefix(&self.name),
+            lanes: 0,
+        });
+        reader.lanes += 1;
+        keyed.live_lanes += 1;
+        LatestLane::new(self.head)
     }
 
     /// Whether nothing would be missed if the topic were forgotten.
@@ -158,6 +381,18 @@ impl Topic {
         let is_awaited = self.owes_drained && !self.is_removed;
         (!self.is_declared || self.is_removed) && self.lanes.is_empty() && self.parked.is_empty() && !is_awaited
     }
+}
+
+/// A lane and what it looks at.
+pub(crate) enum View<'a> {
+    Log(&'a Lane, &'a Log),
+    Latest(&'a LatestLane, &'a Latest),
+}
+
+/// The same, to be changed. Of a log, only through `change_lane`.
+pub(crate) enum ViewMut<'a> {
+    Log(&'a mut Lane, &'a mut Log),
+    Latest(&'a mut LatestLane, &'a mut Latest),
 }
 
 /// Changes a lane and tells its log what it needs now.
@@ -217,25 +452,24 @@ impl Topics {
     pub(crate) fn add_lane(
         &mut self,
         topic_id: TopicId,
-        lane: Lane,
+        limits: LaneLimits,
         (owner, policy): (Owner, Policy),
         dialect: &'static dyn Dialect,
     ) -> LaneId {
         let topic = self.slab.get_mut(topic_id).expect("the topic was looked up");
         let encoding = dialect.encoding();
-        let encoded = topic.logs[encoding].get_or_insert_with(|| {
-            let prefix = dialect.prefix(&topic.name);
-            Box::new(Encoded { dialect, prefix, log: Log::new(topic.head), lanes: 0 })
-        });
-        encoded.lanes += 1;
-        encoded.log.change_needs(&Lane::NO_NEEDS, &lane.needs());
+        let window = match latest_place(policy) {
+            None => Window::Log(topic.add_run_lane(limits, policy, dialect)),
+            Some(place) => Window::Latest(topic.add_latest_lane(place, dialect)),
+        };
         let place = u32::try_from(topic.lanes.len()).expect("as many lanes as sessions");
         let id = self.lanes.insert_with(|_| LanePlace { topic: topic_id, place });
         topic.lanes.push(TopicLane {
-            lane,
+            window,
             id,
             owner,
             policy,
+            limits,
             encoding,
             is_active: false,
             is_announced: false,
@@ -275,15 +509,31 @@ impl Topics {
         let place = self.lanes.remove(id).expect("the lane exists");
         let topic = self.slab.get_mut(place.topic).expect("a lane's topic exists");
         let lane = topic.lanes.swap_remove(place.place as usize);
-        assert!(lane.lane.is_ended() && lane.lane.outstanding().is_empty(), "only a settled lane goes");
+        assert!(lane.window.is_ended() && lane.window.outstanding() == Count::default(), "only a settled lane goes");
         if let Some(moved) = topic.lanes.get(place.place as usize) {
             self.lanes.get_mut(moved.id).expect("the moved lane exists").place = place.place;
         }
-        let log = &mut topic.logs[lane.encoding];
-        let encoded = log.as_mut().expect("a lane's log exists");
-        encoded.lanes -= 1;
-        if encoded.lanes == 0 {
-            *log = None;
+        match latest_place(lane.policy) {
+            None => {
+                let log = &mut topic.logs[lane.encoding];
+                let encoded = log.as_mut().expect("a lane's log exists");
+                encoded.lanes -= 1;
+                if encoded.lanes == 0 {
+                    *log = None;
+                }
+            }
+            Some(place) => {
+                let keyed = topic.keyed[place].as_mut().expect("a lane's latest messages exist");
+                let reader = &mut keyed.readers[lane.encoding];
+                let lanes = &mut reader.as_mut().expect("a lane is counted").lanes;
+                *lanes -= 1;
+                if *lanes == 0 {
+                    *reader = None;
+                }
+                if keyed.readers.iter().all(Option::is_none) {
+                    topic.keyed[place] = None;
+                }
+            }
         }
     }
 }
@@ -305,8 +555,7 @@ mod tests {
     impl World {
         fn add(&mut self) {
             let options = TopicOptions::default();
-            let lane = Lane::new(options.lane, false, Mark::default());
-            let id = self.topics.add_lane(self.topic, lane, (Owner::Local, options.policy), RAW);
+            let id = self.topics.add_lane(self.topic, options.lane, (Owner::Local, options.policy), RAW);
             assert!(self.lanes.insert(id, true).is_none(), "an id is given out once");
         }
 

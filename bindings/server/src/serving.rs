@@ -37,12 +37,12 @@ impl Serving {
         Ok(match binding {
             Binding::Threads => {
                 let server = forebay_threads::Server::bind(listen, options)?;
-                let (address, handle) = (server.local_addr(), Handle::Threads(server.handle()));
+                let (address, handle) = (server.local_addr()?, Handle::Threads(server.handle()));
                 Self { address, handle, run: Box::new(|| server.run()) }
             }
             Binding::Smol => {
                 let server = smol::block_on(forebay_smol::Server::bind(listen, options))?;
-                let (address, handle) = (server.local_addr(), Handle::Smol(server.handle()));
+                let (address, handle) = (server.local_addr()?, Handle::Smol(server.handle()));
                 Self { address, handle, run: Box::new(|| smol::block_on(server.run())) }
             }
         })

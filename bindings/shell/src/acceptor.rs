@@ -18,13 +18,27 @@ const ACCEPTS_MAX: usize = 64;
 /// How long nothing is accepted after the system had no descriptor or memory left.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// What becomes of a socket that comes in.
+#[derive(Clone, Debug)]
+pub(crate) struct Entrance {
+    pub(crate) poller: Arc<Poller>,
+    pub(crate) tuning: Tuning,
+    pub(crate) mode: Mode,
+}
+
+impl Entrance {
+    /// Tunes a socket; it is watched once it has its place.
+    pub(crate) fn tune(&self, stream: TcpStream) -> io::Result<Watched<TcpStream>> {
+        forebay_sys::tune(&stream, self.tuning)?;
+        Ok(Watched::new(stream, Arc::clone(&self.poller)))
+    }
+}
+
 /// A listener and when it may be asked again.
 #[derive(Debug)]
 pub(crate) struct Acceptor {
     listener: Watched<TcpListener>,
-    poller: Arc<Poller>,
-    tuning: Tuning,
-    mode: Mode,
+    entrance: Entrance,
     /// The system had no descriptor left; the listener is not watched until then.
     paused_until: Option<Instant>,
     /// That it had none was logged, and nothing was accepted since.
@@ -32,11 +46,11 @@ pub(crate) struct Acceptor {
 }
 
 impl Acceptor {
-    pub(crate) fn new(listener: TcpListener, poller: Arc<Poller>, tuning: Tuning, mode: Mode) -> io::Result<Self> {
+    pub(crate) fn new(listener: TcpListener, entrance: Entrance) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
-        let mut listener = Watched::new(listener, Arc::clone(&poller));
+        let mut listener = Watched::new(listener, Arc::clone(&entrance.poller));
         listener.watch(LISTENER, true, false)?;
-        Ok(Self { listener, poller, tuning, mode, paused_until: None, is_told: false })
+        Ok(Self { listener, entrance, paused_until: None, is_told: false })
     }
 
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -68,19 +82,19 @@ impl Acceptor {
             }
         }
         let was_paused = self.paused_until.take().is_some();
-        if was_paused || !self.poller.supports_level() {
+        if was_paused || !self.entrance.poller.supports_level() {
             self.listener.watch(LISTENER, true, false)?;
         }
         Ok(())
     }
 
     fn take(&self, driver: &mut Driver<Watched<TcpStream>>, stream: TcpStream, address: SocketAddr) {
-        if let Err(error) = forebay_sys::tune(&stream, self.tuning) {
-            return log::debug!("{address} not accepted: {error}");
-        }
-        let peer = Peer { address: Some(address), mode: self.mode };
-        if let Err(error) = driver.accept(Watched::new(stream, Arc::clone(&self.poller)), peer) {
-            log::debug!("{address} not accepted: {error}");
+        let peer = Peer { address: Some(address), mode: self.entrance.mode };
+        let accepted = self.entrance.tune(stream).map(|socket| driver.accept(socket, peer));
+        match accepted {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => log::debug!("{address} not accepted: {error}"),
+            Err(error) => log::debug!("{address} not accepted: {error}"),
         }
     }
 

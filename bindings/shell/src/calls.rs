@@ -1,6 +1,7 @@
 //! What other threads want of a hub.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::TcpStream;
 use std::sync::Arc;
 
 use forebay_core::{
@@ -9,7 +10,7 @@ use forebay_core::{
 };
 
 use crate::inbox::{BATCH_BYTES_MAX, BATCH_MAX};
-use crate::{Answer, CallError, Inbox, Snapshot};
+use crate::{AdoptError, Answer, CallError, Inbox, Snapshot};
 
 /// What a subscription takes from.
 pub type LaneInbox = Inbox<Entry, ()>;
@@ -65,6 +66,28 @@ pub struct Publish {
     pub answer: Answer<Result<Published, CallError<PublishError>>>,
 }
 
+/// A socket of another server's.
+#[derive(Debug)]
+pub struct Adopt {
+    /// The socket.
+    pub stream: TcpStream,
+    /// What was read from it.
+    pub leftover: Box<[u8]>,
+    /// How far its opening handshake is.
+    pub handover: Handover,
+    /// Where it is answered.
+    pub answer: Answer<Result<(), AdoptError>>,
+}
+
+/// How far an opening handshake is.
+#[derive(Debug)]
+pub enum Handover {
+    /// The hub is to answer it.
+    Request,
+    /// Somebody else has answered it, with this subprotocol.
+    Upgraded(Option<Box<str>>),
+}
+
 /// A wish of another thread.
 #[derive(Debug)]
 pub enum Command {
@@ -78,6 +101,8 @@ pub enum Command {
     Take(LaneId),
     /// The subscription with that lane is not wanted any more.
     Unsubscribe(LaneId),
+    /// Take a connection.
+    Adopt(Adopt),
     /// The hub's numbers.
     Stats(Answer<Stats>),
     /// A topic's numbers.

@@ -4,7 +4,9 @@ use std::io;
 use std::net::TcpStream;
 use std::time::Duration;
 
-use forebay_core::{AcceptError, Cause, ClientRequest, ConnId, ConnectError, Effect, Event, Hub, Instant, Peer};
+use forebay_core::{
+    AcceptError, Cause, ClientRequest, ConnId, ConnectError, Effect, Event, Hub, Instant, Peer, Upgraded,
+};
 use forebay_sys::Watched;
 use polling::Events;
 
@@ -92,6 +94,36 @@ impl<S: Socket> Driver<S> {
     /// As the hub says.
     pub fn accept(&mut self, socket: S, peer: Peer) -> Result<ConnId, AcceptError> {
         let conn = self.hub.handle_accept(peer, self.now)?;
+        self.insert(conn, socket);
+        Ok(conn)
+    }
+
+    /// Takes an accepted socket from which `leftover` was read already, which is part of the opening request or goes on
+    /// behind it; one that is not taken is closed.
+    ///
+    /// # Errors
+    /// As the hub says.
+    pub fn adopt(&mut self, socket: S, peer: Peer, leftover: &[u8]) -> Result<ConnId, AcceptError> {
+        let conn = self.accept(socket, peer)?;
+        // What the kernel still holds is told, because the poller is level-triggered or has just been asked.
+        if self.sockets.get(conn).is_some() {
+            self.hub.handle_bytes(conn, leftover, self.now);
+        }
+        Ok(conn)
+    }
+
+    /// Takes a socket whose opening handshake somebody else has answered, and what was read behind it; one that is not
+    /// taken is closed.
+    ///
+    /// # Errors
+    /// As the hub says.
+    pub fn adopt_upgraded(
+        &mut self,
+        socket: S,
+        upgraded: Upgraded<'_>,
+        leftover: &[u8],
+    ) -> Result<ConnId, AcceptError> {
+        let conn = self.hub.handle_upgraded(upgraded, leftover, self.now)?;
         self.insert(conn, socket);
         Ok(conn)
     }

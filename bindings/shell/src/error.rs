@@ -2,7 +2,7 @@
 
 use std::{fmt, io};
 
-use forebay_core::{ConfigError, EndReason, TopicError};
+use forebay_core::{AcceptError, ConfigError, EndReason, TopicError};
 
 use crate::url::UrlError;
 
@@ -28,6 +28,30 @@ impl<E: fmt::Display> fmt::Display for CallError<E> {
 }
 
 impl<E: fmt::Debug + fmt::Display> std::error::Error for CallError<E> {}
+
+/// A socket was not taken over; it is closed.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum AdoptError {
+    /// The server has stopped.
+    Stopped,
+    /// The hub takes no more connections, or not with that subprotocol.
+    Refused(AcceptError),
+    /// The socket cannot be used.
+    Io(io::Error),
+}
+
+impl fmt::Display for AdoptError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stopped => f.write_str("the server has stopped"),
+            Self::Refused(error) => error.fmt(f),
+            Self::Io(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for AdoptError {}
 
 /// There was no next entry of a subscription.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

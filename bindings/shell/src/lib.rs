@@ -26,11 +26,11 @@ mod url;
 mod wake;
 
 pub use bytes::Bytes;
-pub use calls::{Command, KeptMessage, LaneInbox, Publish, Subscribed};
+pub use calls::{Adopt, Command, Handover, KeptMessage, LaneInbox, Publish, Subscribed};
 pub use client::{ClientLink, ClientWork, Opening};
 pub use clock::{Clock, entropy};
 pub use driver::{Application, Driver};
-pub use error::{CallError, Closed, ConnectError, NextError, ReceiveError, SendError};
+pub use error::{AdoptError, CallError, Closed, ConnectError, NextError, ReceiveError, SendError};
 pub use gate::Place;
 pub use inbox::{BATCH_BYTES_MAX, BATCH_MAX, Inbox, Nothing};
 pub use mailbox::Mailbox;

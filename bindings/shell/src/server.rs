@@ -6,14 +6,14 @@ use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use forebay_core::{Config, Event, Hub, Instant, Stats};
+use forebay_core::{Config, Event, Hub, Instant, Peer, Stats, Upgraded};
 use forebay_sys::{Tuning, Watched};
 use polling::{Events, Poller};
 
-use crate::acceptor::Acceptor;
-use crate::calls::Calls;
+use crate::acceptor::{Acceptor, Entrance};
+use crate::calls::{Adopt, Calls, Handover};
 use crate::gate::lock;
-use crate::{Application, Clock, Command, Document, Driver, Mailbox, ServerOptions, Snapshot, Wake};
+use crate::{AdoptError, Application, Clock, Command, Document, Driver, Mailbox, ServerOptions, Snapshot, Wake};
 
 /// What comes after a turn.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,6 +49,13 @@ impl ServerLink {
         let index = hash % links.len() as u64;
         &links[usize::try_from(index).expect("an index of a slice")]
     }
+
+    /// The worker that takes a socket: by the port of its peer.
+    #[must_use]
+    pub fn of_stream<'a>(links: &'a [Arc<Self>], stream: &TcpStream) -> &'a Arc<Self> {
+        let port = stream.peer_addr().map_or(0, |address| address.port());
+        &links[usize::from(port) % links.len()]
+    }
 }
 
 /// A server's hub with everything it has to do but to wait: [`turn`](Self::turn), wait (not if it
@@ -58,11 +65,11 @@ pub struct ServerWork {
     driver: Driver<Watched<TcpStream>>,
     calls: Calls,
     commands: VecDeque<Command>,
-    /// `None` once it is shut down.
+    entrance: Entrance,
+    /// `None` if it listens nowhere, or not any more.
     acceptor: Option<Acceptor>,
     link: Arc<ServerLink>,
     drain_timeout: Duration,
-    is_shut_down: bool,
     drain_until: Option<Instant>,
 }
 
@@ -94,6 +101,16 @@ impl ServerWork {
         poller: &Arc<Poller>,
         wake: &Arc<Wake>,
     ) -> io::Result<Self> {
+        let mut work = Self::unbound(options, poller, wake)?;
+        work.acceptor = Some(Acceptor::new(TcpListener::bind(addresses)?, work.entrance.clone())?);
+        Ok(work)
+    }
+
+    /// Listens nowhere: connections are adopted. With topics and documents.
+    ///
+    /// # Errors
+    /// The options contradict each other ([`io::ErrorKind::InvalidInput`]).
+    pub fn unbound(options: &ServerOptions, poller: &Arc<Poller>, wake: &Arc<Wake>) -> io::Result<Self> {
         let invalid = |problem: String| io::Error::new(io::ErrorKind::InvalidInput, problem);
         let config = Config::try_from(options.hub).map_err(|error| invalid(error.to_string()))?;
         let clock = Clock::start();
@@ -108,18 +125,16 @@ impl ServerWork {
         }
         let tuning =
             Tuning { notsent_lowat_bytes: options.notsent_lowat_bytes, send_buffer_bytes: options.send_buffer_bytes };
-        let listener = TcpListener::bind(addresses)?;
-        let acceptor = Acceptor::new(listener, Arc::clone(poller), tuning, options.mode)?;
         let mut driver = Driver::new(hub, clock, !poller.supports_level());
         let last = Mutex::new(driver.snapshot(0));
         Ok(Self {
             driver,
             calls: Calls::default(),
             commands: VecDeque::new(),
-            acceptor: Some(acceptor),
+            entrance: Entrance { poller: Arc::clone(poller), tuning, mode: options.mode },
+            acceptor: None,
             link: Arc::new(ServerLink { mailbox: Mailbox::new(options.mailbox_max, Arc::clone(wake)), last }),
             drain_timeout: options.drain_timeout,
-            is_shut_down: false,
             drain_until: None,
         })
     }
@@ -127,7 +142,7 @@ impl ServerWork {
     /// The address it listens on.
     ///
     /// # Errors
-    /// The system does not say; or it listens no longer.
+    /// The system does not say; or it listens nowhere ([`io::ErrorKind::NotConnected`]).
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.acceptor.as_ref().ok_or(io::ErrorKind::NotConnected)?.local_addr()
     }
@@ -175,13 +190,6 @@ impl ServerWork {
         while let Some(command) = self.commands.pop_front() {
             self.carry_out(command);
         }
-        if self.is_shut_down && self.drain_until.is_none() {
-            let now = self.driver.now();
-            self.acceptor = None;
-            let until = now + self.drain_timeout;
-            self.driver.hub().drain(until, now);
-            self.drain_until = Some(until);
-        }
         Ok(())
     }
 
@@ -207,7 +215,34 @@ impl ServerWork {
                     answer.give(self.driver.snapshot(lanes_max));
                 }
             }
-            Command::Shutdown => self.is_shut_down = true,
+            Command::Adopt(Adopt { stream, leftover, handover, answer }) => {
+                if answer.is_awaited() {
+                    answer.give(self.adopt(stream, &leftover, &handover));
+                }
+            }
+            Command::Shutdown => self.shut_down(),
+        }
+    }
+
+    fn adopt(&mut self, stream: TcpStream, leftover: &[u8], handover: &Handover) -> Result<(), AdoptError> {
+        let peer = Peer { address: stream.peer_addr().ok(), mode: self.entrance.mode };
+        let socket = self.entrance.tune(stream).map_err(AdoptError::Io)?;
+        let adopted = match handover {
+            Handover::Request => self.driver.adopt(socket, peer, leftover),
+            Handover::Upgraded(protocol) => {
+                self.driver.adopt_upgraded(socket, Upgraded { peer, protocol: protocol.as_deref() }, leftover)
+            }
+        };
+        adopted.map(drop).map_err(AdoptError::Refused)
+    }
+
+    fn shut_down(&mut self) {
+        if self.drain_until.is_none() {
+            self.acceptor = None;
+            let now = self.driver.now();
+            let until = now + self.drain_timeout;
+            self.driver.hub().drain(until, now);
+            self.drain_until = Some(until);
         }
     }
 }

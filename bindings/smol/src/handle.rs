@@ -1,6 +1,7 @@
 //! Publishing and subscribing from other tasks and threads.
 
 use std::fmt;
+use std::net::TcpStream;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -10,7 +11,10 @@ use forebay_core::{
     Entry, LaneId, LaneOptions, Message, PublishError, Published, Stats, SubscribeError, TopicError, TopicOptions,
     Totals,
 };
-use forebay_shell::{Answer, CallError, Command, LaneInbox, NextError, Place, Publish, ServerLink, Snapshot, reply};
+use forebay_shell::{
+    Adopt, AdoptError, Answer, CallError, Command, Handover, LaneInbox, NextError, Place, Publish, ServerLink,
+    Snapshot, reply,
+};
 use smol::Timer;
 use smol::future::FutureExt;
 use smol::stream::{Stream, StreamExt};
@@ -107,6 +111,36 @@ impl Handle {
             .await
             .unwrap_or(Err(CallError::Stopped))?;
         Ok(Subscription { link: Arc::clone(link), lane, inbox, place: Place::default() })
+    }
+
+    /// Takes over a connection of an HTTP server that has read `leftover`, its request or a part of it or more, and has
+    /// answered nothing: the hub answers the opening handshake. From now on it counts like any other. Of several workers
+    /// one takes it.
+    ///
+    /// # Errors
+    /// It was not taken, and is closed.
+    pub async fn adopt(&self, stream: TcpStream, leftover: &[u8]) -> Result<(), AdoptError> {
+        self.hand_over(stream, leftover, Handover::Request).await
+    }
+
+    /// Takes over a connection of an HTTP server that has answered the opening handshake, with this subprotocol (`None`:
+    /// without one), and has read `leftover` behind the request.
+    ///
+    /// # Errors
+    /// It was not taken, and is closed.
+    pub async fn adopt_upgraded(
+        &self,
+        stream: TcpStream,
+        protocol: Option<&str>,
+        leftover: &[u8],
+    ) -> Result<(), AdoptError> {
+        self.hand_over(stream, leftover, Handover::Upgraded(protocol.map(Into::into))).await
+    }
+
+    async fn hand_over(&self, stream: TcpStream, leftover: &[u8], handover: Handover) -> Result<(), AdoptError> {
+        let link = ServerLink::of_stream(&self.links, &stream);
+        let adopt = |answer| Command::Adopt(Adopt { stream, leftover: leftover.into(), handover, answer });
+        Self::call(link, adopt).await.unwrap_or(Err(AdoptError::Stopped))
     }
 
     /// The hubs' numbers; after the server has stopped, the last ones.

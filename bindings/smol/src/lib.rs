@@ -34,7 +34,7 @@
 //! ```
 //! # smol::block_on(async {
 //! # let server = forebay_smol::Server::bind("127.0.0.1:0", Default::default()).await?;
-//! # let url = format!("ws://{}/", server.local_addr());
+//! # let url = format!("ws://{}/", server.local_addr()?);
 //! # let handle = server.handle();
 //! # let running = smol::spawn(server.run());
 //! use forebay_smol::{Client, ClientOptions, CloseCode, Payload};
@@ -44,6 +44,36 @@
 //! client.send(Payload::Text(r#"{"op":"ping","id":7}"#)).await?;
 //! assert_eq!(client.receive().await?.as_text(), Some(r#"{"op":"pong","id":7}"#));
 //! assert_eq!(client.close(CloseCode::NORMAL, "done").await.unsent_messages, 0);
+//! # handle.shutdown();
+//! # running.await?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # }).unwrap();
+//! ```
+//!
+//! A [`Handle`] also takes over connections of an HTTP server that is there already ([`Handle::adopt`]), so that one port
+//! serves both; [`Server::unbound`] makes a server that has no other connections.
+//!
+//! ```
+//! # smol::block_on(async {
+//! use smol::io::AsyncReadExt as _;
+//!
+//! use forebay_smol::{Server, ServerOptions};
+//!
+//! let server = Server::unbound(ServerOptions::default())?;
+//! let handle = server.handle();
+//! let running = smol::spawn(server.run());
+//! # let listener = smol::Async::<std::net::TcpListener>::bind(([127, 0, 0, 1], 0))?;
+//! # let url = format!("ws://{}/live", listener.get_ref().local_addr()?);
+//! # let client = smol::spawn(async move { forebay_smol::Client::connect(&url, Default::default()).await.is_ok() });
+//!
+//! // In an HTTP server that has just read this much, and sees that it begins a request for "/live":
+//! let (mut stream, _) = listener.accept().await?;
+//! let mut request = [0; 9];
+//! stream.read_exact(&mut request).await?;
+//! if request == *b"GET /live" {
+//!     handle.adopt(stream.into_inner()?, &request).await?; // What comes behind it the hub reads itself.
+//! }
+//! # assert!(client.await);
 //! # handle.shutdown();
 //! # running.await?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -77,14 +107,14 @@ mod worker;
 pub use client::Client;
 pub use forebay_core::wire::{CloseCode, CloseReason};
 pub use forebay_core::{
-    ConfigError, ConnectionPressure, Count, CreateTopics, Disconnect, DisconnectScope, DocumentError, EndReason, Entry,
-    Event, Gap, Hub, LaneLimits, LaneOptions, LanePressure, Level, LossReason, Message, Mode, Options, OwnedPayload,
-    Payload, Policies, Policy, Position, Pressure, PublishError, Published, Stats, SubscribeError, TopicError,
-    TopicOptions, TopicPressure, Totals,
+    AcceptError, ConfigError, ConnectionPressure, Count, CreateTopics, Disconnect, DisconnectScope, DocumentError,
+    EndReason, Entry, Event, Gap, Hub, LaneLimits, LaneOptions, LanePressure, Level, LossReason, Message, Mode,
+    Options, OwnedPayload, Payload, Policies, Policy, Position, Pressure, PublishError, Published, Stats,
+    SubscribeError, TopicError, TopicOptions, TopicPressure, Totals,
 };
 pub use forebay_shell::{
-    Bytes, CallError, ClientOptions, Closed, ConnectError, Document, LaneSnapshot, NextError, ReceiveError, SendError,
-    ServerOptions, Snapshot, TopicSnapshot, UrlError,
+    AdoptError, Bytes, CallError, ClientOptions, Closed, ConnectError, Document, LaneSnapshot, NextError, ReceiveError,
+    SendError, ServerOptions, Snapshot, TopicSnapshot, UrlError,
 };
 pub use forebay_sys::raise_open_files;
 pub use handle::{Handle, Subscription};

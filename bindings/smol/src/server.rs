@@ -12,11 +12,10 @@ use smol::net::AsyncToSocketAddrs;
 use crate::Handle;
 use crate::worker::Waiter;
 
-/// A topic server that listens.
+/// A topic server.
 pub struct Server {
     waiter: Waiter,
     work: ServerWork,
-    local_addr: SocketAddr,
     handle: Handle,
 }
 
@@ -30,13 +29,27 @@ impl Server {
         let waiter = Waiter::new()?;
         let work = ServerWork::bind(&addresses[..], &options, &waiter.poller, &waiter.wake)?;
         let handle = Handle::new(vec![Arc::clone(work.link())]);
-        Ok(Self { local_addr: work.local_addr()?, handle, waiter, work })
+        Ok(Self { handle, waiter, work })
+    }
+
+    /// Listens nowhere: its connections come from an HTTP server, by [`Handle::adopt`]. Otherwise as [`bind`](Self::bind).
+    ///
+    /// # Errors
+    /// An option, a topic or a document that cannot be had ([`io::ErrorKind::InvalidInput`]).
+    #[expect(clippy::needless_pass_by_value, reason = "what a server is made of belongs to it")]
+    pub fn unbound(options: ServerOptions) -> io::Result<Self> {
+        let waiter = Waiter::new()?;
+        let work = ServerWork::unbound(&options, &waiter.poller, &waiter.wake)?;
+        let handle = Handle::new(vec![Arc::clone(work.link())]);
+        Ok(Self { handle, waiter, work })
     }
 
     /// The address it listens on, with the port that was chosen where port 0 was asked for.
-    #[must_use]
-    pub fn local_addr(&self) -> SocketAddr {
-        self.local_addr
+    ///
+    /// # Errors
+    /// The system does not say; or it listens nowhere ([`io::ErrorKind::NotConnected`]).
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.work.local_addr()
     }
 
     /// A handle for other tasks and threads; it works from now on, but is only answered while the server runs.
@@ -71,6 +84,6 @@ impl Server {
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Server").field("local_addr", &self.local_addr).finish_non_exhaustive()
+        f.debug_struct("Server").field("local_addr", &self.local_addr().ok()).finish_non_exhaustive()
     }
 }

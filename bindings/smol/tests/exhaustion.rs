@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 #![cfg(unix)]
 
+#[expect(dead_code, reason = "not every test needs all of it")]
 mod binding;
 #[path = "../../threads/tests/suite/exhaustion.rs"]
 mod suite;

@@ -34,7 +34,7 @@ fn everything_can_be_spawned() {
     }
     bounded(async {
         let server = can_be_sent(Server::bind("127.0.0.1:0", ServerOptions::default())).await.unwrap();
-        let (url, handle) = (format!("ws://{}/", server.local_addr()), server.handle());
+        let (url, handle) = (format!("ws://{}/", server.local_addr().unwrap()), server.handle());
         let running = smol::spawn(server.run_with(|_, _, _| {}));
         let client = can_be_sent(Client::connect(&url, ClientOptions::default())).await.unwrap();
         can_be_sent(client.receive()).await.unwrap();
@@ -87,7 +87,7 @@ fn a_thread_is_enough_for_a_server_that_is_never_idle_and_everybody_else() {
 fn a_dropped_server_is_told_to_everybody() {
     bounded(async {
         let server = Server::bind("127.0.0.1:0", blocking(1)).await.unwrap();
-        let (url, handle) = (format!("ws://{}/", server.local_addr()), server.handle());
+        let (url, handle) = (format!("ws://{}/", server.local_addr().unwrap()), server.handle());
         let running = smol::spawn(server.run());
         let mut subscription = handle.subscribe("t", LaneOptions::default()).await.unwrap();
         let client = Client::connect(&url, ClientOptions::default()).await.unwrap();
@@ -139,7 +139,7 @@ fn a_send_that_was_given_up_is_not_sent() {
     const COUNT: u64 = 1_000;
     bounded(async {
         let server = Server::bind("127.0.0.1:0", ServerOptions::default()).await.unwrap();
-        let (url, handle) = (format!("ws://{}/", server.local_addr()), server.handle());
+        let (url, handle) = (format!("ws://{}/", server.local_addr().unwrap()), server.handle());
         let running = smol::spawn(server.run());
         let lane = LaneLimits { messages_max: 2, bytes_max: 1 << 20 };
         let hub = Options { direct_lane: lane, ..Options::default() };

@@ -1,6 +1,7 @@
 //! Publishing and subscribing from other threads.
 
 use std::fmt;
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,8 @@ use forebay_core::{
     Totals,
 };
 use forebay_shell::{
-    Answer, CallError, Command, LaneInbox, NextError, Nothing, Publish, Reply, ServerLink, Snapshot, TimedOut, reply,
+    Adopt, AdoptError, Answer, CallError, Command, Handover, LaneInbox, NextError, Nothing, Publish, Reply, ServerLink,
+    Snapshot, TimedOut, reply,
 };
 
 /// A server's handle, for any thread.
@@ -98,6 +100,31 @@ impl Handle {
         let (lane, inbox) = Self::call(link, |answer| Command::Subscribe(topic.into(), lane, answer))
             .unwrap_or(Err(CallError::Stopped))?;
         Ok(Subscription { link: Arc::clone(link), lane, inbox })
+    }
+
+    /// Takes over a connection of an HTTP server that has read `leftover`, its request or a part of it or more, and has
+    /// answered nothing: the hub answers the opening handshake. From now on it counts like any other. Of several workers
+    /// one takes it.
+    ///
+    /// # Errors
+    /// It was not taken, and is closed.
+    pub fn adopt(&self, stream: TcpStream, leftover: &[u8]) -> Result<(), AdoptError> {
+        self.hand_over(stream, leftover, Handover::Request)
+    }
+
+    /// Takes over a connection of an HTTP server that has answered the opening handshake, with this subprotocol (`None`:
+    /// without one), and has read `leftover` behind the request.
+    ///
+    /// # Errors
+    /// It was not taken, and is closed.
+    pub fn adopt_upgraded(&self, stream: TcpStream, protocol: Option<&str>, leftover: &[u8]) -> Result<(), AdoptError> {
+        self.hand_over(stream, leftover, Handover::Upgraded(protocol.map(Into::into)))
+    }
+
+    fn hand_over(&self, stream: TcpStream, leftover: &[u8], handover: Handover) -> Result<(), AdoptError> {
+        let link = ServerLink::of_stream(&self.links, &stream);
+        let adopt = |answer| Command::Adopt(Adopt { stream, leftover: leftover.into(), handover, answer });
+        Self::call(link, adopt).unwrap_or(Err(AdoptError::Stopped))
     }
 
     /// The hubs' numbers; after the server has stopped, the last ones.

@@ -32,7 +32,7 @@
 //!
 //! ```
 //! # let server = forebay_threads::Server::bind("127.0.0.1:0", Default::default())?;
-//! # let url = format!("ws://{}/", server.local_addr());
+//! # let url = format!("ws://{}/", server.local_addr()?);
 //! # let handle = server.handle();
 //! # let running = std::thread::spawn(|| server.run());
 //! use forebay_threads::{Client, ClientOptions, CloseCode, Payload};
@@ -42,6 +42,34 @@
 //! client.send(Payload::Text(r#"{"op":"ping","id":7}"#))?;
 //! assert_eq!(client.receive()?.as_text(), Some(r#"{"op":"pong","id":7}"#));
 //! assert_eq!(client.close(CloseCode::NORMAL, "done").unsent_messages, 0);
+//! # handle.shutdown();
+//! # running.join().unwrap()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! A [`Handle`] also takes over connections of an HTTP server that is there already ([`Handle::adopt`]), so that one port
+//! serves both; [`Server::unbound`] makes a server that has no other connections.
+//!
+//! ```
+//! use std::io::Read as _;
+//!
+//! use forebay_threads::{Server, ServerOptions};
+//!
+//! let server = Server::unbound(ServerOptions::default())?;
+//! let handle = server.handle();
+//! let running = std::thread::spawn(|| server.run());
+//! # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+//! # let url = format!("ws://{}/live", listener.local_addr()?);
+//! # let client = std::thread::spawn(move || forebay_threads::Client::connect(&url, Default::default()).is_ok());
+//!
+//! // In an HTTP server that has just read this much, and sees that it begins a request for "/live":
+//! let (mut stream, _) = listener.accept()?;
+//! let mut request = [0; 9];
+//! stream.read_exact(&mut request)?;
+//! if request == *b"GET /live" {
+//!     handle.adopt(stream, &request)?; // What comes behind it the hub reads itself.
+//! }
+//! # assert!(client.join().unwrap());
 //! # handle.shutdown();
 //! # running.join().unwrap()?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -64,14 +92,14 @@ mod worker;
 pub use client::Client;
 pub use forebay_core::wire::{CloseCode, CloseReason};
 pub use forebay_core::{
-    ConfigError, ConnectionPressure, Count, CreateTopics, Disconnect, DisconnectScope, DocumentError, EndReason, Entry,
-    Event, Gap, Hub, LaneLimits, LaneOptions, LanePressure, Level, LossReason, Message, Mode, Options, OwnedPayload,
-    Payload, Policies, Policy, Position, Pressure, PublishError, Published, Stats, SubscribeError, TopicError,
-    TopicOptions, TopicPressure, Totals,
+    AcceptError, ConfigError, ConnectionPressure, Count, CreateTopics, Disconnect, DisconnectScope, DocumentError,
+    EndReason, Entry, Event, Gap, Hub, LaneLimits, LaneOptions, LanePressure, Level, LossReason, Message, Mode,
+    Options, OwnedPayload, Payload, Policies, Policy, Position, Pressure, PublishError, Published, Stats,
+    SubscribeError, TopicError, TopicOptions, TopicPressure, Totals,
 };
 pub use forebay_shell::{
-    Bytes, CallError, ClientOptions, Closed, ConnectError, Document, LaneSnapshot, NextError, ReceiveError, SendError,
-    ServerOptions, Snapshot, TopicSnapshot, UrlError,
+    AdoptError, Bytes, CallError, ClientOptions, Closed, ConnectError, Document, LaneSnapshot, NextError, ReceiveError,
+    SendError, ServerOptions, Snapshot, TopicSnapshot, UrlError,
 };
 pub use forebay_sys::raise_open_files;
 pub use handle::{Handle, Subscription};

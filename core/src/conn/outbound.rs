@@ -7,6 +7,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use super::joined;
 use crate::id::LaneId;
 use crate::lane::{Mark, Run};
+use crate::latest::Taken;
 use crate::log::Log;
 use crate::output::Gap;
 use crate::time::Instant;
@@ -20,11 +21,11 @@ pub(crate) enum Source {
 }
 
 /// The message a partly sent Transmit ended in. (A notice, unlike a message, is in nobody's account.)
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct PinnedMessage {
-    pub(crate) source: Source,
-    /// The cut behind it.
-    pub(crate) through: Mark,
+#[derive(Clone, Debug)]
+pub(crate) enum PinnedMessage {
+    /// Of a log, with the cut behind it.
+    Logged(Source, Mark),
+    Latest(LaneId, Taken),
 }
 
 /// The rest of what was sent in part. Nothing else may be written before it.
@@ -54,6 +55,10 @@ pub(crate) enum Segment {
         len: usize,
         /// A copy, once the log should not keep the run any longer.
         copy: Option<Box<Log>>,
+    },
+    Latest {
+        lane: LaneId,
+        taken: Taken,
     },
 }
 
@@ -128,6 +133,8 @@ impl Outbound {
         let copies = self.outstanding.iter().flat_map(|out| &out.segments).map(|segment| match segment {
             Segment::Messages { copy: Some(copy), .. } => copy.resident(),
             Segment::Notice { frame, .. } => frame.len(),
+            // Its topic may have let go of it since.
+            Segment::Latest { taken, .. } => taken.frame.len(),
             _ => 0,
         });
         self.pinned.as_ref().map_or(0, |pinned| pinned.rest.len())

@@ -137,7 +137,7 @@ fn replies_and_notices_are_what_the_specification_shows() {
          \"ping_interval_ms\":25000}}"
     );
     let mut out = BytesMut::new();
-    let reasons = 1 << LossReason::Oldest as u8 | 1 << LossReason::Overload as u8;
+    let reasons = LossReason::Oldest.bit() | LossReason::Overload.bit();
     Forebay.put_gap(&mut out, "t", &Gap { from: 2, to: 9, missed: 5, reasons });
     let gap = r#"{"op":"gap","topic":"t","from":2,"to":9,"missed":5,"reasons":["oldest","overload"]}"#;
     assert_eq!(body(&out), gap);

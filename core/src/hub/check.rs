@@ -6,7 +6,7 @@ use super::Hub;
 use crate::conn::{Phase, Source};
 use crate::lane::Needs;
 use crate::output::{Count, Totals};
-use crate::topics::{Owner, Topic};
+use crate::topics::{Owner, Topic, TopicLane, Window, latest_place};
 
 impl Hub {
     pub(super) fn check(&self) {
@@ -46,6 +46,7 @@ impl Hub {
         assert_eq!(self.stats.direct.waiting, direct, "direct lanes");
         assert_eq!(self.stats.resident_bytes, resident, "resident bytes");
         assert!(resident <= self.config.resident_bytes_max, "the budget");
+        assert!(self.overflowed.is_empty(), "consumers of full lanes are ended at the end of each call");
         assert!(self.room.is_empty(), "parked publishes are tried at the end of each call");
     }
 
@@ -58,8 +59,8 @@ impl Hub {
             return assert!(!session.active.contains(&lane.id), "a lane that ended is not active");
         }
         assert_eq!(session.active.contains(&lane.id), lane.is_active, "active lanes are listed");
-        let has_something = !lane.lane.front(topic.head).is_empty() || lane.lane.gap().is_some();
-        assert!(!has_something || lane.is_active, "a lane with something waiting is active");
+        let place = topic.lanes.iter().position(|other| other.id == lane.id).expect("it is one of them");
+        assert!(!topic.has_something(place) || lane.is_active, "a lane with something waiting is active");
         let conn = self.conns.get(session.conn).expect("a session's connection exists");
         let outbound = &conn.outbound;
         if lane.is_active && conn.is_open() && !outbound.is_blocked && outbound.outstanding.is_none() {
@@ -89,10 +90,12 @@ impl Hub {
                     crate::conn::Segment::Pinned => conn.outbound.pinned.as_ref().expect("pinned").rest.len(),
                     crate::conn::Segment::Control { len } => *len,
                     crate::conn::Segment::Notice { frame, .. } => frame.len(),
+                    crate::conn::Segment::Latest { taken, .. } => taken.frame.len(),
                     crate::conn::Segment::Messages { source, len, run, .. } => {
                         if let Source::Lane(lane) = source {
                             let (topic, place) = self.topics.lane(*lane);
-                            assert!(topic.lanes[place].lane.outstanding().last() >= run.last(), "a run is outstanding");
+                            let lane = topic.run_lane(place).expect("a run is of a log");
+                            assert!(lane.outstanding().last() >= run.last(), "a run is outstanding");
                         }
                         *len
                     }
@@ -104,31 +107,58 @@ impl Hub {
 }
 
 impl Topic {
+    fn check_limits(&self, lane: &TopicLane, totals: Totals) {
+        match &lane.window {
+            Window::Log(window) => {
+                assert!(window.fits(self.head, Count::default()), "a lane holds no more than its limits");
+                let due = window.due(self.head);
+                assert!(
+                    due.messages >= self.due.messages && due.bytes >= self.due.bytes,
+                    "no lane is full before it is due"
+                );
+            }
+            Window::Latest(window) => {
+                let (waiting, out) = (totals.waiting, window.outstanding());
+                assert!(waiting.messages - out.messages <= u64::from(lane.limits.messages_max), "messages_max");
+                assert!(waiting.bytes - out.bytes <= lane.limits.bytes_max, "bytes_max");
+            }
+        }
+    }
+
     /// What waits in its lanes.
     fn check(&self) -> Count {
         assert_eq!(self.totals.conservation_error(), 0, "the queue law of a topic");
         assert_eq!(self.charged, self.resident(), "a topic's charge");
         let mut sum = Totals::default();
         let mut needs: [Vec<Needs>; crate::dialect::ENCODINGS] = Default::default();
-        for lane in &self.lanes {
-            let totals = lane.lane.totals(self.head);
+        let mut places: [Vec<u64>; 2] = Default::default();
+        for (place, lane) in self.lanes.iter().enumerate() {
+            let totals = self.lane_totals(place);
             assert_eq!(totals.conservation_error(), 0, "the queue law of a lane");
             sum.waiting += totals.waiting;
-            needs[lane.encoding].push(lane.lane.needs());
+            match &lane.window {
+                Window::Log(window) => needs[lane.encoding].push(window.needs()),
+                Window::Latest(window) => {
+                    let place = latest_place(lane.policy).expect("its policy is about the latest");
+                    places[place].extend(window.place());
+                }
+            }
             if lane.end_reason.is_some() {
-                assert!(!lane.lane.outstanding().is_empty(), "a settled lane is gone");
+                assert!(lane.window.outstanding() != Count::default(), "a settled lane is gone");
                 continue;
             }
-            assert!(lane.lane.fits(self.head, Count::default()), "a lane holds no more than its limits");
-            let due = lane.lane.due(self.head);
-            assert!(
-                due.messages >= self.due.messages && due.bytes >= self.due.bytes,
-                "no lane is full before it is due"
-            );
-            let is_empty = lane.lane.front(self.head).is_empty();
+            self.check_limits(lane, totals);
             let listed = lane.idle_place.map(|place| self.idle[place as usize]);
             assert!(listed.is_none_or(|id| id == lane.id), "an idle lane knows its place");
-            assert!(!is_empty || listed.is_some() || lane.is_active, "an empty lane is woken by the next publish");
+            let is_woken = self.next(place).is_some() || listed.is_some() || lane.is_active;
+            assert!(is_woken, "an empty lane is woken by the next publish");
+        }
+        for (keyed, places) in self.keyed.iter().zip(&places) {
+            assert!(keyed.is_some() || places.is_empty(), "a lane's latest messages exist");
+            if let Some(keyed) = keyed {
+                assert_eq!(keyed.live_lanes as usize, places.len(), "lanes of the latest messages");
+                keyed.latest.check(places);
+            }
         }
         assert_eq!(self.totals.waiting, sum.waiting, "what waits in a topic");
         let idle = self.lanes.iter().filter(|lane| lane.idle_place.is_some()).count();

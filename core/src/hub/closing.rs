@@ -1,7 +1,9 @@
 //! Connections end.
 
 use super::{Hub, News};
-use crate::conn::{Inbound, Outbound, Phase, Source};
+use alloc::vec::Vec;
+
+use crate::conn::{Inbound, Outbound, Phase, PinnedMessage, Segment, Source};
 use crate::id::ConnId;
 use crate::lane::Mark;
 use crate::output::{EndReason, LossReason};
@@ -29,7 +31,7 @@ impl Hub {
         frame::put_close(&mut conn.outbound.replies, mask, Some((code, text)));
         conn.phase = Phase::Closing { reason, awaits_peer };
         conn.since = now;
-        conn.inbound.message = alloc::vec::Vec::new();
+        conn.inbound.message = Vec::new();
         conn.inbound.message_began = None;
     }
 
@@ -119,18 +121,32 @@ impl Hub {
     /// What is in a Transmit, or pinned, will not be answered any more.
     fn lose_outstanding(&mut self, id: ConnId) {
         let outbound = &mut self.conn_mut(id).outbound;
-        let pinned = outbound.pinned.take().and_then(|pinned| pinned.message).map(|message| message.source);
-        let outstanding = outbound.outstanding.take();
-        let sources = outstanding.iter().flat_map(|out| &out.segments).filter_map(|segment| match segment {
-            crate::conn::Segment::Messages { source, .. } => Some(*source),
-            _ => None,
-        });
-        for source in pinned.into_iter().chain(sources) {
+        let pinned = outbound.pinned.take().and_then(|pinned| pinned.message);
+        let segments = outbound.outstanding.take().map_or_else(Vec::new, |out| out.segments);
+        let (mut sources, mut latest) = (Vec::new(), Vec::new());
+        match pinned {
+            Some(PinnedMessage::Logged(source, _)) => sources.push(source),
+            Some(PinnedMessage::Latest(lane, taken)) => latest.push((lane, taken)),
+            None => {}
+        }
+        for segment in segments {
+            match segment {
+                Segment::Messages { source, .. } => sources.push(source),
+                Segment::Latest { lane, taken } => latest.push((lane, taken)),
+                _ => {}
+            }
+        }
+        for (lane, taken) in latest {
+            self.latest_returned(lane, &taken);
+            self.remove_lane_if_settled(lane);
+        }
+        for source in sources {
             match source {
                 Source::Lane(lane) if self.topics.of_lane(lane).is_none() => {}
                 Source::Lane(lane) => {
                     let (topic, place) = self.topics.lane(lane);
-                    let from: Mark = topic.lanes[place].lane.outstanding().after;
+                    let lane_state = topic.run_lane(place).expect("its source is a log");
+                    let from: Mark = lane_state.outstanding().after;
                     self.lane_returned(source, id, from);
                     self.remove_lane_if_settled(lane);
                 }

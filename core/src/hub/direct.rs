@@ -11,6 +11,7 @@ use crate::id::ConnId;
 use crate::lane::{Lane, Mark};
 use crate::log::Log;
 use crate::output::{Count, Payload};
+use crate::policy::Policy;
 use crate::wire::frame;
 
 impl Hub {
@@ -27,7 +28,7 @@ impl Hub {
         let len = frame::frame_bytes(payload.as_bytes().len(), mask.is_some());
         let conn = self.conns.get_mut(id).expect("just looked up");
         let direct = conn.direct.get_or_insert_with(|| {
-            let (lane, mut log) = (Lane::new(limits, true, Mark::default()), Log::new(Mark::default()));
+            let (lane, mut log) = (Lane::new(limits, Policy::Block, Mark::default()), Log::new(Mark::default()));
             log.change_needs(&Lane::NO_NEEDS, &lane.needs());
             Box::new(Direct { lane, log })
         });

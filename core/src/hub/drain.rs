@@ -9,6 +9,7 @@ use crate::dialect::RAW;
 use crate::id::{ConnId, LaneId};
 use crate::lane::{Mark, Run};
 use crate::log::Log;
+use crate::topics::{Topic, View, ViewMut};
 
 /// Slices of one Transmit: what `writev` takes without a second thought (IOV_MAX is 1,024 on Linux, 16 by POSIX).
 pub(super) const SLICES_MAX: usize = 64;
@@ -46,6 +47,7 @@ impl<'a> Transmit<'a> {
                 Segment::Pinned => (conn.outbound.pinned.as_ref().map(|pinned| whole(&pinned.rest)), None),
                 Segment::Control { len } => (Some((&conn.outbound.control, 0..*len)), None),
                 Segment::Notice { frame, .. } => (Some(whole(frame)), None),
+                Segment::Latest { taken, .. } => (Some(whole(&taken.frame)), None),
                 Segment::Messages { source, run, .. } => (None, Some((hub.source_log(self.conn, *source), *run))),
             };
             one.into_iter().chain(run.into_iter().flat_map(|(log, run)| log.pieces(run)))
@@ -229,15 +231,20 @@ impl Hub {
     /// When the lane's next message was published; `None` if it has to wait for what is outstanding.
     fn front_stamp(&self, id: LaneId) -> Option<(u64, Source)> {
         let (topic, place) = self.topics.lane(id);
-        let lane = &topic.lanes[place].lane;
-        let front = lane.front(topic.head);
-        let outstanding = lane.outstanding();
-        // What is outstanding is one run, so that it can be put back as one.
-        if !outstanding.is_empty() && (outstanding.through != front.after || lane.due_gap(topic.head).is_some()) {
-            return None;
-        }
-        let stamp = if front.is_empty() { 0 } else { topic.log(place).stamp(front.first()) };
-        Some((stamp, Source::Lane(id)))
+        let stamp = match topic.view(place) {
+            View::Log(lane, log) => {
+                let next = lane.next(topic.head);
+                let outstanding = lane.outstanding();
+                let is_apart = outstanding.through != lane.front(topic.head).after;
+                // What is outstanding is one run, so that it can be put back as one.
+                if !outstanding.is_empty() && (is_apart || lane.losses.due_gap(next).is_some()) {
+                    return None;
+                }
+                next.map(|seq| log.stamp(seq))
+            }
+            View::Latest(lane, latest) => lane.next(latest).map(|(_, slot)| slot.stamp),
+        };
+        Some((stamp.unwrap_or(0), Source::Lane(id)))
     }
 
     fn add_direct(&mut self, id: ConnId, limit: u64, out: &mut Outstanding, room: &mut Room) -> bool {
@@ -262,7 +269,7 @@ impl Hub {
         let dialect = self.conn_mut(id).dialect.unwrap_or(RAW);
         let (topic, place) = self.topics.lane_mut(lane_id);
         let head = topic.head;
-        if let Some(gap) = topic.lanes[place].lane.take_due_gap(head) {
+        if let Some(gap) = topic.take_due_gap(place) {
             let mut frame = BytesMut::new();
             dialect.put_gap(&mut frame, &topic.name, &gap);
             if !frame.is_empty() {
@@ -270,14 +277,15 @@ impl Hub {
                 room.has_message = true; // It may cross the bound like one.
                 out.push(Segment::Notice { lane: lane_id, gap, frame: frame.freeze() }, len, room);
             }
-        } else {
-            let front = topic.lanes[place].lane.front(head);
-            let Some((run, len, slices)) = room.plan(topic.log(place), front, limit) else {
+        } else if let View::Log(lane, log) = topic.view(place) {
+            let Some((run, len, slices)) = room.plan(log, lane.front(head), limit) else {
                 // Either the Transmit is full, or the lane was listed for nothing.
                 return self.drop_from_active(id, lane_id);
             };
             topic.change(place, |lane, _| lane.start(head, run.through));
             out.push_messages(Source::Lane(lane_id), run, len, slices, room);
+        } else if !add_latest(topic, place, (lane_id, limit), out, room) {
+            return self.drop_from_active(id, lane_id);
         }
         self.drop_from_active(id, lane_id);
         true
@@ -295,6 +303,31 @@ impl Hub {
         }
         true
     }
+}
+
+/// Adds what waits of a lane of the latest messages and was published before `limit`, one slice each; whether there was any.
+fn add_latest(
+    topic: &mut Topic,
+    place: usize,
+    (lane_id, limit): (LaneId, u64),
+    out: &mut Outstanding,
+    room: &mut Room,
+) -> bool {
+    let encoding = topic.lanes[place].encoding;
+    let mut is_added = false;
+    while room.slices > 0
+        && let ViewMut::Latest(lane, latest) = topic.view_mut(place)
+        && let Some((_, slot)) = lane.next(latest)
+        && slot.stamp < limit
+        && (slot.frame_bytes(encoding) <= room.bytes || !room.has_message)
+        && let Some(taken) = lane.start(latest, encoding)
+    {
+        let len = taken.frame.len();
+        room.has_message = true;
+        out.push(Segment::Latest { lane: lane_id, taken }, len, room);
+        is_added = true;
+    }
+    is_added
 }
 
 impl Room {

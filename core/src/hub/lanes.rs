@@ -4,13 +4,14 @@ use super::publish::has_control_characters;
 use super::{Hub, News};
 use crate::config::{LaneLimits, LaneOptions, TopicOptions};
 use crate::conn::Source;
-use crate::dialect::{Code, Dialect, RAW, Reply, raw_payload};
+use crate::dialect::{Code, Dialect, RAW, Reply};
 use crate::error::{SubscribeError, TopicError};
 use crate::id::{ConnId, LaneId, TopicId};
-use crate::lane::{Lane, Mark};
+use crate::lane::Mark;
+use crate::latest::Taken;
 use crate::output::{Count, Entry, LossReason};
 use crate::policy::Policy;
-use crate::topics::{Owner, Topic};
+use crate::topics::{Owner, Topic, ViewMut, Window};
 
 impl Hub {
     pub(super) fn check_name(&self, name: &str) -> Result<(), TopicError> {
@@ -143,8 +144,7 @@ impl Hub {
         if !is_lower || !is_enough || !holds_keys {
             return Err(SubscribeError::InvalidLimits);
         }
-        let lane = Lane::new(limits, policy.counts_outstanding(), topic.head);
-        let id = self.topics.add_lane(topic_id, lane, (owner, policy), dialect);
+        let id = self.topics.add_lane(topic_id, limits, (owner, policy), dialect);
         self.stats.lanes_now += 1;
         self.recharge_topic(topic_id);
         Ok(id)
@@ -162,10 +162,9 @@ impl Hub {
     /// Ends a lane: what waits is lost; what is outstanding is settled when its Transmit is answered.
     pub(super) fn end_lane(&mut self, id: LaneId, reason: LossReason) {
         let (topic, place) = self.topics.lane_mut(id);
-        let head = topic.head;
         topic.lanes[place].end_reason = Some(reason);
         topic.live_lanes -= 1;
-        let lost = topic.change(place, |lane, _| lane.end(head, reason));
+        let lost = topic.end_window(place, reason);
         topic.totals.lose(reason, lost);
         self.stats.lanes.lose(reason, lost);
         self.stats.lanes_now -= 1;
@@ -178,7 +177,7 @@ impl Hub {
     pub(super) fn remove_lane_if_settled(&mut self, id: LaneId) {
         let (topic, place) = self.topics.lane(id);
         let lane = &topic.lanes[place];
-        if lane.end_reason.is_some() && lane.lane.outstanding().is_empty() {
+        if lane.end_reason.is_some() && lane.window.outstanding() == Count::default() {
             let topic_id = self.topics.of_lane(id).expect("the lane exists").0;
             self.topics.remove_lane(id);
             self.recharge_topic(topic_id);
@@ -189,50 +188,59 @@ impl Hub {
     /// The lane has nothing waiting and nothing to tell: the next publish wakes it.
     pub(super) fn rest_if_empty(&mut self, id: LaneId) -> bool {
         let (topic, place) = self.topics.lane_mut(id);
-        let head = topic.head;
-        let lane = &mut topic.lanes[place];
-        if lane.lane.front(head).is_empty() && lane.lane.gap().is_none() {
-            lane.is_active = false;
-            self.topics.list_idle(id);
-            return true;
+        if topic.has_something(place) {
+            return false;
         }
-        false
+        topic.lanes[place].is_active = false;
+        self.topics.list_idle(id);
+        true
     }
 
     pub(super) fn take_entry(&mut self, id: LaneId) -> Option<Entry> {
         let (topic_id, place) = self.topics.of_lane(id)?;
         let topic = self.topics.get_mut(topic_id)?;
-        let head = topic.head;
         if topic.lanes[place].owner != Owner::Local {
             return None;
         }
-        if let Some(gap) = topic.lanes[place].lane.take_due_gap(head) {
+        if let Some(gap) = topic.take_due_gap(place) {
             self.rest_if_empty(id);
             return Some(Entry::Gap(gap));
         }
-        let (lane, log) = topic.lane_and_log(place);
-        log.freeze();
-        let run = lane.lane.front(head);
-        if run.is_empty() {
+        let Some((seq, payload, sent)) = topic.take(place) else {
             self.recharge_topic(topic_id);
             self.rest_if_empty(id);
             return None;
-        }
-        let seq = run.first();
-        let cut = log.mark(seq);
-        let (bytes, range) =
-            log.pieces(crate::lane::Run { after: run.after, through: cut }).next().expect("one message is one piece");
-        let payload = raw_payload(&bytes.slice(range));
-        let sent = topic.change(place, |lane, _| {
-            lane.start(head, cut);
-            lane.sent(cut)
-        });
+        };
         topic.totals.send(sent);
         self.stats.lanes.send(sent);
         self.recharge_topic(topic_id);
         self.lane_progressed(id);
         self.rest_if_empty(id);
         Some(Entry::Message { seq, payload })
+    }
+
+    /// An outstanding latest message was sent.
+    pub(super) fn latest_sent(&mut self, id: LaneId, bytes: u64) {
+        let (topic, place) = self.topics.lane_mut(id);
+        let Window::Latest(lane) = &mut topic.lanes[place].window else { panic!("it was taken from there") };
+        let count = lane.sent(bytes);
+        topic.totals.send(count);
+        self.stats.lanes.send(count);
+    }
+
+    /// An outstanding latest message was not sent.
+    pub(super) fn latest_returned(&mut self, id: LaneId, taken: &Taken) {
+        let (topic, place) = self.topics.lane_mut(id);
+        let end_reason = topic.lanes[place].end_reason;
+        let ViewMut::Latest(lane, latest) = topic.view_mut(place) else { panic!("it was taken from there") };
+        if let Some(reason) = lane.returned(latest, taken, end_reason) {
+            let count = Count::new(1, taken.bytes);
+            topic.totals.lose(reason, count);
+            self.stats.lanes.lose(reason, count);
+        }
+        if end_reason.is_none() {
+            self.activate(id);
+        }
     }
 
     /// Part of what is outstanding of a lane was sent: up to `cut`.

@@ -8,7 +8,9 @@ mod documents;
 mod drain;
 mod input;
 mod lanes;
+mod latest;
 mod outputs;
+mod overflow;
 mod publish;
 mod request;
 mod retention;
@@ -26,6 +28,7 @@ pub use drain::IoSlices;
 pub use drain::Transmit;
 
 use self::documents::Document;
+use self::overflow::Overflowed;
 use crate::config::{Config, LaneOptions, Start, TopicOptions};
 use crate::conn::{Conn, Outstanding, Phase};
 use crate::dialect;
@@ -40,7 +43,7 @@ use crate::session::Session;
 use crate::slab::Slab;
 use crate::time::Instant;
 use crate::timers::Timers;
-use crate::topics::{Owner, Topics};
+use crate::topics::{Owner, Topics, View};
 use crate::wire::CloseCode;
 
 /// Who wants to be woken.
@@ -170,6 +173,8 @@ pub struct Hub {
     unfrozen_direct: Vec<ConnId>,
     /// Topics whose parked publishes may fit now; empty between calls.
     room: Vec<TopicId>,
+    /// Lanes that were full and have ended, and what is to become of their consumers; empty between calls.
+    overflowed: Vec<Overflowed>,
     /// Topics that may have nothing left.
     forgettable: Vec<TopicId>,
     events: VecDeque<News>,
@@ -204,6 +209,7 @@ impl Hub {
             unfrozen: Vec::new(),
             unfrozen_direct: Vec::new(),
             room: Vec::new(),
+            overflowed: Vec::new(),
             forgettable: Vec::new(),
             events: VecDeque::new(),
             effects: VecDeque::new(),
@@ -438,7 +444,9 @@ impl Hub {
         now: Instant,
     ) -> Result<Published, PublishError> {
         self.advance(now);
-        self.publish_checked(topic, message.into())
+        let published = self.publish_checked(topic, message.into());
+        self.retry_parked();
+        published
     }
 
     /// Sends a message to one connection, through its direct lane.
@@ -572,10 +580,11 @@ impl Hub {
     pub fn lane(&self, lane: LaneId) -> Option<LanePressure> {
         let (topic, place) = self.topics.of_lane(lane)?;
         let topic = self.topics.slab.get(topic)?;
-        let state = &topic.lanes[place].lane;
-        let front = state.front(topic.head);
-        let oldest_age =
-            if front.is_empty() { Duration::ZERO } else { self.now.since(topic.log(place).at(front.first())) };
+        let oldest = match topic.view(place) {
+            View::Log(lane, log) => lane.next(topic.head).map(|seq| log.at(seq)),
+            View::Latest(lane, latest) => lane.next(latest).map(|(_, slot)| slot.at),
+        };
+        let state = &topic.lanes[place];
         let conn = match topic.lanes[place].owner {
             Owner::Session(session) => self.sessions.get(session).map(|session| session.conn),
             Owner::Local => None,
@@ -583,11 +592,11 @@ impl Hub {
         Some(LanePressure {
             conn,
             policy: topic.lanes[place].policy,
-            totals: state.totals(topic.head),
-            outstanding: state.outstanding().count(),
+            totals: topic.lane_totals(place),
+            outstanding: state.window.outstanding(),
             messages_max: state.limits.messages_max,
             bytes_max: state.limits.bytes_max,
-            oldest_age,
+            oldest_age: oldest.map_or(Duration::ZERO, |at| self.now.since(at)),
         })
     }
 

@@ -6,10 +6,10 @@ use super::Hub;
 use crate::dialect;
 use crate::error::PublishError;
 use crate::id::{LaneId, TopicId};
-use crate::lane::Mark;
+use crate::lane::{Lane, Mark};
 use crate::output::{Count, LossReason, Message, Position, Published};
 use crate::policy::Policy;
-use crate::topics::{Owner, Refusal, Topic, TopicLane};
+use crate::topics::{Owner, Refusal, Topic, TopicLane, Window};
 
 /// Sequence numbers stay below 2^53, so that a JSON number holds them exactly.
 const SEQ_LIMIT: u64 = 1 << 53;
@@ -23,6 +23,17 @@ pub(super) enum Publisher {
     Client,
     /// A client whose publish is the first of those parked.
     Parked,
+}
+
+/// What a publish has to do where it does not fit.
+#[derive(Debug, Default)]
+struct Full {
+    /// Lanes with so much dropped behind what is outstanding that it should be copied.
+    outlived: Vec<LaneId>,
+    /// Lanes that are to end.
+    overflowing: Vec<LaneId>,
+    /// Whether there are lanes that are not to get it.
+    rejects: bool,
 }
 
 impl Hub {
@@ -69,10 +80,14 @@ impl Hub {
             Err(PublishError::Full) => return Err(self.refused_full(topic_id, publisher)),
             other => other?,
         }
-        let outlived = if is_due { self.trim_where_full(topic_id, after) } else { Vec::new() };
-        self.append(topic_id, message);
+        let full = if is_due { self.make_room_in_lanes(topic_id, after) } else { Full::default() };
+        full.overflowing.into_iter().for_each(|id| self.overflow(id, LossReason::Closed));
+        let before = self.append(topic_id, message);
+        if full.rejects {
+            self.reject_where_full(topic_id, before);
+        }
         // Not before: room was made for the message.
-        outlived.into_iter().for_each(|id| self.copy_outstanding(id));
+        full.outlived.into_iter().for_each(|id| self.copy_outstanding(id));
         self.wake_idle(topic_id);
         let topic = self.topics.slab.get(topic_id).expect("the topic exists");
         let position = Position { epoch: topic.epoch, seq: topic.head.messages };
@@ -88,35 +103,61 @@ impl Hub {
         PublishError::Full
     }
 
-    /// The lossy lanes' policies act, so that the message that makes `after` the head fits every lane; when the next look
-    /// is due follows in the same pass. The lanes that outlived what is outstanding of them.
-    fn trim_where_full(&mut self, topic_id: TopicId, after: Mark) -> Vec<LaneId> {
+    /// The lanes' policies act, so that the message that makes `after` the head fits every lane that drops the oldest; when
+    /// the next look is due follows in the same pass. What the other policies do is found out, and not done yet.
+    fn make_room_in_lanes(&mut self, topic_id: TopicId, after: Mark) -> Full {
         let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
         let (head, more, reason) = (topic.head, topic.head.to(after), LossReason::Oldest);
-        let mut outlived = Vec::new();
+        let mut full = Full::default();
         topic.due = Mark { messages: u64::MAX, bytes: u64::MAX };
         for place in 0..topic.lanes.len() {
-            let lane = &topic.lanes[place];
-            if lane.end_reason.is_some() {
-                continue;
-            }
-            if lane.policy == Policy::DropOldest && !lane.lane.fits(head, more) {
-                let id = lane.id;
-                let lost = topic.change(place, |lane, log| lane.trim(head, more, reason, |seq| log.mark(seq)));
-                topic.totals.lose(reason, lost);
-                self.stats.lanes.lose(reason, lost);
-                if topic.lanes[place].lane.outlived_its_outstanding() {
-                    outlived.push(id);
+            let TopicLane { id, policy, end_reason, .. } = topic.lanes[place];
+            let Some(lane) = topic.run_lane(place).filter(|_| end_reason.is_none()) else { continue };
+            if !lane.fits(head, more) {
+                match policy {
+                    Policy::DropOldest => {
+                        let lost = topic.change(place, |lane, log| lane.trim(head, more, reason, |seq| log.mark(seq)));
+                        topic.totals.lose(reason, lost);
+                        self.stats.lanes.lose(reason, lost);
+                        if topic.run_lane(place).is_some_and(Lane::outlived_its_outstanding) {
+                            full.outlived.push(id);
+                        }
+                    }
+                    Policy::DropNewest => full.rejects = true,
+                    Policy::Disconnect => full.overflowing.push(id),
+                    Policy::Block | Policy::LatestPerKey | Policy::LatestOnly => {
+                        unreachable!("a full Block lane refuses, and the latest messages always fit")
+                    }
                 }
             }
-            let due = topic.lanes[place].lane.due(after);
+            let due = topic.run_lane(place).expect("just looked at").due(after);
             topic.due.messages = topic.due.messages.min(due.messages);
             topic.due.bytes = topic.due.bytes.min(due.bytes);
         }
-        outlived
+        full
     }
 
-    fn append(&mut self, topic_id: TopicId, message: Message<'_>) {
+    /// The lanes that reject what does not fit lose the newest message, which was published at the head `before`.
+    fn reject_where_full(&mut self, topic_id: TopicId, before: Mark) {
+        let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
+        let (head, reason) = (topic.head, LossReason::Newest);
+        for place in 0..topic.lanes.len() {
+            let TopicLane { policy, end_reason, .. } = topic.lanes[place];
+            if policy != Policy::DropNewest || end_reason.is_some() {
+                continue;
+            }
+            let lane = topic.run_lane(place).expect("its policy is about runs");
+            if !lane.fits(before, before.to(head)) {
+                let lost = topic.change(place, |lane, _| lane.reject(before, head));
+                topic.totals.lose(reason, lost);
+                self.stats.lanes.lose(reason, lost);
+                topic.look_at(place); // It may have no run left.
+            }
+        }
+    }
+
+    /// Writes the message behind the others. The head before it.
+    fn append(&mut self, topic_id: TopicId, message: Message<'_>) -> Mark {
         let hub_room = self.resident_bytes_max_for_logs().saturating_sub(self.stats.resident_bytes);
         let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
         let (seq, bytes) = (topic.head.messages + 1, message.payload.as_bytes().len() as u64);
@@ -135,15 +176,18 @@ impl Hub {
             let grown = encoded.log.resident().saturating_sub(before);
             spare = spare.saturating_sub(grown.saturating_sub(needed));
         }
+        let before = topic.head;
         topic.head = Mark { messages: seq, bytes: topic.head.bytes + bytes };
         topic.totals.enter(u64::from(topic.live_lanes), bytes);
         self.stats.lanes.enter(u64::from(topic.live_lanes), bytes);
         self.stats.published += Count::new(1, bytes);
-        if !topic.is_unfrozen && !topic.lanes.is_empty() {
-            topic.is_unfrozen = true;
+        let has_log = topic.logs.iter().any(Option::is_some);
+        if has_log && !core::mem::replace(&mut topic.is_unfrozen, true) {
             self.unfrozen.push(topic_id);
         }
+        self.put_latest(topic_id, message);
         self.recharge_topic(topic_id);
+        before
     }
 
     fn wake_idle(&mut self, topic_id: TopicId) {
@@ -188,7 +232,10 @@ impl Hub {
         let (topic_id, place) = self.topics.of_lane(id).expect("the lane exists");
         let topic = self.topics.slab.get_mut(topic_id).expect("a lane's topic exists");
         let head = topic.head;
-        let TopicLane { lane, refusal, keeps_parked, end_reason, .. } = &mut topic.lanes[place];
+        let TopicLane { window: Window::Log(lane), refusal, keeps_parked, end_reason, .. } = &mut topic.lanes[place]
+        else {
+            return; // It never refuses.
+        };
         let may_fit = keeps_parked.is_some_and(|bytes| end_reason.is_some() || lane.fits(head, Count::new(1, bytes)));
         if may_fit {
             *keeps_parked = None;
@@ -260,9 +307,9 @@ pub(super) fn has_control_characters(text: &str) -> bool {
 fn refuse_where_full(topic: &mut Topic, bytes: u64) -> bool {
     let (head, mut is_full) = (topic.head, false);
     for place in 0..topic.lanes.len() {
-        let lane = &topic.lanes[place];
-        let is_block = lane.policy == Policy::Block && lane.end_reason.is_none();
-        if is_block && !lane.lane.fits(head, Count::new(1, bytes)) {
+        let TopicLane { policy, end_reason, .. } = topic.lanes[place];
+        let lane = topic.run_lane(place).filter(|_| policy == Policy::Block && end_reason.is_none());
+        if lane.is_some_and(|lane| !lane.fits(head, Count::new(1, bytes))) {
             topic.refuse(place, bytes, false);
             is_full = true;
         }

@@ -92,6 +92,7 @@ impl Hub {
 
     /// Tries again the publishes that wait for room in topics that may have some.
     pub(super) fn retry_parked(&mut self) {
+        self.end_overflowed();
         while let Some(topic_id) = self.room.pop() {
             let Some(topic) = self.topics.slab.get_mut(topic_id) else { continue };
             topic.has_room = false;
@@ -107,6 +108,7 @@ impl Hub {
                 self.refresh(id);
             }
             self.announce_drained(topic_id);
+            self.end_overflowed();
         }
     }
 

@@ -14,7 +14,7 @@ use crate::lane::{Mark, Run};
 use crate::log::Log;
 use crate::output::{Level, LossReason, Message};
 use crate::policy::Policy;
-use crate::topics::{Owner, Topic};
+use crate::topics::{Owner, Topic, TopicLane, Window};
 
 /// Shedding for the budget frees 1/64 of it more than is needed, so that not every publish has to shed.
 const SHED_MORE: usize = 64;
@@ -75,7 +75,7 @@ impl Hub {
             let growth = topic.growth(message);
             let is_over =
                 topic.charged + growth > topic.options.log_bytes_max || self.stats.resident_bytes + growth > hub_max;
-            if !is_over || !self.drop_oldest_block(topic_id, LossReason::LogBound) {
+            if !is_over || !self.drop_oldest(topic_id, LossReason::LogBound) {
                 return;
             }
         }
@@ -116,7 +116,7 @@ impl Hub {
             // The largest log gives until it is as small as the next one; so all end up level.
             let floor = topics.get(nth + 1).map_or(0, |(charged, _)| *charged);
             while self.stats.resident_bytes > wanted && self.charged(*id) > floor / 2 {
-                if !self.drop_oldest_block(*id, LossReason::Overload) {
+                if !self.drop_oldest(*id, LossReason::Overload) {
                     break;
                 }
             }
@@ -126,7 +126,7 @@ impl Hub {
         }
         // What the floors spared.
         for (_, id) in &topics {
-            while self.stats.resident_bytes > target && self.drop_oldest_block(*id, LossReason::Overload) {}
+            while self.stats.resident_bytes > target && self.drop_oldest(*id, LossReason::Overload) {}
         }
         self.stats.resident_bytes <= target
     }
@@ -135,20 +135,36 @@ impl Hub {
         self.topics.slab.get(id).map_or(0, |topic| topic.charged)
     }
 
-    /// Lossy lanes on the oldest block that can go lose it; `false` if there is none.
+    /// The oldest key is forgotten; where none is known, lossy lanes on the oldest block that can go lose it. `false` if
+    /// there is none either.
+    fn drop_oldest(&mut self, topic_id: TopicId, reason: LossReason) -> bool {
+        self.forget_key(topic_id, reason) || self.drop_oldest_block(topic_id, reason)
+    }
+
     fn drop_oldest_block(&mut self, topic_id: TopicId, reason: LossReason) -> bool {
         let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
         let limit = topic.droppable();
         let Some((encoding, through)) = topic.oldest_block(limit) else { return false };
         let head = topic.head;
+        let mut overflowing = Vec::new();
         for place in 0..topic.lanes.len() {
-            let lane = &topic.lanes[place];
-            if lane.encoding == encoding && lane.end_reason.is_none() {
-                let lost = topic.change(place, |lane, _| lane.drop_through(through, head, reason));
-                topic.totals.lose(reason, lost);
-                self.stats.lanes.lose(reason, lost);
+            let TopicLane { id, policy, encoding: reads, end_reason, .. } = topic.lanes[place];
+            let Some(lane) = topic.run_lane(place) else { continue };
+            if reads != encoding || end_reason.is_some() {
+                continue;
             }
+            if policy == Policy::Disconnect {
+                // It loses nothing: it ends.
+                let is_there = lane.next(head).is_some_and(|next| next <= through.messages);
+                overflowing.extend(is_there.then_some(id));
+                continue;
+            }
+            let lost = topic.change(place, |lane, _| lane.drop_through(through, head, reason));
+            topic.totals.lose(reason, lost);
+            self.stats.lanes.lose(reason, lost);
+            topic.look_at(place); // What is outstanding may stand apart now, and count as a run.
         }
+        overflowing.into_iter().for_each(|id| self.overflow(id, reason));
         let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
         topic
             .logs
@@ -235,26 +251,32 @@ impl Topic {
     pub(super) fn growth(&mut self, message: Message<'_>) -> usize {
         let seq = self.head.messages + 1;
         let logs = self.logs.iter_mut().flatten();
-        logs.map(|encoded| encoded.log.growth(encoded.dialect.message_bytes(&encoded.prefix, seq, message))).sum()
+        let logs: usize =
+            logs.map(|encoded| encoded.log.growth(encoded.dialect.message_bytes(&encoded.prefix, seq, message))).sum();
+        logs + self.latest_growth(message)
     }
 
     /// The most a publish may add once lossy lanes have lost what they may.
     fn growth_without(&mut self, message: Message<'_>) -> usize {
         let (seq, limit) = (self.head.messages + 1, self.droppable().messages);
         let logs = self.logs.iter_mut().flatten();
-        logs.map(|encoded| {
-            let len = encoded.dialect.message_bytes(&encoded.prefix, seq, message);
-            encoded.log.growth_without(limit, len)
-        })
-        .sum()
+        let logs: usize = logs
+            .map(|encoded| {
+                let len = encoded.dialect.message_bytes(&encoded.prefix, seq, message);
+                encoded.log.growth_without(limit, len)
+            })
+            .sum();
+        logs + self.latest_growth_without(message)
     }
 
     /// The most a publish may add, whatever is shed before.
     fn growth_at_most(&self, message: Message<'_>) -> usize {
         let seq = self.head.messages + 1;
         let logs = self.logs.iter().flatten();
-        logs.map(|encoded| encoded.log.growth_at_most(encoded.dialect.message_bytes(&encoded.prefix, seq, message)))
-            .sum()
+        let logs: usize = logs
+            .map(|encoded| encoded.log.growth_at_most(encoded.dialect.message_bytes(&encoded.prefix, seq, message)))
+            .sum();
+        logs + self.latest_growth_without(message)
     }
 
     /// Gives back idle capacity.
@@ -264,15 +286,19 @@ impl Topic {
 
     /// Up to where every message may be dropped: before what the first `Block` lane waits for.
     fn droppable(&self) -> Mark {
-        let blocking = self.lanes.iter().filter(|lane| lane.policy == Policy::Block && lane.end_reason.is_none());
-        let waiting = blocking.map(|lane| lane.lane.front(self.head).after);
+        let is_blocking = |lane: &&TopicLane| lane.policy == Policy::Block && lane.end_reason.is_none();
+        let waiting = self.lanes.iter().filter(is_blocking).filter_map(|lane| match &lane.window {
+            Window::Log(window) => Some(window.front(self.head).after),
+            Window::Latest(_) => None,
+        });
         waiting.min_by_key(|mark| mark.messages).unwrap_or(self.head)
     }
 
     /// Bytes that would go if every lossy lane lost what it may.
     fn freeable(&self) -> usize {
         let limit = self.droppable().messages;
-        self.logs.iter().flatten().map(|encoded| encoded.log.freeable(limit)).sum()
+        let logs: usize = self.logs.iter().flatten().map(|encoded| encoded.log.freeable(limit)).sum();
+        logs + self.latest_resident()
     }
 
     /// The oldest block that would go if lossy lanes lost it, in the largest log that has one: its last message.
@@ -290,10 +316,11 @@ impl Topic {
         let limit = self.droppable();
         let mut is_pinned = false;
         for place in 0..self.lanes.len() {
-            let lane = &self.lanes[place];
-            if lane.policy == Policy::Block && lane.end_reason.is_none() {
-                let is_waiting = lane.lane.load(self.head).messages > 0;
-                if is_waiting && lane.lane.front(self.head).after.messages <= limit.messages {
+            let TopicLane { policy, end_reason, .. } = self.lanes[place];
+            if policy == Policy::Block && end_reason.is_none() {
+                let lane = self.run_lane(place).expect("its policy is about runs");
+                let is_waiting = lane.load(self.head).messages > 0;
+                if is_waiting && lane.front(self.head).after.messages <= limit.messages {
                     self.refuse(place, bytes, true);
                     is_pinned = true;
                 }

@@ -6,8 +6,9 @@ use bytes::{Buf, Bytes};
 use super::Hub;
 use super::drain::SPARE_MAX;
 use crate::conn::{Pinned, PinnedMessage, Segment, Source};
-use crate::id::ConnId;
+use crate::id::{ConnId, LaneId};
 use crate::lane::{Mark, Run};
+use crate::latest::Taken;
 use crate::log::Log;
 
 impl Hub {
@@ -45,9 +46,16 @@ impl Hub {
                     self.conn_mut(id).outbound.pinned = Some(pinned);
                     return 0;
                 }
-                if let Some(PinnedMessage { source, through }) = pinned.message {
-                    self.lane_sent(source, id, through);
-                    self.source_progressed(source);
+                match pinned.message {
+                    None => {}
+                    Some(PinnedMessage::Logged(source, through)) => {
+                        self.lane_sent(source, id, through);
+                        self.source_progressed(source);
+                    }
+                    Some(PinnedMessage::Latest(lane, taken)) => {
+                        self.latest_sent(lane, taken.bytes);
+                        self.remove_lane_if_settled(lane);
+                    }
                 }
                 left - len
             }
@@ -68,13 +76,14 @@ impl Hub {
                     self.conn_mut(id).outbound.pinned = Some(Box::new(Pinned { rest, message: None }));
                 } else if self.topics.of_lane(lane).is_some() {
                     let (topic, place) = self.topics.lane_mut(lane);
-                    topic.lanes[place].lane.return_gap(gap);
+                    topic.lanes[place].window.losses_mut().return_gap(gap);
                     if topic.lanes[place].end_reason.is_none() {
                         self.activate(lane);
                     }
                 }
                 0
             }
+            Segment::Latest { lane, taken } => self.latest_answered(id, lane, taken, left),
             Segment::Messages { source, run, len, .. } if left >= len => {
                 self.lane_sent(source, id, run.through);
                 self.source_progressed(source);
@@ -99,6 +108,27 @@ impl Hub {
         }
     }
 
+    /// Settles a latest message of which `left` bytes or more were sent; what is left for the next.
+    fn latest_answered(&mut self, id: ConnId, lane: LaneId, taken: Taken, left: usize) -> usize {
+        let len = taken.frame.len();
+        if left >= len {
+            self.latest_sent(lane, taken.bytes);
+            self.remove_lane_if_settled(lane);
+            return left - len;
+        }
+        if left == 0 {
+            self.latest_returned(lane, &taken);
+            self.remove_lane_if_settled(lane);
+            return 0;
+        }
+        let mut taken = taken;
+        let frame = core::mem::take(&mut taken.frame);
+        let rest = Bytes::copy_from_slice(&frame[left..]);
+        let message = Some(PinnedMessage::Latest(lane, taken));
+        self.conn_mut(id).outbound.pinned = Some(Box::new(Pinned { rest, message }));
+        0
+    }
+
     /// `left` bytes of a run were sent: whole messages count as sent, the one they end in is pinned, the others return.
     fn partly_sent(&mut self, id: ConnId, source: Source, run: Run, copy: Option<&Log>, left: usize) {
         let split = |log: &Log| {
@@ -117,7 +147,7 @@ impl Hub {
             None => self.lane_returned(source, id, cut),
             Some((through, rest)) => {
                 self.lane_pinned(source, id, through);
-                let message = Some(PinnedMessage { source, through });
+                let message = Some(PinnedMessage::Logged(source, through));
                 self.conn_mut(id).outbound.pinned = Some(Box::new(Pinned { rest, message }));
             }
         }

@@ -1,22 +1,34 @@
 //! A log recounted, for tests.
 
-use super::Log;
+use super::{Block, DEAD_MIN, Log};
 use crate::lane::Needs;
 
 impl Log {
     /// Index bytes and capacity of chunks, counted anew.
     pub(crate) fn check(&self) {
-        let chunks: usize = self.chunks.iter().map(|chunk| chunk.capacity).sum();
+        let chunks: usize = self.chunks.values().map(|chunk| chunk.capacity).sum();
         let own: usize = self.blocks.iter().filter(|block| block.chunk.is_none()).map(|block| block.bytes.len()).sum();
         assert_eq!(self.resident, chunks + own + self.index_bytes(), "resident bytes of a log");
-        assert_eq!(self.index.len() as u64, self.head.messages - self.base.messages, "one index entry per message");
-        let mut seq = self.base.messages;
+        let mut place = self.index_base;
+        let mut seq = self.blocks.front().map_or(self.head.messages, |block| block.first - 1);
+        let mut holes = 0;
         for block in &self.blocks {
-            assert_eq!(block.first, seq + 1, "blocks are dense");
+            assert!(block.first > seq, "blocks are in order");
+            holes += usize::from(block.first != seq + 1);
+            assert_eq!(block.place, place, "a block knows its place");
             assert!(block.last >= block.first);
-            seq = block.last;
+            (seq, place) = (block.last, place + block.len() as u64);
         }
-        assert_eq!(seq, self.head.messages, "blocks reach the head");
+        assert_eq!(place - self.index_base, self.index.len() as u64, "one index entry per message");
+        assert_eq!(self.holes, holes, "holes");
+        let dead: usize = self.blocks.iter().filter(|block| block.is_dead()).map(Block::len).sum();
+        assert_eq!(self.dead, dead, "dead messages");
+        assert!(dead <= DEAD_MIN || dead * 2 <= self.index.len(), "at most half of the index is dead");
+        assert!(!self.blocks.front().is_some_and(Block::is_dead), "the first block is alive");
+        assert!(seq <= self.head.messages, "no block is behind the head");
+        for (number, chunk) in &self.chunks {
+            assert!(chunk.blocks > 0 || self.is_newest(*number), "a chunk that nobody needs is gone");
+        }
     }
 
     /// Whether exactly these lanes need it.
@@ -30,7 +42,7 @@ impl Log {
                 Some(mark) => starts[self.find(mark.messages + 1)] += 1,
                 None => {}
             }
-            for run in core::iter::once(&need.held).chain(&need.older).filter(|run| !run.is_empty()) {
+            for run in need.runs() {
                 (self.find(run.first())..=self.find(run.last())).for_each(|place| refs[place] += 1);
             }
         }

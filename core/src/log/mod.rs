@@ -7,18 +7,23 @@
 //! The log keeps no list of its readers. Per block it counts the lanes whose tail starts there (`starts`: they need it
 //! and everything behind it) and the closed runs that touch it (`refs`). Lanes at the head are one number, `caught_up`:
 //! the next message starts them all.
+//!
+//! A run may be needed long after everything around it is gone (`Policy::DropNewest`). Its neighbours' bytes go at once,
+//! their places in the index when more than half of the index is of such: then it has *holes*.
 
 mod check;
 mod read;
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 use bytes::{Bytes, BytesMut};
 
-use crate::lane::{Mark, Needs, Run};
+use crate::lane::{Mark, Needs};
 use crate::time::Instant;
 
 /// The first chunk of a log; each further one is twice as large, up to `CHUNK_BYTES_MAX`.
 const CHUNK_BYTES_MIN: usize = 1 << 10;
+/// The index is not compacted for fewer messages than this.
+const DEAD_MIN: usize = 64;
 /// Large enough for a whole Transmit in one slice.
 const CHUNK_BYTES_MAX: usize = 128 << 10;
 /// A chunk with less than a quarter of it alive has its survivors copied out; below this size it is not worth it.
@@ -39,6 +44,8 @@ struct Message {
 struct Block {
     first: u64,
     last: u64,
+    /// The place of its first message in the index, counted from the first one ever.
+    place: u64,
     /// When its first message was published.
     at: Instant,
     /// Empty while the block is open, and when nobody needs it any more but a block before it is still needed.
@@ -62,30 +69,50 @@ struct Chunk {
 #[derive(Debug)]
 pub(crate) struct Log {
     head: Mark,
-    /// The cut before the first message of the index.
-    base: Mark,
     index: VecDeque<Message>,
+    /// How many messages have left the index.
+    index_base: u64,
+    /// Messages in the index whose block is dead.
+    dead: usize,
+    /// How often a block is not followed by the next message's.
+    holes: usize,
     blocks: VecDeque<Block>,
+    /// Blocks at the front that no tail needs: those of them that are alive are needed by closed runs.
+    swept: usize,
     /// The rest of the newest chunk, behind the bytes of the open block.
     buffer: BytesMut,
-    chunks: VecDeque<Chunk>,
-    /// The number of the first of `chunks`.
-    first_chunk: u64,
+    chunks: BTreeMap<u64, Chunk>,
+    /// The number of the next chunk.
+    next_chunk: u64,
     next_chunk_bytes: usize,
     caught_up: u32,
     resident: usize,
+}
+
+impl Block {
+    fn len(&self) -> usize {
+        usize::try_from(self.last + 1 - self.first).expect("in memory")
+    }
+
+    /// Whether it only keeps its place.
+    fn is_dead(&self) -> bool {
+        !self.is_open && self.bytes.is_empty()
+    }
 }
 
 impl Log {
     pub(crate) fn new(head: Mark) -> Self {
         Self {
             head,
-            base: head,
             index: VecDeque::new(),
+            index_base: 0,
+            dead: 0,
+            holes: 0,
             blocks: VecDeque::new(),
+            swept: 0,
             buffer: BytesMut::new(),
-            chunks: VecDeque::new(),
-            first_chunk: 0,
+            chunks: BTreeMap::new(),
+            next_chunk: 0,
             next_chunk_bytes: CHUNK_BYTES_MIN,
             caught_up: 0,
             resident: 0,
@@ -140,11 +167,13 @@ impl Log {
         self.grow_index();
         let seq = self.head.messages + 1;
         if !self.is_open() {
-            let chunk = self.first_chunk + self.chunks.len() as u64 - 1;
-            self.chunks.back_mut().expect("a chunk was opened").blocks += 1;
+            let chunk = self.next_chunk - 1;
+            self.chunks.get_mut(&chunk).expect("a chunk was opened").blocks += 1;
+            self.holes += usize::from(self.blocks.back().is_some_and(|block| block.last + 1 != seq));
             self.blocks.push_back(Block {
                 first: seq,
                 last: seq,
+                place: self.index_base + self.index.len() as u64,
                 at: now,
                 bytes: Bytes::new(),
                 is_open: true,
@@ -170,7 +199,8 @@ impl Log {
         self.next_chunk_bytes = (self.next_chunk_bytes * 2).min(CHUNK_BYTES_MAX);
         self.buffer = BytesMut::with_capacity(capacity);
         let capacity = self.buffer.capacity();
-        self.chunks.push_back(Chunk { capacity, live: 0, blocks: 0 });
+        self.chunks.insert(self.next_chunk, Chunk { capacity, live: 0, blocks: 0 });
+        self.next_chunk += 1;
         self.resident += capacity;
     }
 
@@ -197,7 +227,8 @@ impl Log {
         }
         block.is_open = false;
         block.bytes = self.buffer.split().freeze();
-        self.chunks.back_mut().expect("the open block has a chunk").live += block.bytes.len();
+        let chunk = self.chunks.get_mut(&(self.next_chunk - 1)).expect("the open block has a chunk");
+        chunk.live += block.bytes.len();
         self.collect();
     }
 
@@ -205,7 +236,9 @@ impl Log {
     pub(crate) fn seal(&mut self) {
         self.freeze();
         self.buffer = BytesMut::new();
-        self.collect_chunks();
+        if let Some(newest) = self.next_chunk.checked_sub(1) {
+            self.collect_chunk(newest);
+        }
     }
 
     /// Gives back all capacity of a log that holds nothing.
@@ -220,17 +253,15 @@ impl Log {
         }
     }
 
-    /// The cut after message `seq`.
+    /// The cut after message `seq`, which somebody needs.
     pub(crate) fn mark(&self, seq: u64) -> Mark {
-        if seq == self.base.messages {
-            return self.base;
-        }
         Mark { messages: seq, bytes: self.message(seq).bytes }
     }
 
     fn message(&self, seq: u64) -> &Message {
-        let place = usize::try_from(seq - self.base.messages - 1).expect("in memory");
-        &self.index[place]
+        let block = if self.holes == 0 { &self.blocks[0] } else { &self.blocks[self.find(seq)] };
+        let place = block.place - self.index_base + (seq - block.first);
+        &self.index[usize::try_from(place).expect("in memory")]
     }
 
     /// The place of message `seq` in the order of all publishes of the hub.
@@ -259,20 +290,23 @@ impl Log {
         // that lies between.
         let mut was_last = false;
         if before.tail != after.tail {
-            after.tail.into_iter().for_each(|mark| *self.starts(mark) += 1);
-            if let Some(mark) = before.tail {
-                let starts = self.starts(mark);
-                *starts = starts.checked_sub(1).expect("a tail is removed where it was added");
-                was_last |= *starts == 0;
-            }
+            after.tail.into_iter().for_each(|mark| self.add_start(mark));
+            was_last |= before.tail.is_some_and(|mark| self.remove_start(mark));
         }
-        for run in core::iter::once(&after.held).chain(&after.older).filter(|run| !run.is_empty()) {
-            self.touched(*run).for_each(|block| block.refs += 1);
+        // What is in both stays as it is: a lane that rejects has runs of thousands of blocks, and only its tail moves.
+        for run in after.runs().filter(|run| !before.runs().any(|other| other == *run)) {
+            (self.find(run.first())..=self.find(run.last())).for_each(|place| self.blocks[place].refs += 1);
         }
-        for run in core::iter::once(&before.held).chain(&before.older).filter(|run| !run.is_empty()) {
-            for block in self.touched(*run) {
+        for run in before.runs().filter(|run| !after.runs().any(|other| other == *run)) {
+            for place in self.find(run.first())..=self.find(run.last()) {
+                let block = &mut self.blocks[place];
                 block.refs = block.refs.checked_sub(1).expect("a run is released where it was held");
-                was_last |= block.refs == 0 && block.starts == 0;
+                if block.refs == 0 && block.starts == 0 {
+                    was_last = true;
+                    if place < self.swept {
+                        self.free_block(place);
+                    }
+                }
             }
         }
         if was_last {
@@ -280,40 +314,72 @@ impl Log {
         }
     }
 
-    fn starts(&mut self, tail: Mark) -> &mut u32 {
+    fn add_start(&mut self, tail: Mark) {
         if tail.messages == self.head.messages {
-            return &mut self.caught_up;
+            self.caught_up += 1;
+        } else {
+            let place = self.find(tail.messages + 1);
+            self.blocks[place].starts += 1;
+            self.swept = self.swept.min(place);
         }
-        let place = self.find(tail.messages + 1);
-        &mut self.blocks[place].starts
     }
 
-    fn touched(&mut self, run: Run) -> impl Iterator<Item = &mut Block> {
-        let (from, to) = (self.find(run.first()), self.find(run.last()));
-        self.blocks.range_mut(from..=to)
+    /// Whether it was the last of its block.
+    fn remove_start(&mut self, tail: Mark) -> bool {
+        let starts = if tail.messages == self.head.messages {
+            &mut self.caught_up
+        } else {
+            let place = self.find(tail.messages + 1);
+            &mut self.blocks[place].starts
+        };
+        *starts = starts.checked_sub(1).expect("a tail is removed where it was added");
+        *starts == 0
     }
 
     /// Frees what nobody needs: blocks before the first tail that no closed run touches.
     fn collect(&mut self) {
-        while let Some(block) = self.blocks.front() {
-            if block.is_open || block.starts > 0 || block.refs > 0 {
-                break;
-            }
-            self.free_block(0);
-            let last = self.blocks.pop_front().expect("there is a front").last;
-            self.base = self.mark(last);
-            let gone = self.index.len() - usize::try_from(self.head.messages - last).expect("in memory");
-            self.index.drain(..gone);
-        }
-        for place in 0..self.blocks.len() {
-            let block = &self.blocks[place];
+        while let Some(block) = self.blocks.get(self.swept) {
             if block.is_open || block.starts > 0 {
                 break;
             }
-            if block.refs == 0 && !block.bytes.is_empty() {
-                self.free_block(place);
+            if block.refs == 0 {
+                self.free_block(self.swept);
+            }
+            self.swept += 1;
+        }
+        while self.swept > 0 && self.blocks[0].is_dead() {
+            let block = self.blocks.pop_front().expect("it was swept");
+            self.swept -= 1;
+            self.dead -= block.len();
+            self.index.drain(..block.len());
+            self.index_base += block.len() as u64;
+            self.holes -= usize::from(self.blocks.front().is_some_and(|next| block.last + 1 != next.first));
+        }
+        if self.dead > DEAD_MIN && self.dead * 2 > self.index.len() {
+            self.compact();
+        }
+    }
+
+    /// Takes dead blocks out from among the others.
+    fn compact(&mut self) {
+        let (mut kept, mut swept) = (0, 0);
+        for (nth, block) in self.blocks.iter_mut().enumerate() {
+            if block.is_dead() {
+                continue;
+            }
+            swept += usize::from(nth < self.swept);
+            let from = usize::try_from(block.place - self.index_base).expect("in memory");
+            block.place = self.index_base + kept as u64;
+            for place in from..from + block.len() {
+                self.index.swap(kept, place);
+                kept += 1;
             }
         }
+        self.index.truncate(kept);
+        self.blocks.retain(|block| !block.is_dead());
+        let pairs = self.blocks.iter().zip(self.blocks.iter().skip(1));
+        self.holes = pairs.filter(|(block, next)| block.last + 1 != next.first).count();
+        (self.dead, self.swept) = (0, swept);
     }
 
     fn free_block(&mut self, place: usize) {
@@ -322,25 +388,27 @@ impl Log {
         if len == 0 {
             return;
         }
+        self.dead += block.len();
         let Some(number) = block.chunk else {
             self.resident -= len;
             return;
         };
-        let chunk = &mut self.chunks[usize::try_from(number - self.first_chunk).expect("few chunks")];
+        let chunk = self.chunks.get_mut(&number).expect("a block that is alive has its chunk");
         chunk.live -= len;
         chunk.blocks -= 1;
-        if !self.is_newest(number) {
-            let chunk = &self.chunks[usize::try_from(number - self.first_chunk).expect("few chunks")];
-            if chunk.blocks > 0 && chunk.live * 4 < chunk.capacity && chunk.capacity >= COMPACT_BYTES_MIN {
-                self.copy_survivors(number);
-            }
-            self.collect_chunks();
+        let is_sparse = chunk.live * 4 < chunk.capacity && chunk.capacity >= COMPACT_BYTES_MIN;
+        if self.is_newest(number) {
+            return;
         }
+        if is_sparse {
+            self.copy_survivors(number);
+        }
+        self.collect_chunk(number);
     }
 
     /// Whether the chunk is the one that is written to.
     fn is_newest(&self, number: u64) -> bool {
-        self.buffer.capacity() > 0 && number + 1 == self.first_chunk + self.chunks.len() as u64
+        self.buffer.capacity() > 0 && number + 1 == self.next_chunk
     }
 
     fn copy_survivors(&mut self, number: u64) {
@@ -352,23 +420,16 @@ impl Log {
                 copied += block.bytes.len();
             }
         }
-        let chunk = &mut self.chunks[usize::try_from(number - self.first_chunk).expect("few chunks")];
+        let chunk = self.chunks.get_mut(&number).expect("just looked up");
         chunk.blocks = 0;
         chunk.live = 0;
         self.resident += copied;
     }
 
-    fn collect_chunks(&mut self) {
-        let newest = self.first_chunk + self.chunks.len() as u64 - u64::from(self.buffer.capacity() > 0);
-        for (number, chunk) in (self.first_chunk..newest).zip(&mut self.chunks) {
-            debug_assert!(number < newest);
-            if chunk.blocks == 0 {
-                self.resident -= core::mem::take(&mut chunk.capacity);
-            }
-        }
-        while self.first_chunk < newest && self.chunks.front().is_some_and(|chunk| chunk.blocks == 0) {
-            self.chunks.pop_front();
-            self.first_chunk += 1;
+    fn collect_chunk(&mut self, number: u64) {
+        if self.chunks.get(&number).is_some_and(|chunk| chunk.blocks == 0) {
+            let chunk = self.chunks.remove(&number).expect("just looked up");
+            self.resident -= chunk.capacity;
         }
     }
 
@@ -420,9 +481,8 @@ impl Log {
                     let ends = self.blocks.get(place + 1).is_none_or(|next| next.chunk != Some(number));
                     is_held |= block.refs > 0;
                     if ends && !core::mem::take(&mut is_held) {
-                        // A block that went before the first that is needed may outlive its chunk in the index.
-                        let chunk = number.checked_sub(self.first_chunk).and_then(|at| usize::try_from(at).ok());
-                        freed += chunk.map_or(0, |at| self.chunks[at].capacity);
+                        // A dead block outlives its chunk.
+                        freed += self.chunks.get(&number).map_or(0, |chunk| chunk.capacity);
                     }
                 }
             }

@@ -74,7 +74,7 @@ impl Log {
             let middle = low + (high - low).div_ceil(2);
             if self.stamp(middle) < stamp { low = middle } else { high = middle - 1 }
         }
-        self.mark(low)
+        if low == run.after.messages { run.after } else { self.mark(low) }
     }
 
     /// The most resident bytes a copy of `run` may have.
@@ -132,7 +132,9 @@ impl Log {
             }
             let (last, end) = self.fitting(block, cut.messages, range.start + sent);
             let is_whole = if last == cut.messages { sent == 0 } else { end == range.start + sent };
-            cut = self.mark(last);
+            if last != cut.messages {
+                cut = self.mark(last);
+            }
             let rest = (!is_whole).then(|| &bytes[range.start + sent..self.offset_after(block, last + 1)]);
             return (cut, rest);
         }

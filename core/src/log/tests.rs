@@ -1,7 +1,7 @@
 //! A log against a list of frames that are never thrown away.
 
 use super::*;
-use crate::lane::Lane;
+use crate::lane::{Lane, Run};
 use bytes::BufMut;
 use std::vec::Vec;
 
@@ -43,7 +43,7 @@ impl World {
     /// A cut between the reader's tail and the head.
     fn cut_after(&mut self, from: Mark) -> Mark {
         let seq = from.messages + self.draw(self.head().messages - from.messages + 1);
-        self.log.mark(seq)
+        if seq == from.messages { from } else { self.log.mark(seq) }
     }
 
     fn change(&mut self, reader: usize, after: Needs) {
@@ -73,7 +73,15 @@ impl World {
                 let tail = needs.tail.unwrap();
                 let cut = self.cut_after(tail);
                 // What is passed is held for a while, or not.
-                needs.held = if self.draw(2) == 0 { Run { after: tail, through: cut } } else { Run::default() };
+                let passed = Run { after: tail, through: cut };
+                match self.draw(4) {
+                    0 if needs.older.len() < 3 && !passed.is_empty() => needs.older.push(passed),
+                    1 => needs.held = passed,
+                    _ => needs.held = Run::default(),
+                }
+                if !needs.older.is_empty() && self.draw(12) == 0 {
+                    needs.older.remove(0);
+                }
                 needs.tail = Some(cut);
                 self.change(reader, needs);
             }
@@ -90,11 +98,12 @@ impl World {
         self.log.check_needs(&self.readers);
         self.log.freeze();
         for reader in 0..self.readers.len() {
-            let Needs { tail, held, .. } = self.readers[reader].clone();
+            let Needs { tail, held, older } = self.readers[reader].clone();
             let from = tail.unwrap();
             let run = Run { after: from, through: self.cut_after(from) };
             self.check_run(run);
             self.check_run(held);
+            older.into_iter().for_each(|run| self.check_run(run));
         }
     }
 
@@ -154,6 +163,36 @@ fn what_is_needed_is_there_and_what_is_not_is_freed() {
         world.log.shrink();
         assert_eq!(world.log.resident(), 0, "a log that nobody needs holds nothing");
     }
+}
+
+#[test]
+fn an_old_run_costs_no_more_than_itself_however_much_follows() {
+    let needs = |older: Vec<Run>, tail| Needs { tail: Some(tail), older, ..Lane::NO_NEEDS };
+    let mut log = Log::new(Mark::default());
+    let mut before = needs(Vec::new(), Mark::default());
+    log.change_needs(&Lane::NO_NEEDS, &before);
+    let mut resident = 0;
+    for round in 1..=20_000 {
+        log.append((100, 100), (round, Instant::ZERO), usize::MAX, |out| out.put_bytes(7, 100));
+        log.freeze();
+        // Ten of the first twenty stay.
+        let older = before.older.iter().copied();
+        let older = if round <= 20 && round % 2 == 0 {
+            older.chain([Run { after: before.tail.unwrap(), through: log.head() }]).collect()
+        } else {
+            older.collect()
+        };
+        let after = needs(older, log.head());
+        log.change_needs(&before, &after);
+        before = after;
+        if round == 10_000 {
+            resident = log.resident();
+        }
+        log.check();
+    }
+    assert_eq!(log.resident(), resident);
+    log.check_needs(&[before]);
+    assert!(log.index.len() < 200, "{} messages in the index", log.index.len());
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! At most one allocation per publish, none per subscriber, none per drain.
 
 use forebay_core::{
-    Config, ConnId, Hub, Instant, LaneOptions, Mode, Options, Payload, Peer, Start, TopicOptions, Upgraded,
+    Config, ConnId, Hub, Instant, LaneOptions, Message, Mode, Options, Payload, Peer, Policy, Start, TopicOptions,
+    Upgraded,
 };
 use forebay_testkit::alloc::{Counting, measure};
 use forebay_testkit::mini::handshake;
@@ -22,9 +23,9 @@ fn drain(hub: &mut Hub) -> (usize, usize) {
     sum
 }
 
-fn house() -> (Hub, forebay_core::TopicId, Vec<ConnId>) {
+fn house(policy: Policy) -> (Hub, forebay_core::TopicId, Vec<ConnId>) {
     let mut hub = Hub::new(Config::try_from(Options::default()).expect("good"), [3; 32], NOW);
-    let topic = hub.topic("t", TopicOptions::default()).expect("declared");
+    let topic = hub.topic("t", TopicOptions { policy, ..TopicOptions::default() }).expect("declared");
     let conns: Vec<ConnId> = (0..SUBSCRIBERS)
         .map(|number| {
             let peer = Peer { address: None, mode: Mode::Raw };
@@ -44,46 +45,78 @@ fn house() -> (Hub, forebay_core::TopicId, Vec<ConnId>) {
     (hub, topic, conns)
 }
 
+/// Publishes so many messages with keys that come again and again, and drains; gives the allocations of both.
+fn round(hub: &mut Hub, topic: forebay_core::TopicId, publishes: u64, payload: &str) -> (u64, u64) {
+    let ((), published) = measure(|| {
+        for number in 0..publishes {
+            let key = ["", "a", "b", "c", "the fifth key"][usize::try_from(number % 5).expect("small")];
+            hub.publish(topic, Message::new(Payload::Text(payload)).with_key(key), NOW).expect("taken");
+        }
+    });
+    let (sent, drained) = measure(|| drain(hub));
+    assert_eq!(sent.0, SUBSCRIBERS);
+    (published.allocations, drained.allocations)
+}
+
 #[test]
 fn publish_and_drain() {
-    let (mut hub, topic, _) = house();
     let payload = format!("\"{}\"", "x".repeat(126));
-    let round = |hub: &mut Hub, publishes: u64| {
-        let ((), published) = measure(|| {
-            for _ in 0..publishes {
-                hub.publish(topic, Payload::Text(&payload), NOW).expect("taken");
-            }
-        });
-        let (sent, drained) = measure(|| drain(hub));
-        assert_eq!(sent.0, SUBSCRIBERS);
-        (published.allocations, drained.allocations)
-    };
-    for _ in 0..50 {
-        round(&mut hub, 16);
-    }
-    for (publishes, rounds) in [(1, 500), (16, 100)] {
-        let (mut published, mut drained) = (0, 0);
-        for _ in 0..rounds {
-            let (more, drain) = round(&mut hub, publishes);
-            published += more;
-            drained += drain;
+    for policy in [Policy::DropOldest, Policy::DropNewest, Policy::LatestPerKey, Policy::LatestOnly] {
+        let (mut hub, topic, _) = house(policy);
+        for _ in 0..30 {
+            round(&mut hub, topic, 16, &payload);
         }
-        println!(
-            "{publishes} per tick: {published} allocations in {} publishes, {drained} in {rounds} drains",
-            rounds * publishes
-        );
-        assert!(published <= rounds * publishes, "{published} allocations in {} publishes", rounds * publishes);
-        // The tick's bytes are frozen at the first poll: what that costs belongs to the publish, not to subscribers.
-        assert!(
-            published + drained <= rounds * publishes + rounds / 50,
-            "{drained} allocations in {rounds} drains of {SUBSCRIBERS} subscribers"
-        );
+        for (publishes, rounds) in [(1, 250), (16, 50)] {
+            let (mut published, mut drained) = (0, 0);
+            for _ in 0..rounds {
+                let (more, drain) = round(&mut hub, topic, publishes, &payload);
+                published += more;
+                drained += drain;
+            }
+            println!(
+                "{policy}, {publishes} per tick: {published} allocations in {} publishes, {drained} in {rounds} drains",
+                rounds * publishes
+            );
+            let most = rounds * publishes;
+            assert!(published <= most, "{policy}: {published} allocations in {most} publishes");
+            // The tick's bytes are frozen at the first poll: what that costs belongs to the publish, not to subscribers.
+            assert!(
+                published + drained <= most + rounds / 50,
+                "{policy}: {drained} allocations in {rounds} drains of {SUBSCRIBERS} subscribers"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_publish_by_key_costs_the_same_for_consumers_that_do_not_take() {
+    // Connections whose kernels take nothing, and keys that come again and again.
+    let payload = format!("\"{}\"", "x".repeat(126));
+    let keys: Vec<String> = (0..50).map(|number| format!("key {number}")).collect();
+    for policy in [Policy::LatestPerKey, Policy::LatestOnly] {
+        let (mut hub, topic, _) = house(policy);
+        let feed = |hub: &mut Hub, publishes: usize| {
+            for number in 0..publishes {
+                let message = Message::new(Payload::Text(&payload)).with_key(&keys[number % keys.len()]);
+                hub.publish(topic, message, NOW).expect("taken");
+                if number % 10 == 0 {
+                    while let Some(conn) = hub.poll_transmit().map(|transmit| transmit.conn()) {
+                        hub.handle_sent(conn, 0, NOW);
+                    }
+                }
+            }
+        };
+        feed(&mut hub, 5_000);
+        let ((), counted) = measure(|| feed(&mut hub, 5_000));
+        println!("{policy}: {} allocations in 5000 publishes", counted.allocations);
+        assert!(counted.allocations <= 5_000, "{policy}: {} allocations in 5000 publishes", counted.allocations);
+        assert!(counted.live_bytes.abs() < 64 << 10, "{policy}: {} bytes more than before", counted.live_bytes);
     }
 }
 
 #[test]
 fn an_idle_connection_owns_no_buffers_and_memory_is_steady() {
-    let ((mut hub, topic, conns), counted) = measure(house);
+    let ((mut hub, topic, conns), counted) = measure(|| house(Policy::DropOldest));
     let each = counted.live_bytes / i64::try_from(SUBSCRIBERS).unwrap();
     println!("{each} bytes per idle raw connection with a lane");
     assert!(each < 2_048, "{each} bytes per idle connection");

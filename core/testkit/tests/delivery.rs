@@ -74,7 +74,7 @@ fn a_removed_topic_ends_its_subscriptions() {
     let local = stage.hub.subscribe_local(topic, LaneOptions::default(), Start::Latest, stage.now).unwrap();
     assert!(stage.hub.remove_topic(topic, stage.now));
     stage.pump();
-    assert_eq!(briefs(&mut stage, conn), ["ended t"]);
+    assert_eq!(briefs(&mut stage, conn), ["ended t removed"]);
     assert!(stage.take_events().contains(&Event::LaneEnded(local)));
     assert!(stage.hub.lane(local).is_none() && is_open(&mut stage, conn));
     assert_eq!(stage.hub.publish(topic, Payload::Text("1"), stage.now), Err(PublishError::UnknownTopic));

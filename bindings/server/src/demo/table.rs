@@ -293,7 +293,7 @@ mod tests {
             assert!(plain.iter().all(|line| line.chars().count() <= width), "{width}: {plain:#?}");
         }
         let plain = frame(&snapshot).picture(80, false);
-        assert_eq!(plain[2], "drop-oldest    fast   ██████  200  390K  1.2s   700   100   96K  the oldest go, e");
+        assert_eq!(plain[2], "drop-oldest    fast   ██████  200  390K  1.2s   700   100   96K  the oldest go, ");
         let coloured = frame(&snapshot).picture(80, true);
         assert!(coloured[2].contains("\x1b[31m██████\x1b[0m"), "{}", coloured[2]);
     }

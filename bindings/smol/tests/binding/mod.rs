@@ -1,8 +1,7 @@
 //! `forebay-smol` with the blocking surface of `forebay-threads`, so that both run the same tests.
-#![expect(dead_code, reason = "not every test needs all of it")]
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 pub(crate) use forebay_smol::*;
@@ -17,7 +16,11 @@ impl Server {
         smol::block_on(forebay_smol::Server::bind(addresses, options)).map(Self)
     }
 
-    pub(crate) fn local_addr(&self) -> SocketAddr {
+    pub(crate) fn unbound(options: ServerOptions) -> io::Result<Self> {
+        forebay_smol::Server::unbound(options).map(Self)
+    }
+
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
         self.0.local_addr()
     }
 
@@ -70,6 +73,19 @@ impl Handle {
 
     pub(crate) fn subscribe(&self, topic: &str, lane: LaneOptions) -> Result<Subscription, CallError<SubscribeError>> {
         block_on(self.0.subscribe(topic, lane)).map(Subscription)
+    }
+
+    pub(crate) fn adopt(&self, stream: TcpStream, leftover: &[u8]) -> Result<(), AdoptError> {
+        block_on(self.0.adopt(stream, leftover))
+    }
+
+    pub(crate) fn adopt_upgraded(
+        &self,
+        stream: TcpStream,
+        protocol: Option<&str>,
+        leftover: &[u8],
+    ) -> Result<(), AdoptError> {
+        block_on(self.0.adopt_upgraded(stream, protocol, leftover))
     }
 
     pub(crate) fn stats(&self) -> Stats {

@@ -26,7 +26,7 @@ pub(crate) fn start_with(
     on_event: impl FnMut(&mut Hub, Event, Instant) + Send + 'static,
 ) -> Running {
     let server = Server::bind("127.0.0.1:0", options).unwrap();
-    let (address, handle) = (server.local_addr(), server.handle());
+    let (address, handle) = (server.local_addr().unwrap(), server.handle());
     Running { address, handle, thread: Some(std::thread::spawn(move || server.run_with(on_event))) }
 }
 

@@ -49,7 +49,7 @@ fn without_descriptors_the_listener_pauses_and_says_so_once() {
     setrlimit(Resource::Nofile, Rlimit { current: Some(64), maximum }).unwrap();
 
     let server = Server::bind("127.0.0.1:0", ServerOptions::default()).unwrap();
-    let (address, handle) = (server.local_addr(), server.handle());
+    let (address, handle) = (server.local_addr().unwrap(), server.handle());
     let running = std::thread::spawn(move || server.run());
     let witness = Client::connect(&format!("ws://{address}"), ClientOptions::default()).unwrap();
     witness.send(Payload::Text(r#"{"op":"subscribe","topic":"t"}"#)).unwrap();

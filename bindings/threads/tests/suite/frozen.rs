@@ -196,7 +196,7 @@ fn frozen_subscribers_cost_the_others_nothing_and_every_count_agrees() {
     let hour = Duration::from_secs(3_600);
     let hub = Options { stall_timeout: hour, ..Options::default() };
     let server = Server::bind("127.0.0.1:0", ServerOptions { hub, ..ServerOptions::default() }).unwrap();
-    let (address, handle) = (server.local_addr(), server.handle());
+    let (address, handle) = (server.local_addr().unwrap(), server.handle());
     let running = std::thread::spawn(move || server.run());
     let mut crowd = Crowd::connect(address);
     (0..SUBSCRIBERS).filter(|index| is_frozen(*index)).for_each(|index| crowd.watch(index, false));

@@ -1,5 +1,6 @@
 //! The end-to-end suite, which is the same for every binding: `crate::binding` is this one.
 
+mod adopt;
 mod clients;
 mod common;
 mod documents;

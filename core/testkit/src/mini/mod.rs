@@ -10,7 +10,7 @@ pub mod json;
 
 use std::collections::VecDeque;
 
-pub use dialect::{Asked, Data, Reader, Sub, Told};
+pub use dialect::{Asked, Data, Reader, Sub, Told, Wish};
 pub use frame::{Decoder, Item};
 
 use crate::rng::SplitMix;
@@ -63,6 +63,8 @@ pub struct Client {
     pub pongs: VecDeque<Vec<u8>>,
     /// The server's Close frame: its code, where it has one.
     pub close: Option<Option<u16>>,
+    /// The reason in the server's Close frame.
+    pub close_reason: String,
     /// Whether the server has ended the transport.
     pub is_ended: bool,
     /// The server's HTTP answer.
@@ -107,6 +109,7 @@ impl Client {
             pings: 0,
             pongs: VecDeque::new(),
             close: None,
+            close_reason: String::new(),
             is_ended: false,
             response: None,
             violation: None,
@@ -229,6 +232,12 @@ impl Client {
         self.text(&text);
     }
 
+    /// Subscribes and asks for more than the topic.
+    pub fn subscribe_as(&mut self, topic: &str, wish: Wish<'_>) {
+        let text = self.reader().subscribe_as(topic, wish, true);
+        self.text(&text);
+    }
+
     /// Unsubscribes.
     pub fn unsubscribe(&mut self, topic: &str) {
         let text = self.reader().unsubscribe(topic);
@@ -238,6 +247,12 @@ impl Client {
     /// Publishes JSON text.
     pub fn publish(&mut self, topic: &str, json: &str, tag: u64) {
         let text = self.reader().publish(topic, &Data::Json(json.into()), tag, true, "");
+        self.text(&text);
+    }
+
+    /// Publishes JSON text with a key.
+    pub fn publish_keyed(&mut self, topic: &str, key: &str, json: &str) {
+        let text = self.reader().publish_keyed(topic, key, &Data::Json(json.into()), 0, true, "");
         self.text(&text);
     }
 
@@ -301,7 +316,8 @@ impl Client {
                 }
                 Item::Pong(payload) => self.pongs.push_back(payload),
                 Item::Close(close) => {
-                    self.close = Some(close.map(|(code, _)| code));
+                    self.close = Some(close.as_ref().map(|(code, _)| *code));
+                    self.close_reason = close.map_or(String::new(), |(_, reason)| reason);
                     if self.manners.answers_close {
                         self.close(None);
                     }

@@ -128,7 +128,7 @@ impl World {
     pub(super) fn heard(&mut self, side: usize, told: &[Told]) {
         for told in told {
             match told {
-                Told::Message { topic, epoch, seq, data } => {
+                Told::Message { topic, epoch, seq, data, .. } => {
                     self.summary.delivered += 1;
                     let tag = tag_of(data.is_text(), data.bytes());
                     self.truth.received(side, tag, *seq, topic, epoch.as_deref());

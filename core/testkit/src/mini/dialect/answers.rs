@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::super::json;
-use super::{Asked, CODES, Data, Reader, Request, Sub, Told};
+use super::{Asked, CODES, Data, POLICIES, REASONS, Reader, Request, Sub, Told};
 
 impl Reader {
     /// Takes a text message of the server in.
@@ -83,6 +83,11 @@ impl Reader {
         if seq == 0 || seq >= 1 << 53 {
             return Err(format!("seq {seq}"));
         }
+        // One without a key has no such member, rather than an empty one.
+        let key = if said.find("key").is_some() { Some(said.text("key")?) } else { None };
+        if key.as_ref().is_some_and(|key| key.is_empty() || key.chars().any(|c| c < ' ' || c == '\x7f')) {
+            return Err("a key that cannot be".into());
+        }
         let mut epoch = None;
         if let Some(sub) = self.subs.get_mut(&topic) {
             epoch = Some(sub.epoch.clone());
@@ -92,10 +97,12 @@ impl Reader {
             sub.last = seq;
             sub.told = sub.told.max(seq);
             sub.received += 1;
+            sub.seen.insert(seq);
             sub.bytes += data.bytes().len() as u64;
-            // Every number up to here was received or told as missed; what a gap told beyond may come on top.
+            // Every number up to here was received, told as missed, or superseded where the policy supersedes; what a gap told
+            // beyond may come on top.
             let covered = sub.received + sub.missed;
-            if covered < seq - sub.start {
+            if covered < seq - sub.start && !sub.is_keyed() {
                 return Err(format!("a hole before {seq} that no gap has told: {sub:?}"));
             }
             if sub.told == seq && covered > seq - sub.start {
@@ -104,7 +111,7 @@ impl Reader {
         } else if !self.loose.contains(&topic) {
             return Err("a message without a subscription".into());
         }
-        Ok(Told::Message { topic, epoch, seq, data })
+        Ok(Told::Message { topic, epoch, seq, key: key.unwrap_or_default(), data })
     }
 
     fn gap(&mut self, said: &Said<'_>) -> Result<Told, String> {
@@ -112,7 +119,9 @@ impl Reader {
         let (from, to, missed) = (said.number("from")?, said.number("to")?, said.number("missed")?);
         let reasons: Vec<String> =
             serde_json::from_str(said.get("reasons")?).map_err(|error| format!("reasons: {error}"))?;
-        let known = ["oldest", "log_bound", "overload"];
+        let policy = self.subs.get(&topic).map(|sub| sub.policy.as_str());
+        let own = POLICIES.iter().filter(|(name, _)| policy.is_none_or(|policy| policy == *name));
+        let known: Vec<&str> = own.flat_map(|(_, reasons)| *reasons).chain(&REASONS).copied().collect();
         let unique: BTreeSet<&String> = reasons.iter().collect();
         if reasons.is_empty() || unique.len() < reasons.len() || reasons.iter().any(|r| !known.contains(&r.as_str())) {
             return Err("reasons".into());
@@ -129,7 +138,7 @@ impl Reader {
             }
             sub.told = sub.told.max(to);
             sub.missed += missed;
-            sub.gaps += 1;
+            sub.gaps.push((from, to, missed));
             if sub.received + sub.missed > sub.told - sub.start {
                 return Err(format!("more missed than there was: {sub:?}"));
             }
@@ -148,10 +157,17 @@ impl Reader {
         Ok(match request.asked {
             Asked::Subscribe => {
                 let (epoch, seq, topic) = (said.text("epoch")?, said.number("seq")?, request.topic);
-                if self.subs.insert(topic.clone(), Sub::new(epoch.clone(), seq)).is_some() {
+                let policy = said.text("policy")?;
+                if !POLICIES.iter().any(|(name, _)| *name == policy) {
+                    return Err("an unknown policy".into());
+                }
+                if request.policy.as_ref().is_some_and(|asked| *asked != policy) {
+                    return Err(format!("not the policy that was asked for: {policy}"));
+                }
+                if self.subs.insert(topic.clone(), Sub::new(epoch.clone(), policy.clone(), seq)).is_some() {
                     return Err("subscribed twice".into());
                 }
-                Told::Subscribed { id, topic, epoch, seq }
+                Told::Subscribed { id, topic, epoch, seq, policy }
             }
             Asked::Unsubscribe => {
                 let known = self.subs.remove(&request.topic).is_some();
@@ -188,9 +204,10 @@ impl Reader {
             (Asked::Unsubscribe, "not-subscribed") if self.subs.contains_key(&request.topic) => {
                 return Err("not-subscribed, but it is".into());
             }
-            (Asked::Subscribe, "full" | "not-subscribed" | "too-large")
-            | (Asked::Unsubscribe, "full" | "already-subscribed" | "too-large" | "overloaded")
-            | (Asked::Publish, "already-subscribed" | "not-subscribed" | "lanes-full") => {
+            (Asked::Subscribe, "full" | "not-subscribed" | "too-large" | "bad-key")
+            | (Asked::Unsubscribe, "full" | "already-subscribed" | "too-large" | "overloaded" | "bad-key")
+            | (Asked::Unsubscribe | Asked::Publish, "policy-not-allowed" | "bad-limits" | "lanes-full")
+            | (Asked::Publish, "already-subscribed" | "not-subscribed") => {
                 return Err("a code that does not belong to the request".into());
             }
             _ => {}
@@ -203,15 +220,18 @@ impl Reader {
     }
 
     fn ended(&mut self, said: &Said<'_>) -> Result<Told, String> {
-        let topic = said.text("topic")?;
-        if said.text("code")? != "removed" {
-            return Err("an unknown code".into());
+        let (topic, code) = (said.text("topic")?, said.text("code")?);
+        let known = self.subs.remove(&topic);
+        match code.as_str() {
+            "removed" => {}
+            "overflow" if known.as_ref().is_none_or(|sub| sub.policy == "disconnect") => {}
+            "overflow" => return Err(format!("no lane that can overflow: {known:?}")),
+            _ => return Err("an unknown code".into()),
         }
-        let known = self.subs.remove(&topic).is_some();
-        if !self.loose.remove(&topic) && !known {
+        if !self.loose.remove(&topic) && known.is_none() {
             return Err("the end of what was not subscribed".into());
         }
-        Ok(Told::Ended { topic })
+        Ok(Told::Ended { topic, code })
     }
 
     /// Finds the request an answer belongs to, and checks that the answer may come now.

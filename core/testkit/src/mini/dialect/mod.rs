@@ -8,13 +8,16 @@ mod told;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-pub use told::{CODES, Data, Told};
+pub use requests::Wish;
+pub use told::{CODES, Data, POLICIES, REASONS, Told};
 
 /// A subscription and its ledger.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Sub {
     /// The numbering.
     pub epoch: String,
+    /// The policy that holds.
+    pub policy: String,
     /// Messages from `start + 1` on will come.
     pub start: u64,
     /// The last message received, or `start`.
@@ -27,13 +30,32 @@ pub struct Sub {
     pub bytes: u64,
     /// Messages told as lost.
     pub missed: u64,
-    /// Gap notices.
-    pub gaps: u64,
+    /// Gap notices, in order: first, last, how many.
+    pub gaps: Vec<(u64, u64, u64)>,
+    /// The numbers received.
+    pub seen: BTreeSet<u64>,
 }
 
 impl Sub {
-    const fn new(epoch: String, start: u64) -> Self {
-        Self { epoch, start, last: start, told: start, received: 0, bytes: 0, missed: 0, gaps: 0 }
+    const fn new(epoch: String, policy: String, start: u64) -> Self {
+        Self {
+            epoch,
+            policy,
+            start,
+            last: start,
+            told: start,
+            received: 0,
+            bytes: 0,
+            missed: 0,
+            gaps: Vec::new(),
+            seen: BTreeSet::new(),
+        }
+    }
+
+    /// Whether messages may be superseded, which no gap tells.
+    #[must_use]
+    pub fn is_keyed(&self) -> bool {
+        matches!(self.policy.as_str(), "latest-per-key" | "latest-only")
     }
 }
 
@@ -58,6 +80,7 @@ struct Request {
     id: Option<String>,
     topic: String,
     tag: u64,
+    policy: Option<String>,
 }
 
 /// One side's book of a `forebay.v1` connection.

@@ -5,6 +5,17 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::{Asked, Data, Reader, Request};
 
+/// What a subscriber asks for; what is left out is as the topic says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Wish<'a> {
+    /// The policy.
+    pub policy: Option<&'a str>,
+    /// Waiting messages.
+    pub messages_max: Option<u64>,
+    /// Waiting payload bytes.
+    pub bytes_max: Option<u64>,
+}
+
 fn quoted(text: &str) -> String {
     serde_json::to_string(text).expect("a text")
 }
@@ -26,13 +37,27 @@ impl Reader {
             self.silent_errors += 1;
         }
         // Also without an id: a publish that waits lets others overtake, and gives no answer.
-        self.pending.push_back(Request { asked, id, topic: topic.into(), tag });
+        self.pending.push_back(Request { asked, id, topic: topic.into(), tag, policy: None });
         format!("{{{members}{member}}}")
     }
 
     /// The text of a subscribe.
     pub fn subscribe(&mut self, topic: &str, with_id: bool) -> String {
-        self.ask(Asked::Subscribe, with_id, topic, 0, &format!("\"op\":\"subscribe\",\"topic\":{}", quoted(topic)))
+        self.subscribe_as(topic, Wish::default(), with_id)
+    }
+
+    /// The text of a subscribe that asks for more.
+    pub fn subscribe_as(&mut self, topic: &str, wish: Wish<'_>, with_id: bool) -> String {
+        let mut members = format!("\"op\":\"subscribe\",\"topic\":{}", quoted(topic));
+        if let Some(policy) = wish.policy {
+            members += &format!(",\"policy\":{}", quoted(policy));
+        }
+        for (name, value) in [("messages_max", wish.messages_max), ("bytes_max", wish.bytes_max)] {
+            members += &value.map_or(String::new(), |value| format!(",\"{name}\":{value}"));
+        }
+        let text = self.ask(Asked::Subscribe, with_id, topic, 0, &members);
+        self.pending.back_mut().expect("asked").policy = wish.policy.map(Into::into);
+        text
     }
 
     /// The text of an unsubscribe.
@@ -42,10 +67,24 @@ impl Reader {
 
     /// The text of a publish. `tag` comes back with the answer. `space` stands around the value.
     pub fn publish(&mut self, topic: &str, data: &Data, tag: u64, with_id: bool, space: &str) -> String {
+        self.publish_keyed(topic, "", data, tag, with_id, space)
+    }
+
+    /// The text of a publish with a key; without one where it is empty.
+    pub fn publish_keyed(
+        &mut self,
+        topic: &str,
+        key: &str,
+        data: &Data,
+        tag: u64,
+        with_id: bool,
+        space: &str,
+    ) -> String {
         let value = match data {
             Data::Json(text) => format!("\"data\":{space}{text}{space}"),
             Data::Bytes(bytes) => format!("\"data64\":{space}\"{}\"{space}", STANDARD.encode(bytes)),
         };
+        let value = if key.is_empty() { value } else { format!("\"key\":{space}{},{value}", quoted(key)) };
         let members = if space.is_empty() {
             format!("\"op\":\"publish\",\"topic\":{},{value}", quoted(topic))
         } else {

@@ -6,7 +6,19 @@ fn subscribed() -> Reader {
     let mut reader = Reader::default();
     reader.text(HELLO).unwrap();
     assert_eq!(reader.subscribe("t", true), r#"{"op":"subscribe","topic":"t","id":1}"#);
-    reader.text(r#"{"op":"ok","id":1,"topic":"t","epoch":"e","seq":10}"#).unwrap();
+    reader.text(r#"{"op":"ok","id":1,"topic":"t","epoch":"e","seq":10,"policy":"drop-oldest"}"#).unwrap();
+    reader
+}
+
+/// One that has asked for a policy.
+fn subscribed_as(policy: &str) -> Reader {
+    let mut reader = Reader::default();
+    reader.text(HELLO).unwrap();
+    let wish = Wish { policy: Some(policy), messages_max: Some(3), bytes_max: Some(40) };
+    let text = reader.subscribe_as("t", wish, true);
+    let members = format!(r#""op":"subscribe","topic":"t","policy":"{policy}","messages_max":3,"bytes_max":40"#);
+    assert_eq!(text, format!(r#"{{{members},"id":1}}"#));
+    reader.text(&format!(r#"{{"op":"ok","id":1,"topic":"t","epoch":"e","seq":10,"policy":"{policy}"}}"#)).unwrap();
     reader
 }
 
@@ -60,6 +72,48 @@ fn violations_of_a_subscription() {
 }
 
 #[test]
+fn what_a_policy_may_do() {
+    let gap =
+        |reason: &str| format!(r#"{{"op":"gap","topic":"t","from":11,"to":11,"missed":1,"reasons":["{reason}"]}}"#);
+    let overflow = r#"{"op":"ended","topic":"t","code":"overflow"}"#;
+    for (policy, hole, oldest, newest, ends) in [
+        ("drop-oldest", false, true, false, false),
+        ("drop-newest", false, false, true, false),
+        ("latest-per-key", true, true, false, false),
+        ("latest-only", true, false, false, false),
+        ("disconnect", false, false, false, true),
+        ("block", false, false, false, false),
+    ] {
+        let takes = |text: &str| subscribed_as(policy).text(text).is_ok();
+        assert_eq!(takes(&message(12)), hole, "{policy}");
+        assert_eq!(takes(&gap("oldest")), oldest, "{policy}");
+        assert_eq!(takes(&gap("newest")), newest, "{policy}");
+        assert_eq!(takes(overflow), ends, "{policy}");
+        assert!(takes(&gap("log_bound")) && takes(&gap("overload")) && !takes(&gap("superseded")), "{policy}");
+    }
+    let mut reader = Reader::default();
+    reader.text(HELLO).unwrap();
+    reader.subscribe_as("t", Wish { policy: Some("latest-only"), ..Wish::default() }, true);
+    let other = r#"{"op":"ok","id":1,"topic":"t","epoch":"e","seq":10,"policy":"drop-oldest"}"#;
+    assert!(reader.text(other).unwrap_err().contains("asked for"));
+}
+
+#[test]
+fn keys() {
+    let mut reader = subscribed_as("latest-per-key");
+    let json = Data::Json("1".into());
+    let text = reader.publish_keyed("t", "k\"", &json, 0, false, "");
+    assert_eq!(text, r#"{"op":"publish","topic":"t","key":"k\"","data":1}"#);
+    reader.text(r#"{"op":"message","topic":"t","seq":13,"key":"k\"","data":1}"#).unwrap();
+    let told = reader.take_told().pop();
+    assert!(matches!(&told, Some(Told::Message { key, .. }) if key == "k\""), "{told:?}");
+    for key in [r#""""#, r#""\u0000""#, "1"] {
+        let text = format!(r#"{{"op":"message","topic":"t","seq":14,"key":{key},"data":1}}"#);
+        assert!(reader.text(&text).is_err(), "{key}");
+    }
+}
+
+#[test]
 fn answers_come_in_order_but_for_what_overtakes_a_publish() {
     let ask = |reader: &mut Reader| {
         reader.publish("t", &Data::Json("1".into()), 7, true, ""); // "\u0069 \"2"
@@ -68,7 +122,7 @@ fn answers_come_in_order_but_for_what_overtakes_a_publish() {
         reader.unsubscribe("t"); // "\u0069 \"5"
     };
     let published = r#"{"op":"ok","id":"\u0069 \"2","seq":11,"matched":0}"#;
-    let subscribed_u = r#"{"op":"ok","id":"i-3","topic":"u","epoch":"e","seq":0}"#;
+    let subscribed_u = r#"{"op":"ok","id":"i-3","topic":"u","epoch":"e","seq":0,"policy":"block"}"#;
     let pong = r#"{"op":"pong","id":4}"#;
     let unsubscribed = r#"{"op":"ok","id":"\u0069 \"5","topic":"t"}"#;
     for (order, good) in [

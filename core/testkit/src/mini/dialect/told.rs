@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// Every code an error may have.
-pub const CODES: [&str; 13] = [
+pub const CODES: [&str; 16] = [
     "bad-message",
     "unknown-op",
     "unsupported",
@@ -13,11 +13,27 @@ pub const CODES: [&str; 13] = [
     "already-subscribed",
     "not-subscribed",
     "lanes-full",
+    "policy-not-allowed",
+    "bad-limits",
+    "bad-key",
     "full",
     "too-large",
     "overloaded",
     "draining",
 ];
+
+/// Every policy, and the reasons a subscription with it may be told in a gap beside those of [`REASONS`].
+pub const POLICIES: [(&str, &[&str]); 6] = [
+    ("drop-oldest", &["oldest"]),
+    ("drop-newest", &["newest"]),
+    ("latest-per-key", &["oldest"]),
+    ("latest-only", &[]),
+    ("disconnect", &[]),
+    ("block", &[]),
+];
+
+/// The reasons of a gap whatever the policy.
+pub const REASONS: [&str; 2] = ["log_bound", "overload"];
 
 /// A payload as it was told.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -63,6 +79,8 @@ pub enum Told {
         epoch: Option<String>,
         /// Its number.
         seq: u64,
+        /// Its key, empty where it has none.
+        key: String,
         /// Its payload.
         data: Data,
     },
@@ -89,6 +107,8 @@ pub enum Told {
         epoch: String,
         /// Messages from `seq + 1` on will come.
         seq: u64,
+        /// The policy that holds.
+        policy: String,
     },
     /// An unsubscribe was carried out.
     Unsubscribed {
@@ -121,6 +141,8 @@ pub enum Told {
     Ended {
         /// The topic.
         topic: String,
+        /// Why.
+        code: String,
     },
     /// The answer to a ping.
     Pong {
@@ -130,7 +152,7 @@ pub enum Told {
 }
 
 impl Told {
-    /// The same in a few words, for tables: `message t 3 {"a":1}`, `gap t 1-7 7 oldest`, `error full`.
+    /// The same in a few words, for tables: `message t 3 {"a":1}`, `gap t 1-7 7 oldest`, `error full`. Keys are left out.
     #[must_use]
     pub fn brief(&self) -> String {
         match self {
@@ -147,7 +169,7 @@ impl Told {
             Self::Unsubscribed { topic, .. } => format!("unsubscribed {topic}"),
             Self::Published { seq, matched, .. } => format!("published {seq} {matched}"),
             Self::Error { code, .. } => format!("error {code}"),
-            Self::Ended { topic } => format!("ended {topic}"),
+            Self::Ended { topic, code } => format!("ended {topic} {code}"),
             Self::Pong { .. } => "pong".into(),
         }
     }

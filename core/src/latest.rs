@@ -1,0 +1,337 @@
+//! The latest message of each key, and lanes on it: `Policy::LatestPerKey`, and with one constant key `Policy::LatestOnly`.
+//!
+//! A lane keeps no list: what waits in it is every latest message behind its place. Each latest message counts the lanes it
+//! waits in, so that a publish which supersedes it settles all of them at once. Superseded messages hold nothing.
+
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use bytes::{Bytes, BytesMut};
+
+use crate::dialect::ENCODINGS;
+use crate::lane::Mark;
+use crate::losses::Losses;
+use crate::output::{Count, LossReason, Totals};
+use crate::time::Instant;
+
+/// What a key costs beside its bytes and its frames: its place in both trees.
+const ENTRY_BYTES: usize = size_of::<Slot>() + size_of::<(Arc<str>, u64, u64)>() + 2 * size_of::<usize>();
+
+/// A message that becomes the latest of its key.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct New<'a> {
+    pub(crate) key: &'a str,
+    /// The cut behind it.
+    pub(crate) through: Mark,
+    pub(crate) bytes: u64,
+    /// Its place in the order of all publishes of the hub.
+    pub(crate) stamp: u64,
+    pub(crate) at: Instant,
+    /// Lanes it enters.
+    pub(crate) lanes: u32,
+}
+
+/// The latest message of a key.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    key: Arc<str>,
+    bytes: u64,
+    pub(crate) stamp: u64,
+    pub(crate) at: Instant,
+    /// Lanes it waits in and is not outstanding of.
+    waiting: u32,
+    /// By encoding; empty where nobody reads it.
+    frames: [Bytes; ENCODINGS],
+    resident: usize,
+}
+
+impl Slot {
+    pub(crate) fn frame_bytes(&self, encoding: usize) -> usize {
+        self.frames[encoding].len()
+    }
+
+    /// What it counts in every lane it waits in.
+    fn in_all_lanes(&self) -> Count {
+        Count::new(u64::from(self.waiting), u64::from(self.waiting) * self.bytes)
+    }
+}
+
+/// A key that was forgotten.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Forgotten {
+    pub(crate) seq: u64,
+    pub(crate) bytes: u64,
+    /// What all lanes that waited for it lose.
+    pub(crate) lost: Count,
+}
+
+#[derive(Debug)]
+pub(crate) struct Latest {
+    keys_max: usize,
+    bytes_max: u64,
+    by_key: BTreeMap<Arc<str>, u64>,
+    by_seq: BTreeMap<u64, Slot>,
+    /// Payload bytes of all of them.
+    bytes: u64,
+    resident: usize,
+}
+
+impl Latest {
+    pub(crate) fn new(keys_max: u32, bytes_max: u64) -> Self {
+        let keys_max = keys_max as usize;
+        Self { keys_max, bytes_max, by_key: BTreeMap::new(), by_seq: BTreeMap::new(), bytes: 0, resident: 0 }
+    }
+
+    /// Resident bytes, by allocated capacity.
+    pub(crate) fn resident(&self) -> usize {
+        self.resident
+    }
+
+    /// The most resident bytes a message adds whose frames have `frame_bytes`.
+    pub(crate) fn growth(&self, key: &str, frame_bytes: usize) -> usize {
+        let before = self.by_key.get(key).map_or(0, |seq| self.by_seq[seq].resident);
+        Self::growth_without(key, frame_bytes).saturating_sub(before)
+    }
+
+    /// The same for a key that is not known.
+    pub(crate) fn growth_without(key: &str, frame_bytes: usize) -> usize {
+        frame_bytes + key.len() + ENTRY_BYTES
+    }
+
+    /// A message takes the place of the one before of its key. What is superseded by that, in all lanes.
+    pub(crate) fn put(
+        &mut self,
+        new: New<'_>,
+        frame_bytes: [usize; ENCODINGS],
+        mut write: impl FnMut(usize, &mut BytesMut),
+    ) -> Count {
+        let mut before = None;
+        let key = match self.by_key.get_key_value(new.key) {
+            Some((key, _)) => Arc::clone(key),
+            None => Arc::from(new.key),
+        };
+        if let Some(seq) = self.by_key.insert(Arc::clone(&key), new.through.messages) {
+            before = self.by_seq.remove(&seq);
+        }
+        let (mut superseded, mut used) = (Count::default(), <[Bytes; ENCODINGS]>::default());
+        if let Some(slot) = before {
+            superseded = slot.in_all_lanes();
+            self.bytes -= slot.bytes;
+            self.resident -= slot.resident;
+            used = slot.frames;
+        }
+        let mut resident = key.len() + ENTRY_BYTES;
+        let mut frames = <[Bytes; ENCODINGS]>::default();
+        for (encoding, (frame, used)) in frames.iter_mut().zip(used).enumerate() {
+            let len = frame_bytes[encoding];
+            if len > 0 {
+                // A frame nobody sends any more lends its buffer, unless it is much too large.
+                let used = used.try_into_mut().ok().filter(|used| (len..=2 * len).contains(&used.capacity()));
+                let mut buffer = used.unwrap_or_else(|| BytesMut::with_capacity(len));
+                buffer.clear();
+                write(encoding, &mut buffer);
+                assert_eq!(buffer.len(), len, "a dialect writes what it announces");
+                resident += buffer.capacity();
+                *frame = buffer.freeze();
+            }
+        }
+        let New { through, bytes, stamp, at, lanes, .. } = new;
+        self.by_seq.insert(through.messages, Slot { key, bytes, stamp, at, waiting: lanes, frames, resident });
+        self.bytes += bytes;
+        self.resident += resident;
+        superseded
+    }
+
+    /// Whether there are more keys than the bounds allow.
+    pub(crate) fn is_over(&self) -> bool {
+        self.by_key.len() > self.keys_max || self.bytes > self.bytes_max
+    }
+
+    /// The number of the oldest of them.
+    pub(crate) fn oldest(&self) -> Option<u64> {
+        self.by_seq.first_key_value().map(|(seq, _)| *seq)
+    }
+
+    /// Forgets the key whose latest message is the oldest.
+    pub(crate) fn forget_oldest(&mut self) -> Option<Forgotten> {
+        let (seq, slot) = self.by_seq.pop_first()?;
+        self.by_key.remove(&slot.key);
+        self.bytes -= slot.bytes;
+        self.resident -= slot.resident;
+        Some(Forgotten { seq, bytes: slot.bytes, lost: slot.in_all_lanes() })
+    }
+
+    fn behind(&self, place: u64) -> impl Iterator<Item = (u64, &Slot)> {
+        self.by_seq.range(place + 1..).map(|(seq, slot)| (*seq, slot))
+    }
+
+    /// Recounts everything; `places` are those of the lanes that have not ended.
+    pub(crate) fn check(&self, places: &[u64]) {
+        assert_eq!(self.by_key.len(), self.by_seq.len(), "one latest message per key");
+        for (key, seq) in &self.by_key {
+            assert_eq!(self.by_seq[seq].key, *key, "a key's latest message is its own");
+        }
+        assert_eq!(self.bytes, self.by_seq.values().map(|slot| slot.bytes).sum::<u64>(), "payload bytes of keys");
+        assert_eq!(
+            self.resident,
+            self.by_seq.values().map(|slot| slot.resident).sum::<usize>(),
+            "resident bytes of keys"
+        );
+        assert!(!self.is_over(), "no more keys than may be");
+        for (seq, slot) in &self.by_seq {
+            let waiting = places.iter().filter(|place| *place < seq).count();
+            assert_eq!(slot.waiting as usize, waiting, "lanes that wait for a key's latest message");
+        }
+    }
+}
+
+/// A latest message in a Transmit.
+#[derive(Clone, Debug)]
+pub(crate) struct Taken {
+    pub(crate) seq: u64,
+    pub(crate) bytes: u64,
+    key: Arc<str>,
+    pub(crate) frame: Bytes,
+}
+
+/// One consumer's window on the latest messages.
+#[derive(Debug)]
+pub(crate) struct LatestLane {
+    /// The head when the lane began.
+    began: Mark,
+    /// The head when the lane ended.
+    ended: Option<Mark>,
+    /// Every latest message behind it waits.
+    place: u64,
+    outstanding: Count,
+    sent: Count,
+    pub(crate) losses: Losses,
+}
+
+impl LatestLane {
+    pub(crate) fn new(head: Mark) -> Self {
+        Self {
+            began: head,
+            ended: None,
+            place: head.messages,
+            outstanding: Count::default(),
+            sent: Count::default(),
+            losses: Losses::default(),
+        }
+    }
+
+    /// The next message that waits and is not outstanding.
+    pub(crate) fn next<'a>(&self, latest: &'a Latest) -> Option<(u64, &'a Slot)> {
+        if self.is_ended() { None } else { latest.behind(self.place).next() }
+    }
+
+    /// Waiting and not outstanding. It looks at every message that waits.
+    pub(crate) fn waiting(&self, latest: &Latest) -> Count {
+        let mut waiting = Count::default();
+        if !self.is_ended() {
+            latest.behind(self.place).for_each(|(_, slot)| waiting += Count::new(1, slot.bytes));
+        }
+        waiting
+    }
+
+    pub(crate) fn outstanding(&self) -> Count {
+        self.outstanding
+    }
+
+    pub(crate) fn is_ended(&self) -> bool {
+        self.ended.is_some()
+    }
+
+    /// Its place, while it has not ended.
+    pub(crate) fn place(&self) -> Option<u64> {
+        (!self.is_ended()).then_some(self.place)
+    }
+
+    /// The next message becomes outstanding.
+    pub(crate) fn start(&mut self, latest: &mut Latest, encoding: usize) -> Option<Taken> {
+        let (seq, slot) = latest.by_seq.range_mut(self.place + 1..).next().filter(|_| self.ended.is_none())?;
+        slot.waiting -= 1;
+        self.place = *seq;
+        self.outstanding += Count::new(1, slot.bytes);
+        Some(Taken { seq: *seq, bytes: slot.bytes, key: Arc::clone(&slot.key), frame: slot.frames[encoding].clone() })
+    }
+
+    /// An outstanding message of so many payload bytes was sent.
+    pub(crate) fn sent(&mut self, bytes: u64) -> Count {
+        self.settle(bytes);
+        self.sent += Count::new(1, bytes);
+        Count::new(1, bytes)
+    }
+
+    fn settle(&mut self, bytes: u64) {
+        self.outstanding.messages -= 1;
+        self.outstanding.bytes -= bytes;
+    }
+
+    /// An outstanding message was not sent: it waits again if it is still the latest of its key. Otherwise it is lost, for
+    /// the reason that is returned.
+    pub(crate) fn returned(
+        &mut self,
+        latest: &mut Latest,
+        taken: &Taken,
+        end_reason: Option<LossReason>,
+    ) -> Option<LossReason> {
+        self.settle(taken.bytes);
+        let reason = match (end_reason, latest.by_key.get(&taken.key)) {
+            (Some(reason), _) => reason,
+            (None, Some(seq)) if *seq == taken.seq => {
+                latest.by_seq.get_mut(seq).expect("a key has a latest message").waiting += 1;
+                // Nothing between was passed over: what is the latest now was so then, and is outstanding too.
+                self.place = self.place.min(taken.seq - 1);
+                return None;
+            }
+            (None, Some(_)) => LossReason::Superseded,
+            (None, None) => LossReason::Oldest, // Its key was forgotten.
+        };
+        self.lose(taken.seq, taken.bytes, reason);
+        Some(reason)
+    }
+
+    /// A key's latest message was forgotten.
+    pub(crate) fn forget(&mut self, forgotten: Forgotten, reason: LossReason) {
+        if self.ended.is_none() && self.place < forgotten.seq {
+            self.lose(forgotten.seq, forgotten.bytes, reason);
+        }
+    }
+
+    fn lose(&mut self, seq: u64, bytes: u64, reason: LossReason) {
+        if reason != LossReason::Superseded {
+            self.losses.lose((seq, seq), Count::new(1, bytes), reason);
+        }
+    }
+
+    /// Ends the lane: what waits is lost. What is outstanding is settled by `sent` and `returned`.
+    pub(crate) fn end(&mut self, latest: &mut Latest, head: Mark, reason: LossReason) -> Count {
+        let mut lost = Count::default();
+        for (seq, slot) in latest.by_seq.range_mut(self.place + 1..) {
+            slot.waiting -= 1;
+            lost += Count::new(1, slot.bytes);
+            self.losses.lose((*seq, *seq), Count::new(1, slot.bytes), reason);
+        }
+        self.ended = Some(head);
+        lost
+    }
+
+    /// The terms of the queue law. What was superseded is the rest: every other term is counted one by one, and the
+    /// topic's terms are counted apart.
+    pub(crate) fn totals(&self, latest: &Latest, head: Mark) -> Totals {
+        let entered = self.began.to(self.ended.unwrap_or(head));
+        let mut waiting = self.waiting(latest);
+        waiting += self.outstanding;
+        let mut lost = self.losses.counts();
+        let mut known = self.sent;
+        known += waiting;
+        lost.iter().for_each(|count| known += *count);
+        lost[LossReason::Superseded as usize] =
+            Count::new(entered.messages - known.messages, entered.bytes - known.bytes);
+        Totals { entered, sent: self.sent, waiting, lost }
+    }
+}
+
+#[cfg(test)]
+#[path = "latest_tests.rs"]
+mod tests;

@@ -1,0 +1,233 @@
+//! Latest messages against a list of all messages, each of which is somewhere in each lane.
+
+use super::*;
+use bytes::BufMut as _;
+use std::string::{String, ToString};
+use std::vec::Vec;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    Waiting,
+    Outstanding,
+    Sent,
+    Lost(LossReason),
+}
+
+struct Message {
+    key: String,
+    bytes: u64,
+}
+
+struct Model {
+    messages: Vec<Message>,
+    /// Known keys with the number of their latest message.
+    keys: Vec<(String, u64)>,
+    /// By lane: the number of its first message, and the state of each from there.
+    lanes: Vec<(u64, Vec<State>)>,
+}
+
+const KEYS_MAX: u32 = 4;
+const BYTES_MAX: u64 = 100;
+
+impl Model {
+    fn message(&self, seq: u64) -> &Message {
+        &self.messages[usize::try_from(seq - 1).unwrap()]
+    }
+
+    fn state(&mut self, lane: usize, seq: u64) -> &mut State {
+        let (first, states) = &mut self.lanes[lane];
+        &mut states[usize::try_from(seq - *first).unwrap()]
+    }
+
+    fn waiting_to(&mut self, seq: u64, state: State) {
+        for lane in 0..self.lanes.len() {
+            if self.lanes[lane].0 <= seq && *self.state(lane, seq) == State::Waiting {
+                *self.state(lane, seq) = state;
+            }
+        }
+    }
+
+    fn publish(&mut self, key: &str, bytes: u64) -> u64 {
+        self.messages.push(Message { key: key.into(), bytes });
+        let seq = self.messages.len() as u64;
+        if let Some(place) = self.keys.iter().position(|(known, _)| known == key) {
+            let (_, before) = self.keys.remove(place);
+            self.waiting_to(before, State::Lost(LossReason::Superseded));
+        }
+        self.keys.push((key.into(), seq));
+        self.lanes.iter_mut().for_each(|(_, states)| states.push(State::Waiting));
+        while self.keys.len() > KEYS_MAX as usize
+            || self.keys.iter().map(|(_, seq)| self.message(*seq).bytes).sum::<u64>() > BYTES_MAX
+        {
+            self.forget(LossReason::Oldest);
+        }
+        seq
+    }
+
+    fn forget(&mut self, reason: LossReason) {
+        // They are in the order of their latest messages.
+        let (_, seq) = self.keys.remove(0);
+        self.waiting_to(seq, State::Lost(reason));
+    }
+
+    fn count(&self, lane: usize, state: State) -> Count {
+        let (first, states) = &self.lanes[lane];
+        let mut count = Count::default();
+        for (seq, at) in (*first..).zip(states) {
+            if *at == state {
+                count += Count::new(1, self.message(seq).bytes);
+            }
+        }
+        count
+    }
+}
+
+struct World {
+    latest: Latest,
+    lanes: Vec<LatestLane>,
+    out: Vec<Vec<Taken>>,
+    model: Model,
+    head: Mark,
+    state: u64,
+}
+
+impl World {
+    fn draw(&mut self, below: usize) -> usize {
+        self.state = self.state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from((self.state >> 33) % below as u64).unwrap()
+    }
+
+    fn publish(&mut self) {
+        let key = ["", "a", "b", "c", "d", "e"][self.draw(6)];
+        let bytes = self.draw(60) as u64;
+        let seq = self.model.publish(key, bytes);
+        self.head = Mark { messages: seq, bytes: self.head.bytes + bytes };
+        let (stamp, lanes) = (seq, u32::try_from(self.lanes.len()).unwrap());
+        let new = New { key, through: self.head, bytes, stamp, at: Instant::ZERO, lanes };
+        let text = std::format!("{seq} {key}");
+        let growth = self.latest.growth(key, text.len());
+        let before = self.latest.resident();
+        self.latest.put(new, [0, text.len()], |_, out| out.put_slice(text.as_bytes()));
+        assert!(self.latest.resident() <= before + growth, "it grows as announced at most");
+        while self.latest.is_over() {
+            self.forget(LossReason::Oldest);
+        }
+    }
+
+    fn forget(&mut self, reason: LossReason) {
+        let forgotten = self.latest.forget_oldest().unwrap();
+        self.lanes.iter_mut().for_each(|lane| lane.forget(forgotten, reason));
+    }
+
+    fn step(&mut self) {
+        let lane = self.draw(self.lanes.len());
+        match self.draw(9) {
+            0..=3 => self.publish(),
+            4 | 5 => {
+                let next = self.lanes[lane].next(&self.latest).map(|(seq, _)| seq);
+                let taken = self.lanes[lane].start(&mut self.latest, 1);
+                assert_eq!(taken.as_ref().map(|taken| taken.seq), next);
+                if let Some(taken) = taken {
+                    *self.model.state(lane, taken.seq) = State::Outstanding;
+                    self.out[lane].push(taken);
+                }
+            }
+            6 => {
+                let sent = self.draw(self.out[lane].len() + 1);
+                for taken in self.out[lane].drain(..sent) {
+                    let key = self.model.message(taken.seq).key.clone();
+                    assert_eq!(taken.frame, std::format!("{} {key}", taken.seq), "its own frame");
+                    self.lanes[lane].sent(taken.bytes);
+                    *self.model.state(lane, taken.seq) = State::Sent;
+                }
+            }
+            7 => {
+                // What was not sent returns: all of it, but for what is pinned.
+                let pinned = self.draw(2).min(self.out[lane].len());
+                for taken in self.out[lane].split_off(pinned) {
+                    let reason = self.lanes[lane].returned(&mut self.latest, &taken, None);
+                    let key = self.model.message(taken.seq).key.clone();
+                    let known = self.model.keys.iter().find(|(known, _)| *known == key).map(|(_, seq)| *seq);
+                    let expected = match known {
+                        Some(seq) if seq == taken.seq => State::Waiting,
+                        Some(_) => State::Lost(LossReason::Superseded),
+                        None => State::Lost(LossReason::Oldest),
+                    };
+                    assert_eq!(reason.map_or(State::Waiting, State::Lost), expected);
+                    *self.model.state(lane, taken.seq) = expected;
+                }
+            }
+            _ if self.draw(4) == 0 && self.latest.resident() > 0 => {
+                self.forget(LossReason::LogBound);
+                self.model.forget(LossReason::LogBound);
+            }
+            _ if self.lanes.len() < 5 => {
+                self.lanes.push(LatestLane::new(self.head));
+                self.out.push(Vec::new());
+                self.model.lanes.push((self.head.messages + 1, Vec::new()));
+            }
+            _ => {}
+        }
+    }
+
+    fn check(&self) {
+        let places: Vec<u64> = self.lanes.iter().filter_map(LatestLane::place).collect();
+        self.latest.check(&places);
+        for (nth, lane) in self.lanes.iter().enumerate() {
+            let totals = lane.totals(&self.latest, self.head);
+            assert_eq!(totals.conservation_error(), 0);
+            assert_eq!(lane.waiting(&self.latest), self.model.count(nth, State::Waiting));
+            assert_eq!(lane.outstanding(), self.model.count(nth, State::Outstanding));
+            assert_eq!(totals.sent, self.model.count(nth, State::Sent));
+            for reason in LossReason::ALL {
+                assert_eq!(totals.lost_by(reason), self.model.count(nth, State::Lost(reason)), "{reason:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_message_is_where_the_model_says() {
+    for seed in 0..100 {
+        let model = Model { messages: Vec::new(), keys: Vec::new(), lanes: std::vec![(1, Vec::new())] };
+        let mut world = World {
+            latest: Latest::new(KEYS_MAX, BYTES_MAX),
+            lanes: std::vec![LatestLane::new(Mark::default())],
+            out: std::vec![Vec::new()],
+            model,
+            head: Mark::default(),
+            state: seed,
+        };
+        for _ in 0..300 {
+            world.step();
+            world.check();
+        }
+        for nth in 0..world.lanes.len() {
+            let waited = world.model.count(nth, State::Waiting);
+            let lost = world.lanes[nth].end(&mut world.latest, world.head, LossReason::Closed);
+            assert_eq!(lost, waited);
+            for taken in core::mem::take(&mut world.out[nth]) {
+                let reason = world.lanes[nth].returned(&mut world.latest, &taken, Some(LossReason::Closed));
+                assert_eq!(reason, Some(LossReason::Closed));
+            }
+            let later = Mark { messages: world.head.messages + 5, bytes: world.head.bytes + 50 };
+            let totals = world.lanes[nth].totals(&world.latest, later);
+            assert_eq!((totals.waiting, totals.conservation_error()), (Count::default(), 0));
+        }
+        world.latest.check(&[]);
+    }
+}
+
+#[test]
+fn a_key_that_is_published_again_and_again_uses_one_buffer() {
+    let mut latest = Latest::new(10, 1_000);
+    let mut pointers = Vec::new();
+    for seq in 1..=10 {
+        let text = (100 + seq).to_string();
+        let through = Mark { messages: seq, bytes: seq };
+        let new = New { key: "k", through, bytes: 1, stamp: seq, at: Instant::ZERO, lanes: 0 };
+        latest.put(new, [3, 0], |_, out| out.put_slice(text.as_bytes()));
+        pointers.push(latest.by_seq[&seq].frames[0].as_ptr());
+    }
+    assert!(pointers.iter().all(|pointer| *pointer == pointers[0]));
+}

@@ -1,0 +1,80 @@
+//! What a lane lost, and what of it the consumer was not told yet.
+
+use alloc::boxed::Box;
+
+use crate::output::{Count, Gap, LossReason};
+
+/// Empty, and small, until something is lost.
+#[derive(Debug, Default)]
+pub(crate) struct Losses(Option<Box<Lost>>);
+
+#[derive(Debug, Default)]
+struct Lost {
+    counts: [Count; LossReason::ALL.len()],
+    gap: Option<Gap>,
+}
+
+impl Losses {
+    /// Messages numbered within `first..=last` were lost; to be told, unless they were superseded.
+    pub(crate) fn lose(&mut self, (first, last): (u64, u64), count: Count, reason: LossReason) {
+        let lost = self.0.get_or_insert_default();
+        lost.counts[reason as usize] += count;
+        if reason != LossReason::Superseded {
+            let gap = Gap { from: first, to: last, missed: count.messages, reasons: reason.bit() };
+            lost.gap = Some(lost.gap.map_or(gap, |told_later| told_later.merged(gap)));
+        }
+    }
+
+    /// What was lost, by reason.
+    pub(crate) fn counts(&self) -> [Count; LossReason::ALL.len()] {
+        self.0.as_ref().map_or_else(Default::default, |lost| lost.counts)
+    }
+
+    /// What is to be told.
+    pub(crate) fn gap(&self) -> Option<Gap> {
+        self.0.as_ref().and_then(|lost| lost.gap)
+    }
+
+    /// What is to be told before the next message, whose number is `next`: what was lost behind it can wait until it was
+    /// sent.
+    pub(crate) fn due_gap(&self, next: Option<u64>) -> Option<Gap> {
+        self.gap().filter(|gap| next.is_none_or(|next| gap.from < next))
+    }
+
+    /// Takes the gap to tell it, if it is due.
+    pub(crate) fn take_due_gap(&mut self, next: Option<u64>) -> Option<Gap> {
+        self.due_gap(next)?;
+        self.0.as_mut().and_then(|lost| lost.gap.take())
+    }
+
+    /// Puts back a gap whose notice was not sent.
+    pub(crate) fn return_gap(&mut self, gap: Gap) {
+        let lost = self.0.get_or_insert_default();
+        lost.gap = Some(lost.gap.map_or(gap, |newer| gap.merged(newer)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn losses_are_merged_into_one_gap_and_told_once_before_what_follows() {
+        let mut losses = Losses::default();
+        assert_eq!((losses.gap(), losses.due_gap(None)), (None, None));
+        losses.lose((3, 4), Count::new(2, 20), LossReason::Oldest);
+        losses.lose((9, 9), Count::new(1, 5), LossReason::Superseded);
+        losses.lose((7, 7), Count::new(1, 1), LossReason::Newest);
+        let gap = losses.gap().unwrap();
+        assert_eq!((gap.from, gap.to, gap.missed), (3, 7, 3), "superseded is not told");
+        assert_eq!(gap.reasons().collect::<alloc::vec::Vec<_>>(), [LossReason::Oldest, LossReason::Newest]);
+        assert_eq!(losses.take_due_gap(Some(3)), None, "3 comes first");
+        assert_eq!(losses.take_due_gap(Some(5)), Some(gap));
+        assert_eq!(losses.take_due_gap(None), None, "told once");
+        losses.lose((8, 8), Count::new(1, 1), LossReason::Oldest);
+        losses.return_gap(gap);
+        assert_eq!(losses.take_due_gap(None).map(|gap| (gap.from, gap.to, gap.missed)), Some((3, 8, 4)));
+        assert_eq!(losses.counts()[LossReason::Superseded as usize], Count::new(1, 5));
+        assert_eq!(losses.counts()[LossReason::Oldest as usize], Count::new(3, 21));
+    }
+}
