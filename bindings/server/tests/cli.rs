@@ -3,6 +3,8 @@
 
 #[path = "cli/admin.rs"]
 mod admin;
+#[path = "cli/demo.rs"]
+mod demo;
 mod support;
 
 use std::io::Write;
