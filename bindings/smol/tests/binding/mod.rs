@@ -100,6 +100,11 @@ impl Handle {
         block_on(self.0.topic_totals(topic))
     }
 
+    #[cfg(feature = "metrics")]
+    pub(crate) fn collector(&self) -> Collector {
+        self.0.collector()
+    }
+
     pub(crate) fn shutdown(&self) {
         self.0.shutdown();
     }
