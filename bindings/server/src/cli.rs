@@ -34,7 +34,7 @@ told with file, line and key, before anything listens.";
 const DEMO_NOTES: &str = "\
 This machine's own numbers (CPUs, memory, network) are published 20 times a second: as they are to the topic machine,
 and with padding to 2 KiB to a topic for each policy. Each of those has three consumers over real sockets: fast, slow (five
-messages a second) and frozen (reads nothing). Their lanes hold 200 messages. A frozen one reads for a moment when the
+messages a second) and frozen (reads nothing). Their lanes hold 200 messages (with block 10). A frozen one reads for a moment when the
 server has ended it, to see why; and with block every 5 s, or nothing would move any more.
 
 On a terminal the table is drawn in place (NO_COLOR: without colours). Otherwise there is one line per consumer and

@@ -4,7 +4,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use forebay_threads::{CallError, Message, ServerOptions, Snapshot};
+use forebay_threads::{Bytes, CallError, Document, Message, ServerOptions, Snapshot};
+use prometheus_client::collector::Collector;
 
 use crate::cli::Binding;
 
@@ -28,7 +29,12 @@ impl Serving {
     ///
     /// # Errors
     /// The address cannot be had.
-    pub(crate) fn bind(binding: Binding, listen: &str, options: ServerOptions) -> io::Result<Self> {
+    pub(crate) fn bind(binding: Binding, listen: &str, mut options: ServerOptions) -> io::Result<Self> {
+        options.documents = vec![Document {
+            path: "/forebay.js".to_owned(),
+            content_type: "text/javascript; charset=utf-8".to_owned(),
+            body: Bytes::from_static(include_bytes!("../web/forebay.js")),
+        }];
         #[cfg(unix)]
         match forebay_threads::raise_open_files() {
             Ok(limit) => log::debug!("open files: at most {limit:?}"),
@@ -56,6 +62,14 @@ impl Handle {
             Self::Threads(handle) => handle.snapshot(lanes_max),
             Self::Smol(handle) => smol::block_on(handle.snapshot(lanes_max)),
         }
+    }
+
+    /// Its numbers, for a registry.
+    pub(crate) fn collector(&self) -> Box<dyn Collector> {
+        Box::new(match self {
+            Self::Threads(handle) => handle.collector(),
+            Self::Smol(handle) => handle.collector(),
+        })
     }
 
     /// Publishes; whether the server runs. What it refuses is counted by the hub.

@@ -1,11 +1,14 @@
 //! The administration listener: `/metrics`, `/stats`, `/healthz`.
 
 mod http;
+mod metrics;
 mod stats;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+
+use prometheus_client::registry::Registry;
 
 use crate::serving::Handle;
 use http::{Response, Status};
@@ -24,14 +27,20 @@ const INDEX: &str = "\
 pub(crate) fn start(listen: &str, handle: Handle) -> io::Result<SocketAddr> {
     let listener = TcpListener::bind(listen)?;
     let address = listener.local_addr()?;
-    let documents: Arc<http::Documents> = Arc::new(move |path: &str, query: &str| document(&handle, path, query));
+    let registry = metrics::registry(&handle);
+    let documents: Arc<http::Documents> =
+        Arc::new(move |path: &str, query: &str| document(&handle, &registry, path, query));
     http::serve(listener, &documents)?;
     Ok(address)
 }
 
-fn document(handle: &Handle, path: &str, query: &str) -> Response {
+fn document(handle: &Handle, registry: &Registry, path: &str, query: &str) -> Response {
     match path {
         "/" => Response::text(Status::Ok, INDEX),
+        "/metrics" => match metrics::page(registry) {
+            Ok(body) => Response { status: Status::Ok, content_type: metrics::CONTENT_TYPE, body },
+            Err(error) => Response::text(Status::Unavailable, format!("{error}\n")),
+        },
         "/stats" => stats(handle, query),
         "/healthz" => match handle.snapshot(0) {
             Some(_) => Response::text(Status::Ok, "ok\n"),

@@ -30,6 +30,7 @@ const LOOK: Duration = Duration::from_millis(250);
 const LOOKS_PER_FRAME: u32 = 4;
 /// With `block` nothing would move if the frozen consumer never read anything.
 const BLOCK_WAKE_SECONDS: u32 = 5;
+const BLOCK_MESSAGES_MAX: u32 = 10;
 /// Lanes that are looked at: those of the demo, and of a few visitors.
 const LANES_MAX: usize = 1_000;
 /// How long the end waits for the server.
@@ -51,8 +52,13 @@ fn options() -> ServerOptions {
         keys_bytes_max: 256 << 10,
         ..TopicOptions::default()
     };
-    let mut topics: Vec<_> =
-        Policy::ALL.iter().map(|policy| (topic_name(*policy), TopicOptions { policy: *policy, ..limits })).collect();
+    let mut topics = Vec::new();
+    for policy in Policy::ALL {
+        // A full topic has room again at half of the limit: with few messages that is soon, and the pace shows.
+        let messages_max = if *policy == Policy::Block { BLOCK_MESSAGES_MAX } else { limits.lane.messages_max };
+        let lane = LaneLimits { messages_max, ..limits.lane };
+        topics.push((topic_name(*policy), TopicOptions { policy: *policy, lane, ..limits }));
+    }
     topics.push((FEED_TOPIC.to_owned(), TopicOptions { policy: Policy::LatestPerKey, ..limits }));
     ServerOptions {
         // A frozen consumer is what is to be seen: it is not given up.

@@ -110,24 +110,30 @@ impl Frame<'_> {
             )
         };
         let mut lines: Vec<_> = self.rows.iter().map(line).collect();
-        lines.push(format!("# {:>2} {}", self.second, self.summary()));
+        let [law, memory] = self.summary();
+        lines.push(format!("# {:>2} {law}; {memory}", self.second));
         lines
     }
 
-    /// Process and totals.
-    fn summary(&self) -> String {
-        let (stats, pressure) = (&self.snapshot.stats, &self.snapshot.pressure);
+    /// The queue law over all lanes of all time, and the memory.
+    fn summary(&self) -> [String; 2] {
+        let (lanes, pressure) = (&self.snapshot.stats.lanes, &self.snapshot.pressure);
+        let is = if lanes.conservation_error() == 0 { "=" } else { "is not" };
+        let law = format!(
+            "all lanes: entered {} {is} sent {} + waiting {} + lost {}",
+            lanes.entered.messages,
+            lanes.sent.messages,
+            lanes.waiting.messages,
+            lanes.lost_total().messages,
+        );
         let process = self.process_bytes.map_or_else(String::new, |bytes| format!("process {}, ", size(bytes)));
-        let error = stats.lanes.conservation_error();
-        format!(
-            "{process}hub {} of {} | {} connections | waiting {}, sent {}, lost {} | entered - sent - waiting - lost = {error}",
-            size(pressure.resident_bytes as u64),
+        let hub = size(pressure.resident_bytes as u64);
+        let memory = format!(
+            "memory: {process}hub {hub}, at most {}; {} connections",
             size(pressure.resident_bytes_max as u64),
-            stats.connections,
-            stats.lanes.waiting.messages,
-            stats.lanes.sent.messages,
-            stats.lanes.lost_total().messages,
-        )
+            self.snapshot.stats.connections
+        );
+        [law, memory]
     }
 
     /// Lines of at most `width` characters.
@@ -139,12 +145,10 @@ impl Frame<'_> {
         let is_wide = width >= WIDE;
         let entered = if is_wide { "entered " } else { "" };
         let bar_width = if is_wide { (width - WIDE + 10).min(30) } else { 6 };
-        let title = format!(
-            "{:>4} s  One feed, six policies. No lane grows past its limit; what is lost is counted and told.",
-            self.second
-        );
+        let title =
+            format!("{:>4} s  One feed, six policies. Lanes are bounded, losses are counted and told.", self.second);
         let header = format!(
-            "{:<14} {:<6} {:<bar_width$} wait bytes   age {entered} sent  lost kernel",
+            "{:<14} {:<6} {:<bar_width$} wait bytes   age {entered} sent  lost kernel  when full",
             "policy", "reads", "lane"
         );
         let mut lines = vec![paint("1", cut(title, width)), paint("2", cut(header, width))];
@@ -170,7 +174,7 @@ impl Frame<'_> {
             let rest = cut(rest, width.saturating_sub(used + bar.chars().count()));
             lines.push(format!("{}{pace}{}{rest}", paint("1", name), paint(colour, bar)));
         }
-        lines.push(paint("2", cut(self.summary(), width)));
+        lines.extend(self.summary().map(|line| paint("2", cut(line, width))));
         lines
     }
 
@@ -278,7 +282,8 @@ mod tests {
         let expected = "3 drop-oldest fast 142 1000 700 200 0 99 0 1 400000 1.24 98304 2 1013 0";
         assert_eq!(fields, expected.split(' ').collect::<Vec<_>>());
         assert_eq!(fields.len(), COLUMNS.split(' ').count());
-        assert!(lines[18].starts_with("#  3 process 12M, hub 0B of 0B | "), "{}", lines[18]);
+        let summary = "all lanes: entered 0 = sent 0 + waiting 0 + lost 0; memory: process 12M, hub 0B, at most 0B; 0 connections";
+        assert_eq!(lines[18], format!("#  3 {summary}"));
         let gone = Row { lane: None, ..row(Policy::Disconnect, Pace::Slow) };
         let lines = Frame { rows: vec![gone], ..frame(&snapshot) }.lines();
         assert_eq!(lines[0].split_whitespace().count(), fields.len());
@@ -289,7 +294,7 @@ mod tests {
         let snapshot = Snapshot::default();
         for width in [1, 10, 40, 80, 99, 100, 200] {
             let plain = frame(&snapshot).picture(width, false);
-            assert_eq!(plain.len(), 21);
+            assert_eq!(plain.len(), 22);
             assert!(plain.iter().all(|line| line.chars().count() <= width), "{width}: {plain:#?}");
         }
         let plain = frame(&snapshot).picture(80, false);

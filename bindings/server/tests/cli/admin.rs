@@ -77,6 +77,26 @@ fn everything_is_shown(binding: &str) {
 
     let fewer = stats(&address, "?lanes=1");
     assert_eq!((fewer["lanes"].as_array().unwrap().len(), &fewer["lanes_omitted"]), (1, &Value::from(1)));
+    let (head, page) = get(&address, "/metrics");
+    assert!(
+        head.contains("\r\nContent-Type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n"),
+        "{head}"
+    );
+    for sample in [
+        "forebay_published_messages_total 50",
+        "forebay_connections 2",
+        "forebay_topic_entered_messages_total{topic=\"log\"} 100",
+        "forebay_conservation_error{kind=\"lanes\"} 0",
+        concat!("forebay_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
+    ] {
+        assert!(page.contains(&format!("\n{sample}\n")), "{sample}: {page}");
+    }
+    assert!(!cfg!(target_os = "linux") || page.contains("\nprocess_resident_memory_bytes "), "{page}");
+    assert!(page.ends_with("\n# EOF\n"), "{page}");
+    let (head, script) = get(url.trim_start_matches("ws://"), "/forebay.js");
+    assert!(head.contains("\r\nContent-Type: text/javascript; charset=utf-8\r\n"), "{head}");
+    assert_eq!(script, include_str!("../../web/forebay.js"));
+
     assert!(get(&address, "/stats?lanes=many").0.starts_with("HTTP/1.1 400 "));
     assert!(get(&address, "/nothing").0.starts_with("HTTP/1.1 404 "));
     assert!(get(&address, "/").1.contains("/metrics"));
