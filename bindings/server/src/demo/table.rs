@@ -115,6 +115,11 @@ impl Frame<'_> {
         lines
     }
 
+    /// Messages of a consumer's topic per second, from the beginning: a publisher that waits publishes in bursts.
+    fn rate(&self, row: &Row) -> u64 {
+        row.published / u64::from(self.second.max(1))
+    }
+
     /// The queue law over all lanes of all time, and the memory.
     fn summary(&self) -> [String; 2] {
         let (lanes, pressure) = (&self.snapshot.stats.lanes, &self.snapshot.pressure);
@@ -129,7 +134,8 @@ impl Frame<'_> {
         let process = self.process_bytes.map_or_else(String::new, |bytes| format!("process {}, ", size(bytes)));
         let hub = size(pressure.resident_bytes as u64);
         let memory = format!(
-            "memory: {process}hub {hub}, at most {}; {} connections",
+            "feed {}/s; memory: {process}hub {hub}, at most {}; {} connections",
+            self.rows.first().map_or(0, |row| self.rate(row)),
             size(pressure.resident_bytes_max as u64),
             self.snapshot.stats.connections
         );
@@ -187,7 +193,7 @@ impl Frame<'_> {
             (Pace::Fast, Policy::LatestOnly) => "one waits".to_owned(),
             (Pace::Fast, Policy::Disconnect) => "it is ended".to_owned(),
             (Pace::Fast, Policy::Block) => {
-                format!("{}/s, {} waits", row.published_per_second, self.publisher_waits(row))
+                format!("{}/s, {} waits", self.rate(row), self.publisher_waits(row))
             }
             _ => String::new(),
         };
@@ -282,7 +288,7 @@ mod tests {
         let expected = "3 drop-oldest fast 142 1000 700 200 0 99 0 1 400000 1.24 98304 2 1013 0";
         assert_eq!(fields, expected.split(' ').collect::<Vec<_>>());
         assert_eq!(fields.len(), COLUMNS.split(' ').count());
-        let summary = "all lanes: entered 0 = sent 0 + waiting 0 + lost 0; memory: process 12M, hub 0B, at most 0B; 0 connections";
+        let summary = "all lanes: entered 0 = sent 0 + waiting 0 + lost 0; feed 1/s; memory: process 12M, hub 0B, at most 0B; 0 connections";
         assert_eq!(lines[18], format!("#  3 {summary}"));
         let gone = Row { lane: None, ..row(Policy::Disconnect, Pace::Slow) };
         let lines = Frame { rows: vec![gone], ..frame(&snapshot) }.lines();
