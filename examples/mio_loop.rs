@@ -4,9 +4,10 @@
 //! `s = new WebSocket("ws://127.0.0.1:9001"); s.onmessage = m => console.log(m.data)`
 //! `s.send('{"op":"subscribe","topic":"t"}'); s.send('{"op":"publish","topic":"t","data":"hello"}')`
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use forebay_core::{Cause, Config, ConnId, Effect, Hub, Instant, Options, Peer};
 use mio::net::{TcpListener, TcpStream};
@@ -30,19 +31,26 @@ fn run(hub: &mut Hub, listener: &mut TcpListener) -> io::Result<()> {
     let clock = || Instant::ZERO + began.elapsed();
     let (mut poll, mut events) = (Poll::new()?, Events::with_capacity(1024));
     let (mut sockets, mut buffer) = (BTreeMap::new(), vec![0; 64 << 10]);
+    let mut readable = BTreeSet::new(); // mio is edge-triggered: kept until a read finds nothing more.
     poll.registry().register(listener, LISTENER, Interest::READABLE)?;
     loop {
+        let is_due = readable.iter().any(|conn| hub.wants_read(*conn));
         let sleep = hub.poll_timeout().map(|deadline| deadline.at.since(clock()));
-        poll.poll(&mut events, sleep)?;
-        hub.handle_timeout(clock());
+        match poll.poll(&mut events, if is_due { Some(Duration::ZERO) } else { sleep }) {
+            Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
+            _ => hub.handle_timeout(clock()),
+        }
         for event in &events {
             if event.token() == LISTENER {
                 while let Ok((mut socket, address)) = listener.accept() {
                     let peer = Peer { address: Some(address), ..Peer::default() };
-                    let Ok(conn) = hub.handle_accept(peer, clock()) else { continue };
-                    let token = Token(usize::try_from(conn.to_bits()).expect("64 bits"));
-                    poll.registry().register(&mut socket, token, Interest::READABLE | Interest::WRITABLE)?;
-                    sockets.insert(conn, socket);
+                    if tune(&socket).is_ok()
+                        && let Ok(conn) = hub.handle_accept(peer, clock())
+                    {
+                        let token = Token(usize::try_from(conn.to_bits()).expect("64 bits"));
+                        poll.registry().register(&mut socket, token, Interest::READABLE | Interest::WRITABLE)?;
+                        sockets.insert(conn, socket);
+                    }
                 }
                 continue;
             }
@@ -50,38 +58,52 @@ fn run(hub: &mut Hub, listener: &mut TcpListener) -> io::Result<()> {
             if event.is_writable() {
                 hub.handle_writable(conn, clock());
             }
-            read(hub, conn, &mut sockets, &mut buffer, clock());
+            readable.insert(conn);
         }
+        // One read each, so that nobody waits for the one who sends most.
+        readable.retain(|&conn| match sockets.get_mut(&conn) {
+            Some(_) if !hub.wants_read(conn) => true,
+            None => false,
+            Some(socket) => match socket.read(&mut buffer) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => false,
+                Ok(len) if len > 0 => {
+                    hub.handle_bytes(conn, &buffer[..len], clock());
+                    true
+                }
+                _ => {
+                    sockets.remove(&conn);
+                    hub.handle_eof(conn, clock());
+                    false
+                }
+            },
+        });
         while hub.poll_timeout().is_some_and(|deadline| deadline.cause == Cause::Output) {
             while let Some(transmit) = hub.poll_transmit() {
                 let conn = transmit.conn();
-                let written =
-                    sockets.get_mut(&conn).map_or(Ok(0), |socket| socket.write_vectored(&transmit.io_slices()));
-                hub.handle_sent(conn, written.unwrap_or(0), clock()); // An error shows at the next read, too.
+                let written = sockets.get_mut(&conn).map(|socket| socket.write_vectored(&transmit.io_slices()));
+                match written.unwrap_or(Ok(0)) {
+                    Err(error) if error.kind() != ErrorKind::WouldBlock => {
+                        sockets.remove(&conn); // A paused connection is not read: it is to be noticed here.
+                        hub.handle_eof(conn, clock());
+                    }
+                    written => hub.handle_sent(conn, written.unwrap_or(0), clock()),
+                }
             }
             while let Some(effect) = hub.poll_effect() {
-                match effect {
-                    Effect::Close(conn) => drop(sockets.remove(&conn)),
-                    Effect::ResumeRead(conn) => read(hub, conn, &mut sockets, &mut buffer, clock()),
-                    _ => {} // `read` asks `wants_read`.
+                if let Effect::Close(conn) = effect {
+                    sockets.remove(&conn); // The other effects: `wants_read` is asked before each read.
                 }
             }
             while hub.poll_event().is_some() {}
         }
     }
 }
-
-/// mio is edge-triggered: reads until nothing more is there, or the hub wants no more.
-fn read(hub: &mut Hub, conn: ConnId, sockets: &mut BTreeMap<ConnId, TcpStream>, buffer: &mut [u8], now: Instant) {
-    while let (true, Some(socket)) = (hub.wants_read(conn), sockets.get_mut(&conn)) {
-        match socket.read(buffer) {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-            Ok(len) if len > 0 => hub.handle_bytes(conn, &buffer[..len], now),
-            _ => {
-                sockets.remove(&conn);
-                hub.handle_eof(conn, now);
-            }
-        }
-    }
-}
 // The loop: end
+
+/// What the kernel has taken nobody can take back: it is to take little.
+fn tune(socket: &TcpStream) -> io::Result<()> {
+    socket.set_nodelay(true)?;
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    socket2::SockRef::from(socket).set_tcp_notsent_lowat(128 << 10)?;
+    Ok(())
+}

@@ -312,7 +312,7 @@ pub enum EndReason {
 /// When the hub wants [`Hub::handle_timeout`](crate::Hub::handle_timeout), and why.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Deadline {
-    /// When.
+    /// When; for `Output` and `Backlog` the time that was last passed in, so at once.
     pub at: Instant,
     /// Why.
     pub cause: Cause,
@@ -457,7 +457,8 @@ pub struct ConnectionPressure {
     pub kernel_bytes: u32,
     /// Lanes of its session.
     pub lanes: u32,
-    /// Whether output is blocked: the last Transmit was sent in part and `handle_writable` did not come yet.
+    /// Whether output is blocked: the last Transmit was sent in part, or not at all, and `handle_writable` did not come yet.
+    /// Until then the socket is to be watched for writability.
     pub is_blocked: bool,
     /// Whether the hub wants no more input from it.
     pub is_paused: bool,

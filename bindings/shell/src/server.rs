@@ -250,7 +250,13 @@ impl ServerWork {
 impl Drop for ServerWork {
     /// However it ends, nobody waits for it in vain.
     fn drop(&mut self) {
-        *lock(&self.link.last) = self.driver.snapshot(0);
+        let mut last = lock(&self.link.last);
+        if std::thread::panicking() {
+            last.stats = *self.driver.hub().stats(); // Perhaps of the hub: it is asked no more than that.
+        } else {
+            *last = self.driver.snapshot(0);
+        }
+        drop(last);
         self.link.mailbox.close();
     }
 }

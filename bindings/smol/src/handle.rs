@@ -117,7 +117,7 @@ impl Handle {
 
     /// Takes over a connection of an HTTP server that has read `leftover`, its request or a part of it or more, and has
     /// answered nothing: the hub answers the opening handshake. From now on it counts like any other. Of several workers
-    /// one takes it.
+    /// one takes it. (`smol::Async::into_inner` gives such a stream.)
     ///
     /// # Errors
     /// It was not taken, and is closed.

@@ -54,6 +54,13 @@ impl Hub {
             topic.lanes.iter().filter(|lane| lane.end_reason.is_none()).map(|lane| (lane.id, lane.owner)).collect();
         self.topics.by_name.remove(&*name);
         for (lane, owner) in lanes {
+            // A reply to one of them may have made room at the cost of others.
+            let is_live = self.topics.of_lane(lane).is_some_and(|(topic, place)| {
+                self.topics.slab.get(topic).is_some_and(|topic| topic.lanes[place].end_reason.is_none())
+            });
+            if !is_live {
+                continue;
+            }
             self.end_lane(lane, LossReason::Closed);
             match owner {
                 Owner::Local => self.events.push_back(News::LaneEnded(lane)),

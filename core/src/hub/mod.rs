@@ -86,7 +86,7 @@ enum News {
 /// // 2. Everything the hub wants now.
 /// while let Some(transmit) = hub.poll_transmit() {
 ///     let (conn, written) = (transmit.conn(), transmit.len()); // write transmit.io_slices() to its socket
-///     hub.handle_sent(conn, written, clock());
+///     hub.handle_sent(conn, written, clock()); // or, when that failed, handle_eof
 /// }
 /// while let Some(effect) = hub.poll_effect() {
 ///     match effect {
@@ -128,6 +128,25 @@ enum News {
 ///   than `now` (or says that timers are left: [`Cause::Backlog`](crate::Cause::Backlog)).
 /// - A hub belongs to one thread at a time (it is `Send`).
 /// - A broken invariant panics: it is a bug of the hub.
+///
+/// # Sockets
+///
+/// - **Turns.** Poll as long as [`poll_timeout`](Self::poll_timeout) says [`Cause::Output`](crate::Cause::Output), then sleep
+///   until its deadline. [`handle_timeout`](Self::handle_timeout) and [`handle_writable`](Self::handle_writable) may be called
+///   without need, for example in every turn.
+/// - **Reading.** Read each connection once a turn, and only while [`wants_read`](Self::wants_read): all of a turn's input
+///   comes before its output, so whoever is read until nothing is left holds up the others, and fills their lanes. Where
+///   readiness is told only once (edge-triggered), remember who was not read to the end, the paused included.
+/// - **Writing.** One write per Transmit. Watch for writability while [`connection`](Self::connection) says `is_blocked`,
+///   and not longer where readiness is told again and again (level-triggered).
+/// - **The end.** A read of 0 bytes, and any error of a read or a write but "would block", is a
+///   [`handle_eof`](Self::handle_eof); it takes the place of `handle_sent`, too. The end of a connection that is paused is
+///   seen only by a write that fails, or a hang-up that the poller tells unasked.
+/// - **Buffers.** `TCP_NOTSENT_LOWAT` of about `transmit_bytes_max`: what the kernel has taken is sent, and no policy can
+///   take it back. `TCP_NODELAY`: a Transmit is as much as there is.
+/// - **Writing elsewhere.** A thread or a completion takes [`Transmit::segments`], and answers when it has dropped them. The
+///   connection has no other Transmit until then, so a queue of one is enough. Meanwhile `stall_timeout` runs: a blocking
+///   write needs a shorter timeout of its own, to tell how far it came.
 ///
 /// # What waits, and for how long
 ///
@@ -232,7 +251,9 @@ impl Hub {
     /// When no more connections are taken: close the socket.
     pub fn handle_accept(&mut self, peer: Peer, now: Instant) -> Result<ConnId, AcceptError> {
         self.advance(now);
-        self.accept(peer)
+        let accepted = self.accept(peer);
+        self.retry_parked();
+        accepted
     }
 
     /// A connection was accepted whose opening handshake somebody else has answered; `leftover` is what was read behind
@@ -277,7 +298,7 @@ impl Hub {
         self.settle(conn);
     }
 
-    /// The connection may be written to again.
+    /// The connection may be written to again. One that is not blocked is left as it is.
     pub fn handle_writable(&mut self, conn: ConnId, now: Instant) {
         self.advance(now);
         match self.conns.get_mut(conn).filter(|conn| !conn.is_ended()) {
@@ -290,7 +311,8 @@ impl Hub {
         }
     }
 
-    /// The peer closed its side, or the transport failed. The embedder closes the socket; no [`Effect::Close`] follows.
+    /// The peer closed its side, or the transport failed. The embedder closes the socket; no [`Effect::Close`] follows. A
+    /// Transmit that was not answered needs no answer any more.
     /// [`Event::Closed`] of a raw connection comes when its last message was received.
     pub fn handle_eof(&mut self, conn: ConnId, now: Instant) {
         self.advance(now);
@@ -333,7 +355,9 @@ impl Hub {
     /// When the request cannot be written, or no more connections are taken.
     pub fn connect(&mut self, request: ClientRequest<'_>, now: Instant) -> Result<ConnId, ConnectError> {
         self.advance(now);
-        self.start_client(request)
+        let started = self.start_client(request);
+        self.retry_parked();
+        started
     }
 
     /// Declares a topic.
@@ -532,7 +556,9 @@ impl Hub {
 
     // ---- A. getters --------------------------------------------------------------------------------------------------
 
-    /// Whether the connection is to be read. Changes with [`Effect::PauseRead`] and [`Effect::ResumeRead`], or earlier.
+    /// Whether the connection is to be read. Changes with [`Effect::PauseRead`] and [`Effect::ResumeRead`], or earlier; a pause
+    /// that begins and ends between two polls is told by neither. So ask before each read, or go by the effects, or ask
+    /// when everything was polled: an answer from between two polls is not to be remembered.
     #[must_use]
     pub fn wants_read(&self, conn: ConnId) -> bool {
         self.conns.get(conn).is_some_and(Conn::wants_read)

@@ -146,7 +146,7 @@ const commands = {
   urls: () => ({
     direct: `ws://127.0.0.1:${serverPort}`,
     proxied: `ws://127.0.0.1:${proxy.port}`,
-    scripted: `ws://127.0.0.1:${harness.address().port}/scripted`,
+    scripted: `http://127.0.0.1:${harness.address().port}/scripted`,
   }),
   start: startServer,
   kill: killServer,

@@ -20,5 +20,6 @@ const controlBlocking = (command) => {
   const script = "fetch(process.argv[1]).then((answer) => answer.text()).then((text) => process.stdout.write(text))";
   return JSON.parse(execFileSync(process.execPath, ["-e", script, `${base}/control/${command}`]));
 };
-const results = await run({ connect, WebSocket, base, controlBlocking });
+const uncaught = () => new Promise((resolve) => process.once("uncaughtException", resolve));
+const results = await run({ connect, WebSocket, base, controlBlocking, uncaught, isBrowser: false });
 await fetch(`${base}/control/done`, { method: "POST", body: JSON.stringify(results) });

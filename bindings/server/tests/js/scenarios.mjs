@@ -5,6 +5,8 @@
 /** Nothing takes as long as this unless it hangs. */
 const HANG_MS = 60_000;
 
+const RANDOM = Math.random;
+
 /** @returns {Promise<{ name: string, failure?: string }[]>} */
 export async function run(environment) {
   const results = [];
@@ -18,6 +20,7 @@ export async function run(environment) {
       results.push({ name, failure: `${error?.stack ?? error}` });
     }
     for (const client of world.clients) client.close();
+    Math.random = RANDOM;
   }
   return results;
 }
@@ -33,8 +36,8 @@ async function within(promise, what, hangMs = HANG_MS) {
 
 class World {
   constructor(environment) {
-    const { connect, WebSocket, base, controlBlocking } = environment;
-    Object.assign(this, { library: connect, WebSocket, base, controlBlocking });
+    const { connect, ...rest } = environment;
+    Object.assign(this, rest, { library: connect });
     this.clients = [];
   }
 
@@ -75,6 +78,11 @@ class World {
     }
     this.clients.push(client);
     return client;
+  }
+
+  /** What is random is this from now on, until the end of the scenario. */
+  random(number) {
+    Math.random = () => number;
   }
 
   /** Waits until something is so; it is looked at whenever a client is told something. */
@@ -194,8 +202,6 @@ const SCENARIOS = {
     ok(sum(client.told.gap) > 0, "something was missed");
     ok(client.told.gap.every(({ topic, reasons }) => topic === "small" && reasons.join() === "oldest"), "oldest");
     ok(received.every((message) => message.seq === seq + 1 + message.data[0]), "each with its number");
-    // What a gap covers and what was received are all numbers, each once.
-    equal([...numbers, ...client.told.gap.flatMap(({ from, to }) => range(from, to))].sort((a, b) => a - b), range(seq + 1, seq + count));
     equal([client.told.close, client.told.error], [[], []]);
   },
 
@@ -226,7 +232,8 @@ const SCENARIOS = {
   },
 
   async "a connection cut in the middle of a stream adds up"(world) {
-    const count = 3_000;
+    // Fewer bytes than a lane holds: nothing is lost but for the cut.
+    const count = 1_500;
     const client = world.connect(world.urls.proxied);
     const { received, seq } = await world.subscribe(client, "kept");
     await world.control("cutAfter?bytes=200000");
@@ -242,14 +249,20 @@ const SCENARIOS = {
   },
 
   async "a server that starts anew numbers anew, and waits grow until then"(world) {
-    const client = world.connect(undefined, { reconnectFirstMs: 10, reconnectMaxMs: 40 });
+    const waits = (client, from) => client.told.close.slice(from, from + 6).map(({ willReconnectInMs }) => willReconnectInMs);
+    const bounds = { reconnectFirstMs: 10, reconnectMaxMs: 60 };
+    const client = world.connect(undefined, { ...bounds, stableMs: 0 });
+    const unstable = world.connect(undefined, { ...bounds, stableMs: 3_600_000 });
     const { received, epoch } = await world.subscribe(client, "kept");
     await client.publish("kept", "before");
     await world.until(client, "a message", () => received.length === 1);
+    await world.until(unstable, "the connection", () => unstable.told.open.length === 1);
+    world.random(0.5);
     await world.control("kill");
-    await world.until(client, "failed attempts", () => client.told.close.length >= 6);
-    const waits = client.told.close.map(({ willReconnectInMs }) => willReconnectInMs);
-    waits.forEach((wait, attempt) => ok(wait >= 0 && wait <= Math.min(40, 10 * 2 ** attempt), `waits: ${waits}`));
+    for (const one of [client, unstable]) {
+      await world.until(one, "failed attempts", () => one.told.close.length >= 6);
+      equal(waits(one, 0), [5, 10, 20, 30, 30, 30], "half of the bounds");
+    }
     equal(client.told.gap, []);
     await world.control("start");
     await world.until(client, "the gap", () => client.told.gap.length > 0);
@@ -260,6 +273,17 @@ const SCENARIOS = {
     client.unsubscribe("kept");
     const again = await client.subscribe("kept", () => {});
     ok(again.seq === 1 && again.epoch !== epoch, "another epoch");
+
+    await world.until(unstable, "the connection", () => unstable.told.open.length === 2);
+    const [failed, failedUnstable] = [client.told.close.length, unstable.told.close.length];
+    await world.control("kill");
+    await world.until(client, "failed attempts", () => client.told.close.length >= failed + 6);
+    await world.until(unstable, "failed attempts", () => unstable.told.close.length >= failedUnstable + 6);
+    equal(waits(client, failed), [5, 10, 20, 30, 30, 30], "from the first again");
+    equal(waits(unstable, failedUnstable), [30, 30, 30, 30, 30, 30], "as before");
+    world.random(0);
+    await world.until(client, "an attempt at once", () => client.told.close.at(-1).willReconnectInMs === 0);
+    await world.control("start");
   },
 
   async "an unanswered publish is lost and not repeated, an unsent one waits"(world) {
@@ -335,6 +359,35 @@ const SCENARIOS = {
     equal([quiet.told.close, received], [[], []]);
   },
 
+  async "the default URL is where the module came from"(world) {
+    const { library, WebSocket } = world;
+    let thrown = null;
+    try {
+      await world.control("script", JSON.stringify([{ texts: [HELLO] }]));
+      const client = library(undefined, { WebSocket });
+      world.clients.push(client);
+      await new Promise((resolve) => client.addEventListener("open", resolve));
+    } catch (error) {
+      thrown = error.name;
+    }
+    equal(thrown, world.isBrowser ? null : "SyntaxError", "from a file there is no server");
+  },
+
+  async "a listener that throws harms nobody else"(world) {
+    const client = world.connect();
+    const seen = [];
+    const uncaught = world.uncaught();
+    await client.subscribe("kept", ({ data }) => {
+      seen.push(data);
+      client.wake?.();
+      if (data === 1) throw new Error("of the application");
+    });
+    equal((await Promise.all([client.publish("kept", 1), client.publish("kept", 2)])).map(({ matched }) => matched), [1, 1]);
+    await world.until(client, "both messages", () => seen.length === 2);
+    equal((await uncaught).message, "of the application");
+    equal([client.told.close, client.told.error], [[], []]);
+  },
+
   async "a close code that says stay away is obeyed"(world) {
     for (const code of [1002, 1003, 1007, 1008, 1010]) {
       await world.control("script", JSON.stringify([{ texts: [HELLO], code }]));
@@ -367,8 +420,22 @@ const SCENARIOS = {
           HELLO,
           JSON.stringify({ op: "ok", id: 2, topic: "t", epoch: "e", seq: 20 }),
           message(21),
+          // 22 to 24 were superseded, as was the rest of the gap.
+          message(25),
+          JSON.stringify({ op: "gap", topic: "t", from: 26, to: 28, missed: 2, reasons: ["oldest"] }),
+          message(30),
+        ],
+        code: 1001,
+      },
+      // A server that drains is asked again at the next connection.
+      { texts: [HELLO, JSON.stringify({ op: "error", code: "draining", message: "later", id: 3 })], code: 1001 },
+      {
+        texts: [
+          HELLO,
+          JSON.stringify({ op: "ok", id: 4, topic: "t", epoch: "e", seq: 33 }),
+          message(34),
           JSON.stringify({ op: "ended", topic: "t", code: "overflow" }),
-          message(22),
+          message(35),
           JSON.stringify({ op: "error", code: "bad-message", message: "?" }),
           "[",
         ],
@@ -379,19 +446,21 @@ const SCENARIOS = {
     const { received, epoch, seq } = await world.subscribe(client, "t");
     equal([epoch, seq], ["e", 4]);
     await world.until(client, "the end of the script", () => client.told.error.length === 2);
-    equal(received, [
-      { topic: "t", seq: 5, data: 5 },
-      { topic: "t", seq: 8, data: 8, key: "k" },
-      { topic: "t", seq: 21, data: 21 },
+    equal(received.map(({ seq, data, key }) => [seq, data, key]), [
+      [5, 5, undefined], [8, 8, "k"], [21, 21, undefined], [25, 25, undefined], [30, 30, undefined], [34, 34, undefined],
     ]);
+    equal(Object.keys(received[0]), ["topic", "seq", "data"]);
     equal(client.told.gap, [
       { topic: "t", from: 6, to: 12, missed: 4, reasons: ["newest"] },
       { topic: "t", from: 9, to: 20, missed: 10, reasons: ["reconnect"] },
+      { topic: "t", from: 26, to: 28, missed: 2, reasons: ["oldest"] },
+      { topic: "t", from: 31, to: 33, missed: 3, reasons: ["reconnect"] },
     ]);
-    equal(received.length + sum(client.told.gap), 21 - 4);
     equal(client.told.ended, [{ topic: "t", code: "overflow" }]);
-    equal(client.told.error.map(({ code }) => code), ["bad-message", "bad-message"]);
-    equal(client.told.close.map(({ code }) => code), [1001]);
+    equal(client.told.error.map(({ code, message }) => [code, message]), [
+      ["bad-message", "?"], ["bad-message", "the server sent what is not JSON"],
+    ]);
+    equal(client.told.close.map(({ code }) => code), [1001, 1001, 1001]);
   },
 };
 
