@@ -22,7 +22,6 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use bytes::Bytes;
-use core::time::Duration;
 
 #[cfg(feature = "std")]
 pub use drain::IoSlices;
@@ -38,14 +37,14 @@ use crate::error::{AcceptError, ConnectError, DocumentError, PublishError, SendE
 use crate::id::{ConnId, LaneId, SessionId, TopicId};
 use crate::output::{
     ClientRequest, Deadline, Effect, EndReason, Entry, Event, LossReason, Message, OwnedPayload, Payload, Peer,
-    Position, Published, Upgraded,
+    Published, Upgraded,
 };
 use crate::session::Session;
 use crate::slab::Slab;
 use crate::stats::{ConnectionPressure, LanePressure, Level, Pressure, Stats, TopicPressure};
 use crate::time::Instant;
 use crate::timers::Timers;
-use crate::topics::{Owner, Topics, View};
+use crate::topics::{Owner, Topics};
 use crate::wire::CloseCode;
 
 /// Who wants to be woken.
