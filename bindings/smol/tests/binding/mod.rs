@@ -135,6 +135,10 @@ impl Client {
         block_on(forebay_smol::Client::connect(url, options)).map(Self)
     }
 
+    pub(crate) fn local_addr(&self) -> SocketAddr {
+        self.0.local_addr()
+    }
+
     pub(crate) fn protocol(&self) -> Option<&str> {
         self.0.protocol()
     }
