@@ -73,8 +73,6 @@ pub struct Client {
     pub response: Option<Response>,
     /// What the server must not have done.
     pub violation: Option<String>,
-    /// Whether it has asked for a document, and not only for its head.
-    pub wants_body: bool,
     /// All bytes received.
     pub received_bytes: u64,
     key: String,
@@ -118,7 +116,6 @@ impl Client {
             is_ended: false,
             response: None,
             violation: None,
-            wants_body: false,
             received_bytes: 0,
             key: handshake::key_of(nonce),
             offered: Vec::new(),
@@ -134,11 +131,10 @@ impl Client {
 
     /// A plain HTTP client that asks for a document.
     #[must_use]
-    pub fn fetching(seed: u64, method: &str, path: &str) -> Self {
+    pub fn fetching(seed: u64, path: &str) -> Self {
         let mut client = Self::silent(seed, false);
         client.is_fetching = true;
-        client.wants_body = method == "GET";
-        client.write(format!("{method} {path} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes());
+        client.write(format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes());
         client
     }
 

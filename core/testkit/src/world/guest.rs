@@ -6,7 +6,6 @@ use forebay_core::ConnId;
 
 use super::truth::tag_of;
 use super::{Speaker, World};
-use crate::mini::dialect::REASONS;
 use crate::mini::{Client, Item, Told};
 
 /// A peer.
@@ -140,7 +139,7 @@ impl World {
                 Told::Gap { missed, reasons, .. } => {
                     self.summary.lost += missed;
                     self.summary.gaps += 1;
-                    let is_shed = reasons.iter().any(|reason| REASONS.contains(&reason.as_str()));
+                    let is_shed = reasons.iter().any(|reason| matches!(reason.as_str(), "log_bound" | "overload"));
                     self.summary.shed += if is_shed { *missed } else { 0 };
                 }
                 Told::Ended { code, .. } => self.summary.overflowed_lanes += u64::from(code == "overflow"),

@@ -36,6 +36,35 @@ fn sum(messages: &[Sent]) -> (u64, u64) {
 }
 
 impl Model {
+    fn new(policy: Policy, choices: &mut Choices) -> Self {
+        let limits = (choices.between(1, 12), choices.between(100, 300));
+        Self {
+            policy,
+            limits,
+            keys_max: (choices.between(1, limits.0), choices.between(100, limits.1)),
+            waiting: Vec::new(),
+            out: Vec::new(),
+            keys: BTreeMap::new(),
+            head: 0,
+            received: Vec::new(),
+            lost: BTreeMap::new(),
+            dropped: 0,
+            is_ended: false,
+        }
+    }
+
+    /// A topic with the same limits.
+    fn house(&self) -> House {
+        House::new(|options| {
+            options.policy = self.policy;
+            options.message_bytes_max = 100;
+            let small = |number: u64| u32::try_from(number).expect("few");
+            (options.lane.messages_max, options.lane.bytes_max) = (small(self.limits.0), self.limits.1);
+            (options.keys_max, options.keys_bytes_max) = (small(self.keys_max.0), self.keys_max.1);
+            options.disconnect = Disconnect { scope: DisconnectScope::Topic, ..Disconnect::default() };
+        })
+    }
+
     fn lose(&mut self, reason: LossReason, messages: usize) {
         *self.lost.entry(reason).or_default() += messages as u64;
     }
@@ -174,21 +203,10 @@ fn compare(house: &House, lane: forebay_core::LaneId, model: &Model) {
 /// Gives how many messages were received, missed and superseded.
 fn play(policy: Policy, seed: u64) -> [u64; 3] {
     let mut choices = Choices::from_seed(seed);
-    let limits = (choices.between(1, 12), choices.between(100, 300));
-    let keys_max = (choices.between(1, limits.0), choices.between(100, limits.1));
-    let mut house = House::new(|options| {
-        options.policy = policy;
-        options.message_bytes_max = 100;
-        (options.lane.messages_max, options.lane.bytes_max) = (u32::try_from(limits.0).expect("few"), limits.1);
-        (options.keys_max, options.keys_bytes_max) = (u32::try_from(keys_max.0).expect("few"), keys_max.1);
-        options.disconnect = Disconnect { scope: DisconnectScope::Topic, ..Disconnect::default() };
-    });
+    let mut model = Model::new(policy, &mut choices);
+    let mut house = model.house();
     let consumer = house.consumer_as(Kind::Client, LaneOptions::default());
     let conn = consumer.conn.expect("a client");
-    let (waiting, out, received) = (Vec::new(), Vec::new(), Vec::new());
-    let (keys, lost) = (BTreeMap::new(), BTreeMap::new());
-    let mut model =
-        Model { policy, limits, keys_max, waiting, out, keys, head: 0, received, lost, dropped: 0, is_ended: false };
     let mut rest = 0;
     for _ in 0..60 {
         if model.is_ended && model.out.is_empty() {

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::super::json;
-use super::{Asked, CODES, Data, POLICIES, REASONS, Reader, Request, Sub, Told};
+use super::{Asked, CODES, Data, POLICIES, Reader, Request, Sub, Told};
 
 impl Reader {
     /// Takes a text message of the server in.
@@ -121,7 +121,7 @@ impl Reader {
             serde_json::from_str(said.get("reasons")?).map_err(|error| format!("reasons: {error}"))?;
         let policy = self.subs.get(&topic).map(|sub| sub.policy.as_str());
         let own = POLICIES.iter().filter(|(name, _)| policy.is_none_or(|policy| policy == *name));
-        let known: Vec<&str> = own.flat_map(|(_, reasons)| *reasons).chain(&REASONS).copied().collect();
+        let known: Vec<&str> = own.flat_map(|(_, reasons)| *reasons).copied().collect();
         let unique: BTreeSet<&String> = reasons.iter().collect();
         if reasons.is_empty() || unique.len() < reasons.len() || reasons.iter().any(|r| !known.contains(&r.as_str())) {
             return Err("reasons".into());

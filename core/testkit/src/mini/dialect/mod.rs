@@ -9,7 +9,7 @@ mod told;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub use requests::Wish;
-pub use told::{CODES, Data, POLICIES, REASONS, Told};
+pub use told::{CODES, Data, POLICIES, Told};
 
 /// A subscription and its ledger.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -22,19 +22,17 @@ pub const CODES: [&str; 16] = [
     "draining",
 ];
 
-/// Every policy, and the reasons a subscription with it may be told in a gap beside those of [`REASONS`].
+/// Every policy, and the reasons a subscription with it may be told in a gap.
 pub const POLICIES: [(&str, &[&str]); 6] = [
-    ("drop-oldest", &["oldest"]),
-    ("drop-newest", &["newest"]),
-    ("latest-per-key", &["oldest"]),
-    // What was forgotten for want of memory while it was out, and came back.
-    ("latest-only", &["oldest"]),
+    ("drop-oldest", &["oldest", "log_bound", "overload"]),
+    ("drop-newest", &["newest", "log_bound", "overload"]),
+    // `oldest`: a key that was forgotten. Under latest-only: for want of memory while it was out, and it came back.
+    ("latest-per-key", &["oldest", "log_bound", "overload"]),
+    ("latest-only", &["oldest", "log_bound", "overload"]),
+    // These end, or refuse, rather than lose anything.
     ("disconnect", &[]),
     ("block", &[]),
 ];
-
-/// The reasons of a gap whatever the policy.
-pub const REASONS: [&str; 2] = ["log_bound", "overload"];
 
 /// A payload as it was told.
 #[derive(Clone, PartialEq, Eq, Debug)]

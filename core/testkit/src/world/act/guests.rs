@@ -20,9 +20,8 @@ impl World {
         let mode = if is_raw { Mode::Raw } else { Mode::Dialect };
         let mut client = match self.choices.below(9) {
             8 => {
-                let method = *self.choices.pick(&["GET", "GET", "HEAD"]);
                 let path = *self.choices.pick(&["/page", "/page", "/none"]);
-                Client::fetching(seed, method, path)
+                Client::fetching(seed, path)
             }
             0 => Client::new(seed, &[], is_raw),
             1 => Client::new(seed, &["chat", "superchat"], is_raw),
