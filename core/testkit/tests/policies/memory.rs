@@ -1,8 +1,8 @@
 //! What lanes by key hold: the latest messages, within every bound.
 
 use forebay_core::{
-    Config, ConnId, Hub, Instant, LaneOptions, LossReason, Message, Mode, Options, Payload, Peer, Policy, Start,
-    TopicId, TopicOptions, Upgraded,
+    Config, ConnId, DisconnectScope, Hub, Instant, LaneOptions, LossReason, Message, Mode, Options, Payload, Peer,
+    Policy, Start, TopicId, TopicOptions, Upgraded,
 };
 use forebay_testkit::stage::{Stage, json_of_len};
 
@@ -150,6 +150,40 @@ fn the_budget_takes_the_oldest_keys_first() {
 }
 
 #[test]
+fn a_lane_that_ends_when_it_is_full_ends_at_the_log_bound_too() {
+    for (scope, end) in
+        [(DisconnectScope::Connection, "closed 1013 lane full"), (DisconnectScope::Topic, "ended overflow")]
+    {
+        for kind in [Kind::Client, Kind::Raw, Kind::Local] {
+            let mut house = House::new(|options| {
+                options.policy = Policy::Disconnect;
+                options.message_bytes_max = 1_024;
+                options.log_bytes_max = 16 << 10;
+                options.disconnect.scope = scope;
+            });
+            let consumer = house.frozen(kind, LaneOptions::default());
+            let quick = house.consumer(Kind::Client);
+            let mut held = 0;
+            while house.put_sized("", 1_000).expect("taken").matched == 2 {
+                held += 1;
+                house.stage.pump();
+                assert!(held < 17, "a log of 16 KiB");
+            }
+            house.stage.pump();
+            let pressure = house.stage.hub.topic_pressure(house.topic).expect("a topic");
+            assert!(held >= 4 && pressure.resident_bytes <= 16 << 10, "{held}: {pressure:?}");
+            assert_eq!(crate::house::lost_in(&pressure.totals), format!("log_bound {held}"), "{kind:?}");
+            if let Some(conn) = consumer.conn {
+                house.stage.thaw(conn);
+            }
+            let end = if kind == Kind::Local { "ended overflow" } else { end };
+            assert_eq!(house.told(consumer), [end], "{kind:?}");
+            assert_eq!(house.told(quick).len(), held + 1, "who reads loses nothing");
+        }
+    }
+}
+
+#[test]
 fn every_bound_holds_for_logs_and_keys_of_any_size() {
     for policy in [Policy::LatestPerKey, Policy::LatestOnly, Policy::DropNewest, Policy::Disconnect] {
         for case in 0..120_u32 {
@@ -162,7 +196,7 @@ fn every_bound_holds_for_logs_and_keys_of_any_size() {
                 (options.keys_max, options.keys_bytes_max) = (1 + case % 9, options.lane.bytes_max);
                 options.policy = policy;
                 options.log_bytes_max = log_bytes_max;
-                options.disconnect.scope = forebay_core::DisconnectScope::Topic;
+                options.disconnect.scope = DisconnectScope::Topic;
             });
             let conn = stage.join();
             stage.subscribe(conn, "t");
