@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use forebay_core::{ConnId, Payload, TopicId};
+use forebay_core::{ConnId, DisconnectScope, Message, Payload, Policy, TopicId};
 use forebay_testkit::rng::Choices;
 use forebay_testkit::stage::{Order, Stage};
 use forebay_testkit::world::run;
@@ -26,26 +26,37 @@ fn scenario(seed: u64, order: Order) -> BTreeMap<ConnId, Vec<u8>> {
     stage.order = order;
     let conns: Vec<ConnId> = (0..6).map(|_| stage.join()).collect();
     let blocking = stage.topic("b", |options| {
-        options.policy = forebay_core::Policy::Block;
+        options.policy = Policy::Block;
         options.lane.messages_max = 3;
     });
-    let names = ["a", "b", "c"];
-    for _ in 0..150 {
+    let policies = [Policy::DropNewest, Policy::LatestPerKey, Policy::LatestOnly, Policy::Disconnect];
+    for (name, policy) in ["c", "d", "e", "f"].into_iter().zip(policies) {
+        stage.topic(name, |options| {
+            options.policy = policy;
+            (options.lane.messages_max, options.keys_max) = (4, 3);
+            options.disconnect.scope = DisconnectScope::Topic;
+        });
+    }
+    let names = ["a", "b", "c", "d", "e", "f"];
+    let keys = ["", "k", "l", "m", "n"].map(String::from);
+    for _ in 0..200 {
         let conn = *choices.pick(&conns);
         let name = *choices.pick(&names);
         match choices.below(9) {
             0 | 1 => stage.client(conn).subscribe(name),
             2 => stage.client(conn).unsubscribe(name),
             3..=5 => {
-                for n in 0..choices.between(1, 9) {
-                    stage.client(conn).publish(name, &n.to_string(), 0);
+                for n in 0..choices.size(1, 9) {
+                    stage.client(conn).publish_keyed(name, &keys[n % 5], &n.to_string());
                 }
             }
             6 => {
                 // Several ticks before anything is polled, more than the lanes hold.
                 let topic: TopicId = stage.hub.find_topic(name).unwrap_or(blocking);
                 for n in 0..choices.between(1, 12) {
-                    let _ = stage.hub.publish(topic, Payload::Text(&n.to_string()), stage.now);
+                    let text = n.to_string();
+                    let message = Message::new(Payload::Text(&text)).with_key(choices.pick::<String>(&keys));
+                    let _ = stage.hub.publish(topic, message, stage.now);
                 }
             }
             7 => stage.client(conn).ask_ping(),
