@@ -365,3 +365,23 @@ fn opening_requests_that_are_none() {
         }
     }
 }
+
+#[test]
+fn a_document_is_served_also_to_who_reads_slowly() {
+    let mut stage = Stage::new(|_| {});
+    stage.hub.document("/page", "text/html", vec![b'x'; 5_000].into()).unwrap();
+    let client = Client::fetching(stage.next_seed(), "/page");
+    let conn = stage.seat(client, Mode::Dialect);
+    stage.freeze(conn);
+    stage.pump();
+    while stage.ended(conn).is_none() {
+        let before = stage.seat_of(conn).stream.len();
+        stage.let_through(conn, 100);
+        assert!(stage.seat_of(conn).stream.len() > before || stage.ended(conn).is_some(), "it comes to an end");
+    }
+    assert_eq!(stage.ended(conn), Some(EndReason::Served));
+    let client = stage.client(conn);
+    assert!(client.is_ended);
+    assert_eq!(client.phase, Phase::Served(vec![b'x'; 5_000]));
+    assert_eq!(client.response.as_ref().unwrap().one("content-type"), Ok("text/html"));
+}
