@@ -10,7 +10,8 @@ use bytes::{Bytes, BytesMut};
 use crate::dialect::ENCODINGS;
 use crate::lane::Mark;
 use crate::losses::Losses;
-use crate::output::{Count, LossReason, Totals};
+use crate::output::LossReason;
+use crate::stats::{Count, Totals};
 use crate::time::Instant;
 
 /// What a key costs beside its bytes and its frames: its place in both trees.

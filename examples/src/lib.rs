@@ -2,9 +2,9 @@
 //! example as a process, and clients for it.
 #![cfg(not(target_family = "wasm"))]
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
@@ -21,6 +21,8 @@ pub const PATIENCE: Duration = Duration::from_secs(25);
 #[derive(Debug)]
 pub struct Server {
     child: Child,
+    /// What it prints behind that.
+    output: BufReader<ChildStdout>,
     /// Where it listens.
     pub address: SocketAddr,
 }
@@ -36,9 +38,21 @@ impl Server {
         command.args(["run", "--quiet", "--package", "forebay-examples", "--example", example, "--", "127.0.0.1:0"]);
         let mut child = command.args(arguments).stdout(Stdio::piped()).spawn().expect("cargo runs");
         let mut line = String::new();
-        BufReader::new(child.stdout.take().expect("it is piped")).read_line(&mut line).expect("its output is text");
+        let mut output = BufReader::new(child.stdout.take().expect("it is piped"));
+        output.read_line(&mut line).expect("its output is text");
         let address = line.trim().strip_prefix("listening on ws://").expect("it says where it listens");
-        Self { address: address.parse().expect("an address"), child }
+        Self { address: address.parse().expect("an address"), child, output }
+    }
+
+    /// Waits until it ends by itself; what else it has printed.
+    ///
+    /// # Panics
+    /// When it cannot be waited for.
+    #[must_use]
+    pub fn finish(mut self) -> (ExitStatus, String) {
+        let mut rest = String::new();
+        self.output.read_to_string(&mut rest).expect("its output is text");
+        (self.child.wait().expect("it runs"), rest)
     }
 
     /// A TCP connection. The kernel keeps little for a client that does not read.

@@ -9,8 +9,9 @@ use crate::error::{SubscribeError, TopicError};
 use crate::id::{ConnId, LaneId, TopicId};
 use crate::lane::Mark;
 use crate::latest::Taken;
-use crate::output::{Count, Entry, LossReason};
+use crate::output::{Entry, LossReason};
 use crate::policy::Policy;
+use crate::stats::Count;
 use crate::topics::{Owner, Topic, ViewMut, Window};
 
 impl Hub {

@@ -46,7 +46,7 @@ impl Hub {
 
 impl Topic {
     /// What the lanes that waited for it lose.
-    fn forget_oldest_key(&mut self, place: usize, reason: LossReason) -> crate::output::Count {
+    fn forget_oldest_key(&mut self, place: usize, reason: LossReason) -> crate::stats::Count {
         let keyed = self.keyed[place].as_mut().expect("just looked up");
         let forgotten = keyed.latest.forget_oldest().expect("a key is known");
         if forgotten.lost.messages > 0 {

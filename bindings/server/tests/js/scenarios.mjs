@@ -267,6 +267,7 @@ const SCENARIOS = {
     await world.control("start");
     await world.until(client, "the gap", () => client.told.gap.length > 0);
     equal(client.told.gap, [{ topic: "kept", from: null, to: null, missed: null, reasons: ["reset"] }]);
+    equal(client.sockets.length, client.told.close.length + 1, "each ended once");
     equal(await client.publish("kept", "after"), { seq: 1, matched: 1 });
     await world.until(client, "a message", () => received.length === 2);
     equal(received.map(({ data }) => data), ["before", "after"]);
@@ -398,6 +399,22 @@ const SCENARIOS = {
       equal([refused.code, refused instanceof Error], ["closed", true]);
       equal(client.sockets.length, 1);
     }
+  },
+
+  async "nothing is delivered behind an unsubscribe"(world) {
+    const message = (seq) => JSON.stringify({ op: "message", topic: "t", seq, data: seq });
+    const gap = JSON.stringify({ op: "gap", topic: "t", from: 3, to: 3, missed: 1, reasons: ["oldest"] });
+    const answer = JSON.stringify({ op: "ok", id: 1, topic: "t", epoch: "e", seq: 0 });
+    const last = JSON.stringify({ op: "error", code: "last", message: "" });
+    await world.control("script", JSON.stringify([{ texts: [HELLO, answer, message(1), message(2), gap, last] }]));
+    const client = world.connect(world.urls.scripted);
+    const seen = [];
+    await client.subscribe("t", ({ seq }) => {
+      seen.push(seq);
+      client.unsubscribe("t");
+    });
+    await world.until(client, "the end of the script", () => client.told.error.length === 1);
+    equal([seen, client.told.gap], [[1], []]);
   },
 
   async "merged gaps add up over a reconnect, and what is unknown is ignored"(world) {
