@@ -68,6 +68,7 @@ fn is_fit(capacity: usize, len: usize) -> bool {
 pub(crate) struct Forgotten {
     pub(crate) seq: u64,
     pub(crate) bytes: u64,
+    pub(crate) reason: LossReason,
     /// What all lanes that waited for it lose.
     pub(crate) lost: Count,
 }
@@ -81,12 +82,22 @@ pub(crate) struct Latest {
     /// Payload bytes of all of them.
     bytes: u64,
     resident: usize,
+    /// Why a key was forgotten last.
+    forgotten_for: LossReason,
 }
 
 impl Latest {
     pub(crate) fn new(keys_max: u32, bytes_max: u64) -> Self {
         let keys_max = keys_max as usize;
-        Self { keys_max, bytes_max, by_key: BTreeMap::new(), by_seq: BTreeMap::new(), bytes: 0, resident: 0 }
+        Self {
+            keys_max,
+            bytes_max,
+            by_key: BTreeMap::new(),
+            by_seq: BTreeMap::new(),
+            bytes: 0,
+            resident: 0,
+            forgotten_for: LossReason::Oldest,
+        }
     }
 
     /// Resident bytes, by allocated capacity.
@@ -168,12 +179,13 @@ impl Latest {
     }
 
     /// Forgets the key whose latest message is the oldest.
-    pub(crate) fn forget_oldest(&mut self) -> Option<Forgotten> {
+    pub(crate) fn forget_oldest(&mut self, reason: LossReason) -> Option<Forgotten> {
         let (seq, slot) = self.by_seq.pop_first()?;
+        self.forgotten_for = reason;
         self.by_key.remove(&slot.key);
         self.bytes -= slot.bytes;
         self.resident -= slot.resident;
-        Some(Forgotten { seq, bytes: slot.bytes, lost: slot.in_all_lanes() })
+        Some(Forgotten { seq, bytes: slot.bytes, reason, lost: slot.in_all_lanes() })
     }
 
     fn behind(&self, place: u64) -> impl Iterator<Item = (u64, &Slot)> {
@@ -301,16 +313,16 @@ impl LatestLane {
                 return None;
             }
             (None, Some(_)) => LossReason::Superseded,
-            (None, None) => LossReason::Oldest, // Its key was forgotten.
+            (None, None) => latest.forgotten_for,
         };
         self.lose(taken.seq, taken.bytes, reason);
         Some(reason)
     }
 
     /// A key's latest message was forgotten.
-    pub(crate) fn forget(&mut self, forgotten: Forgotten, reason: LossReason) {
+    pub(crate) fn forget(&mut self, forgotten: Forgotten) {
         if self.ended.is_none() && self.place < forgotten.seq {
-            self.lose(forgotten.seq, forgotten.bytes, reason);
+            self.lose(forgotten.seq, forgotten.bytes, forgotten.reason);
         }
     }
 

@@ -22,6 +22,8 @@ struct Model {
     messages: Vec<Message>,
     /// Known keys with the number of their latest message.
     keys: Vec<(String, u64)>,
+    /// Why a key was forgotten last.
+    forgotten_for: LossReason,
     /// By lane: the number of its first message, and the state of each from there.
     lanes: Vec<(u64, Vec<State>)>,
 }
@@ -67,6 +69,7 @@ impl Model {
     fn forget(&mut self, reason: LossReason) {
         // They are in the order of their latest messages.
         let (_, seq) = self.keys.remove(0);
+        self.forgotten_for = reason;
         self.waiting_to(seq, State::Lost(reason));
     }
 
@@ -117,8 +120,8 @@ impl World {
     }
 
     fn forget(&mut self, reason: LossReason) {
-        let forgotten = self.latest.forget_oldest().unwrap();
-        self.lanes.iter_mut().for_each(|lane| lane.forget(forgotten, reason));
+        let forgotten = self.latest.forget_oldest(reason).unwrap();
+        self.lanes.iter_mut().for_each(|lane| lane.forget(forgotten));
     }
 
     fn step(&mut self) {
@@ -153,7 +156,7 @@ impl World {
                     let expected = match known {
                         Some(seq) if seq == taken.seq => State::Waiting,
                         Some(_) => State::Lost(LossReason::Superseded),
-                        None => State::Lost(LossReason::Oldest),
+                        None => State::Lost(self.model.forgotten_for),
                     };
                     assert_eq!(reason.map_or(State::Waiting, State::Lost), expected);
                     *self.model.state(lane, taken.seq) = expected;
@@ -191,7 +194,8 @@ impl World {
 #[test]
 fn every_message_is_where_the_model_says() {
     for seed in 0..40 {
-        let model = Model { messages: Vec::new(), keys: Vec::new(), lanes: std::vec![(1, Vec::new())] };
+        let (forgotten_for, lanes) = (LossReason::Oldest, std::vec![(1, Vec::new())]);
+        let model = Model { messages: Vec::new(), keys: Vec::new(), forgotten_for, lanes };
         let mut world = World {
             latest: Latest::new(KEYS_MAX, BYTES_MAX),
             lanes: std::vec![LatestLane::new(Mark::default())],

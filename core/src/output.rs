@@ -301,7 +301,7 @@ pub enum EndReason {
     Stalled,
     /// A lane with `Policy::Disconnect` was full.
     Overflowed,
-    /// It asked for a document, and got it.
+    /// It asked for a document and was answered, to the end if it took it in time.
     Served,
     /// The hub's memory budget left no room for what the peer was sending, or for what was to be sent to it. What waited
     /// for the application is lost.

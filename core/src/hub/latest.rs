@@ -48,13 +48,13 @@ impl Topic {
     /// What the lanes that waited for it lose.
     fn forget_oldest_key(&mut self, place: usize, reason: LossReason) -> crate::stats::Count {
         let keyed = self.keyed[place].as_mut().expect("just looked up");
-        let forgotten = keyed.latest.forget_oldest().expect("a key is known");
+        let forgotten = keyed.latest.forget_oldest(reason).expect("a key is known");
         if forgotten.lost.messages > 0 {
             for lane in &mut self.lanes {
                 if latest_place(lane.policy) == Some(place)
                     && let Window::Latest(window) = &mut lane.window
                 {
-                    window.forget(forgotten, reason);
+                    window.forget(forgotten);
                 }
             }
             self.totals.lose(reason, forgotten.lost);

@@ -17,7 +17,7 @@ mod read;
 use alloc::collections::{BTreeMap, VecDeque};
 use bytes::{Bytes, BytesMut};
 
-use crate::lane::{Mark, Needs};
+use crate::lane::{Mark, Needs, Run};
 use crate::time::Instant;
 
 /// The first chunk of a log; each further one is twice as large, up to `CHUNK_BYTES_MAX`.
@@ -293,25 +293,48 @@ impl Log {
             after.tail.into_iter().for_each(|mark| self.add_start(mark));
             was_last |= before.tail.is_some_and(|mark| self.remove_start(mark));
         }
-        // What is in both stays as it is: a lane that rejects has runs of thousands of blocks, and only its tail moves.
-        for run in after.runs().filter(|run| !before.runs().any(|other| other == *run)) {
-            (self.find(run.first())..=self.find(run.last())).for_each(|place| self.blocks[place].refs += 1);
+        let (is_held_anew, is_older_anew) = (before.held != after.held, before.older != after.older);
+        if is_held_anew {
+            self.hold(after.held);
         }
-        for run in before.runs().filter(|run| !after.runs().any(|other| other == *run)) {
-            for place in self.find(run.first())..=self.find(run.last()) {
-                let block = &mut self.blocks[place];
-                block.refs = block.refs.checked_sub(1).expect("a run is released where it was held");
-                if block.refs == 0 && block.starts == 0 {
-                    was_last = true;
-                    if place < self.swept {
-                        self.free_block(place);
-                    }
-                }
+        if is_older_anew {
+            // What is in both stays as it is: runs may be thousands of blocks.
+            after.older.iter().filter(|run| !before.older.contains(run)).for_each(|run| self.hold(*run));
+            for run in before.older.iter().filter(|run| !after.older.contains(run)) {
+                was_last |= self.release(*run);
             }
+        }
+        if is_held_anew {
+            was_last |= self.release(before.held);
         }
         if was_last {
             self.collect();
         }
+    }
+
+    fn hold(&mut self, run: Run) {
+        if !run.is_empty() {
+            (self.find(run.first())..=self.find(run.last())).for_each(|place| self.blocks[place].refs += 1);
+        }
+    }
+
+    /// Whether nobody needs one of its blocks any more.
+    fn release(&mut self, run: Run) -> bool {
+        let mut was_last = false;
+        if run.is_empty() {
+            return was_last;
+        }
+        for place in self.find(run.first())..=self.find(run.last()) {
+            let block = &mut self.blocks[place];
+            block.refs = block.refs.checked_sub(1).expect("a run is released where it was held");
+            if block.refs == 0 && block.starts == 0 {
+                was_last = true;
+                if place < self.swept {
+                    self.free_block(place);
+                }
+            }
+        }
+        was_last
     }
 
     fn add_start(&mut self, tail: Mark) {
