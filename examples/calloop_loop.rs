@@ -38,6 +38,7 @@ fn run(hub: &mut Hub, listener: TcpListener) -> calloop::Result<()> {
     let began = std::time::Instant::now();
     let clock = || Instant::ZERO + began.elapsed();
     let (mut sockets, mut happened, mut buffer) = (BTreeMap::<_, Socket<'_>>::new(), Vec::new(), vec![0; 64 << 10]);
+    let mut touched = Vec::new();
     let mut events = EventLoop::<Vec<Happened>>::try_new()?;
     let handle = events.handle();
     let listening = handle.insert_source(Generic::new(listener, Interest::READ, Mode::Level), accept)?;
@@ -76,7 +77,7 @@ fn run(hub: &mut Hub, listener: TcpListener) -> calloop::Result<()> {
                             hub.handle_eof(conn, clock());
                         }
                     }
-                    sockets.get(&conn).map_or(Ok(()), |socket| socket.watch(hub, conn, &handle))?;
+                    touched.push(conn);
                 }
             }
         }
@@ -90,22 +91,22 @@ fn run(hub: &mut Hub, listener: TcpListener) -> calloop::Result<()> {
                         remove(conn, &mut sockets, &handle); // A paused connection is not read: it is noticed here.
                         hub.handle_eof(conn, clock());
                     }
-                    written => {
-                        hub.handle_sent(conn, written.unwrap_or(0), clock());
-                        socket.watch(hub, conn, &handle)?;
-                    }
+                    written => hub.handle_sent(conn, written.unwrap_or(0), clock()),
                 }
+                touched.push(conn);
             }
             while let Some(effect) = hub.poll_effect() {
                 match effect {
                     Effect::Close(conn) => remove(conn, &mut sockets, &handle),
-                    Effect::PauseRead(conn) | Effect::ResumeRead(conn) => {
-                        sockets.get(&conn).map_or(Ok(()), |socket| socket.watch(hub, conn, &handle))?;
-                    }
+                    Effect::PauseRead(conn) | Effect::ResumeRead(conn) => touched.push(conn),
                     _ => {}
                 }
             }
             while hub.poll_event().is_some() {}
+        }
+        // Only now: what is paused and resumed between two polls is told by no effect.
+        for conn in touched.drain(..) {
+            sockets.get(&conn).map_or(Ok(()), |socket| socket.watch(hub, conn, &handle))?;
         }
     }
 }

@@ -33,6 +33,7 @@ mod linux {
         let began = std::time::Instant::now();
         let clock = || Instant::ZERO + began.elapsed();
         let poll = epoll::create(CreateFlags::CLOEXEC)?;
+        let mut touched = Vec::new();
         let (mut sockets, mut events, mut buffer) = (BTreeMap::new(), Vec::with_capacity(1024), vec![0; 64 << 10]);
         // Edge-triggered: when files run out, `accept` fails, and is not to be told of that again and again.
         epoll::add(&poll, listener, EventData::new_u64(LISTENER), EventFlags::IN | EventFlags::ET)?;
@@ -76,7 +77,7 @@ mod linux {
                         hub.handle_eof(conn, clock());
                     }
                 }
-                watch(hub, conn, &mut sockets, &poll)?;
+                touched.push(conn);
             }
             while hub.poll_timeout().is_some_and(|deadline| deadline.cause == Cause::Output) {
                 while let Some(transmit) = hub.poll_transmit() {
@@ -89,17 +90,19 @@ mod linux {
                         }
                         written => hub.handle_sent(conn, written.unwrap_or(0), clock()),
                     }
-                    watch(hub, conn, &mut sockets, &poll)?;
+                    touched.push(conn);
                 }
                 while let Some(effect) = hub.poll_effect() {
                     match effect {
                         Effect::Close(conn) => drop(sockets.remove(&conn)),
-                        Effect::PauseRead(conn) | Effect::ResumeRead(conn) => watch(hub, conn, &mut sockets, &poll)?,
+                        Effect::PauseRead(conn) | Effect::ResumeRead(conn) => touched.push(conn),
                         _ => {}
                     }
                 }
                 while hub.poll_event().is_some() {}
             }
+            // Only now: what is paused and resumed between two polls is told by no effect.
+            touched.drain(..).try_for_each(|conn| watch(hub, conn, &mut sockets, &poll))?;
         }
     }
 

@@ -50,7 +50,7 @@ fn main() -> io::Result<()> {
 fn run(hub: &mut Hub, inputs: &Receiver<Input>, sender: &SyncSender<Input>) {
     let began = std::time::Instant::now();
     let clock = || Instant::ZERO + began.elapsed();
-    let mut sockets = BTreeMap::new();
+    let (mut sockets, mut heard) = (BTreeMap::new(), Vec::new());
     loop {
         let first = match hub.poll_timeout() {
             Some(deadline) => inputs.recv_timeout(deadline.at.since(clock())).ok(),
@@ -71,7 +71,7 @@ fn run(hub: &mut Hub, inputs: &Receiver<Input>, sender: &SyncSender<Input>) {
                     hub.handle_bytes(conn, &buffer[..len], clock());
                     if let Some(socket) = sockets.get_mut(&conn) {
                         socket.buffer = Some(buffer);
-                        socket.read(hub.wants_read(conn));
+                        heard.push(conn);
                     }
                 }
                 Input::Sent(conn, len) => {
@@ -95,13 +95,15 @@ fn run(hub: &mut Hub, inputs: &Receiver<Input>, sender: &SyncSender<Input>) {
             while let Some(effect) = hub.poll_effect() {
                 match effect {
                     Effect::Close(conn) => drop(sockets.remove(&conn)),
-                    Effect::ResumeRead(conn) => {
-                        sockets.get_mut(&conn).into_iter().for_each(|socket| socket.read(hub.wants_read(conn)));
-                    }
+                    Effect::ResumeRead(conn) => heard.push(conn),
                     _ => {}
                 }
             }
             while hub.poll_event().is_some() {}
+        }
+        // Only now: what is paused and resumed between two polls is told by no effect.
+        for conn in heard.drain(..).filter(|conn| hub.wants_read(*conn)) {
+            sockets.get_mut(&conn).into_iter().for_each(Socket::read);
         }
     }
 }
@@ -128,12 +130,12 @@ impl Socket {
         small().spawn(move || read(conn, &stream, &to_fill, &sender))?;
         let (stream, sender) = (Arc::clone(&socket.stream), inputs.clone());
         small().spawn(move || write(conn, &stream, &to_write, &sender))?;
-        socket.read(true);
+        socket.read();
         Ok(socket)
     }
 
-    fn read(&mut self, is_wanted: bool) {
-        if is_wanted && let Some(buffer) = self.buffer.take() {
+    fn read(&mut self) {
+        if let Some(buffer) = self.buffer.take() {
             let _ = self.buffers.try_send(buffer); // There is one buffer, and room for one.
         }
     }

@@ -15,6 +15,9 @@ use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
 
+type Sockets = BTreeMap<ConnId, Socket>;
+type Waits = JoinSet<(ConnId, Interest)>;
+
 fn main() -> io::Result<()> {
     let address: SocketAddr = std::env::args().nth(1).as_deref().unwrap_or("127.0.0.1:9001").parse().unwrap();
     let mut entropy = [0; 32];
@@ -31,8 +34,8 @@ fn main() -> io::Result<()> {
 async fn run(mut hub: Hub, listener: TcpListener) -> io::Result<()> {
     let began = std::time::Instant::now();
     let clock = || Instant::ZERO + began.elapsed();
-    let (mut sockets, mut waits, mut buffer) = (BTreeMap::<ConnId, Socket>::new(), JoinSet::new(), vec![0; 64 << 10]);
-    let mut is_accepting = true;
+    let (mut sockets, mut waits) = (Sockets::new(), Waits::new());
+    let (mut touched, mut buffer, mut is_accepting) = (Vec::new(), vec![0; 64 << 10], true);
     loop {
         let sleep = hub.poll_timeout().map_or(Duration::MAX, |deadline| deadline.at.since(clock()));
         let (mut accepted, mut ready) = (None, None);
@@ -49,7 +52,7 @@ async fn run(mut hub: Hub, listener: TcpListener) -> io::Result<()> {
                     && let Ok(conn) = hub.handle_accept(peer, clock())
                 {
                     sockets.insert(conn, Socket { stream: Arc::new(stream), reading: None, writing: None });
-                    watch(&hub, conn, &mut sockets, &mut waits);
+                    touched.push(conn);
                 }
             }
             Some(Err(_)) => is_accepting = sockets.is_empty(), // Out of files: not before one was closed.
@@ -65,7 +68,7 @@ async fn run(mut hub: Hub, listener: TcpListener) -> io::Result<()> {
                 hub.handle_writable(conn, clock());
             } else {
                 socket.reading = None;
-                match if hub.wants_read(conn) { socket.stream.try_read(&mut buffer) } else { continue } {
+                match socket.stream.try_read(&mut buffer) {
                     Ok(len) if len > 0 => hub.handle_bytes(conn, &buffer[..len], clock()),
                     Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                     _ => {
@@ -74,7 +77,7 @@ async fn run(mut hub: Hub, listener: TcpListener) -> io::Result<()> {
                     }
                 }
             }
-            watch(&hub, conn, &mut sockets, &mut waits);
+            touched.push(conn);
         }
         while hub.poll_timeout().is_some_and(|deadline| deadline.cause == Cause::Output) {
             while let Some(transmit) = hub.poll_transmit() {
@@ -87,22 +90,24 @@ async fn run(mut hub: Hub, listener: TcpListener) -> io::Result<()> {
                     }
                     written => hub.handle_sent(conn, written.unwrap_or(0), clock()),
                 }
-                watch(&hub, conn, &mut sockets, &mut waits);
+                touched.push(conn);
             }
             while let Some(effect) = hub.poll_effect() {
                 match effect {
                     Effect::Close(conn) => is_accepting |= sockets.remove(&conn).is_some(),
-                    Effect::ResumeRead(conn) => watch(&hub, conn, &mut sockets, &mut waits),
+                    Effect::ResumeRead(conn) => touched.push(conn),
                     _ => {}
                 }
             }
             while hub.poll_event().is_some() {}
         }
+        // Only now: what is paused and resumed between two polls is told by no effect.
+        touched.drain(..).for_each(|conn| watch(&hub, conn, &mut sockets, &mut waits));
     }
 }
 
 /// Waits for what the hub waits for: at most one wait to read and one to write per connection.
-fn watch(hub: &Hub, conn: ConnId, sockets: &mut BTreeMap<ConnId, Socket>, waits: &mut JoinSet<(ConnId, Interest)>) {
+fn watch(hub: &Hub, conn: ConnId, sockets: &mut Sockets, waits: &mut Waits) {
     let (Some(socket), Some(state)) = (sockets.get_mut(&conn), hub.connection(conn)) else { return };
     let mut wait = |interest| {
         let stream = Arc::clone(&socket.stream);

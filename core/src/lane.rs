@@ -8,8 +8,9 @@ use alloc::vec::Vec;
 
 use crate::config::LaneLimits;
 use crate::losses::Losses;
-use crate::output::{Count, LossReason, Totals};
+use crate::output::LossReason;
 use crate::policy::Policy;
+use crate::stats::{Count, Totals};
 
 /// A cut in a log: how many messages and payload bytes stand before it. Messages are numbered from 1, so the cut after
 /// message `n` has `messages == n`.

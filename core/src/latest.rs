@@ -10,7 +10,8 @@ use bytes::{Bytes, BytesMut};
 use crate::dialect::ENCODINGS;
 use crate::lane::Mark;
 use crate::losses::Losses;
-use crate::output::{Count, LossReason, Totals};
+use crate::output::LossReason;
+use crate::stats::{Count, Totals};
 use crate::time::Instant;
 
 /// What a key costs beside its bytes and its frames: its place in both trees.
@@ -41,6 +42,8 @@ pub(crate) struct Slot {
     waiting: u32,
     /// By encoding; empty where nobody reads it.
     frames: [Bytes; ENCODINGS],
+    /// What is allocated for each of them.
+    capacities: [usize; ENCODINGS],
     resident: usize,
 }
 
@@ -53,6 +56,11 @@ impl Slot {
     fn in_all_lanes(&self) -> Count {
         Count::new(u64::from(self.waiting), u64::from(self.waiting) * self.bytes)
     }
+}
+
+/// Whether a buffer of that capacity is used again for a frame of `len` bytes: not one that is much too large.
+fn is_fit(capacity: usize, len: usize) -> bool {
+    (len..=2 * len).contains(&capacity)
 }
 
 /// A key that was forgotten.
@@ -87,14 +95,20 @@ impl Latest {
     }
 
     /// The most resident bytes a message adds whose frames have `frame_bytes`.
-    pub(crate) fn growth(&self, key: &str, frame_bytes: usize) -> usize {
-        let before = self.by_key.get(key).map_or(0, |seq| self.by_seq[seq].resident);
-        Self::growth_without(key, frame_bytes).saturating_sub(before)
+    pub(crate) fn growth(&self, key: &str, frame_bytes: [usize; ENCODINGS]) -> usize {
+        let Some(before) = self.by_key.get(key).map(|seq| &self.by_seq[seq]) else {
+            return Self::growth_without(key, frame_bytes);
+        };
+        let frames = core::array::from_fn(|encoding| {
+            let (len, used) = (frame_bytes[encoding], before.capacities[encoding]);
+            if is_fit(used, len) { used } else { len }
+        });
+        Self::growth_without(key, frames).saturating_sub(before.resident)
     }
 
     /// The same for a key that is not known.
-    pub(crate) fn growth_without(key: &str, frame_bytes: usize) -> usize {
-        frame_bytes + key.len() + ENTRY_BYTES
+    pub(crate) fn growth_without(key: &str, frame_bytes: [usize; ENCODINGS]) -> usize {
+        frame_bytes.iter().sum::<usize>() + key.len() + ENTRY_BYTES
     }
 
     /// A message takes the place of the one before of its key. What is superseded by that, in all lanes.
@@ -119,23 +133,25 @@ impl Latest {
             self.resident -= slot.resident;
             used = slot.frames;
         }
-        let mut resident = key.len() + ENTRY_BYTES;
+        let mut capacities = [0; ENCODINGS];
         let mut frames = <[Bytes; ENCODINGS]>::default();
         for (encoding, (frame, used)) in frames.iter_mut().zip(used).enumerate() {
             let len = frame_bytes[encoding];
             if len > 0 {
-                // A frame nobody sends any more lends its buffer, unless it is much too large.
-                let used = used.try_into_mut().ok().filter(|used| (len..=2 * len).contains(&used.capacity()));
+                // A frame nobody sends any more lends its buffer.
+                let used = used.try_into_mut().ok().filter(|used| is_fit(used.capacity(), len));
                 let mut buffer = used.unwrap_or_else(|| BytesMut::with_capacity(len));
                 buffer.clear();
                 write(encoding, &mut buffer);
                 assert_eq!(buffer.len(), len, "a dialect writes what it announces");
-                resident += buffer.capacity();
+                capacities[encoding] = buffer.capacity();
                 *frame = buffer.freeze();
             }
         }
         let New { through, bytes, stamp, at, lanes, .. } = new;
-        self.by_seq.insert(through.messages, Slot { key, bytes, stamp, at, waiting: lanes, frames, resident });
+        let resident = Self::growth_without(&key, capacities);
+        let slot = Slot { key, bytes, stamp, at, waiting: lanes, frames, capacities, resident };
+        self.by_seq.insert(through.messages, slot);
         self.bytes += bytes;
         self.resident += resident;
         superseded

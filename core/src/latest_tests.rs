@@ -105,9 +105,11 @@ impl World {
         let (stamp, lanes) = (seq, u32::try_from(self.lanes.len()).unwrap());
         let new = New { key, through: self.head, bytes, stamp, at: Instant::ZERO, lanes };
         let text = std::format!("{seq} {key}");
-        let growth = self.latest.growth(key, text.len());
+        let more = "x".repeat(self.draw(40));
+        let frame_bytes = [more.len(), text.len()];
+        let growth = self.latest.growth(key, frame_bytes);
         let before = self.latest.resident();
-        self.latest.put(new, [0, text.len()], |_, out| out.put_slice(text.as_bytes()));
+        self.latest.put(new, frame_bytes, |encoding, out| out.put_slice([&more, &text][encoding].as_bytes()));
         assert!(self.latest.resident() <= before + growth, "it grows as announced at most");
         while self.latest.is_over() {
             self.forget(LossReason::Oldest);

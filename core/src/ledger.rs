@@ -3,7 +3,8 @@
 
 use core::ops::AddAssign;
 
-use crate::output::{Count, LossReason, Stats, Totals};
+use crate::output::LossReason;
+use crate::stats::{Count, Stats, Totals};
 
 impl Count {
     fn minus(self, other: Count) -> Count {

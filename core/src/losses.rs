@@ -2,7 +2,8 @@
 
 use alloc::boxed::Box;
 
-use crate::output::{Count, Gap, LossReason};
+use crate::output::{Gap, LossReason};
+use crate::stats::Count;
 
 /// Empty, and small, until something is lost.
 #[derive(Debug, Default)]

@@ -117,18 +117,25 @@ impl Server {
         Some((threads, files.count()))
     }
 
-    /// Waits until the process sleeps: uses no processor time worth speaking of for a while.
+    /// Waits until the process sleeps: until it uses next to no processor time for a second, and is not kept from using it.
     pub fn wait_until_idle(&self) {
-        // utime and stime are the 14th and 15th field of `stat` (proc(5)), the 12th and 13th behind the name.
-        let ticks = || {
+        // Behind the name: the state, and as the 12th and 13th utime and stime in hundredths of a second (proc(5)).
+        let look = || {
             let stat = self.proc("stat")?;
             let (_, fields) = stat.rsplit_once(')').expect("the name is in parentheses");
-            Some(fields.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap_or(0)).sum::<u64>())
+            let fields: Vec<_> = fields.split_whitespace().collect();
+            let ticks = |at: usize| fields[at].parse::<u64>().expect("a number");
+            Some((fields[0] == "R", ticks(11) + ticks(12)))
         };
         wait_until("the process sleeps", || {
-            let before = ticks();
-            std::thread::sleep(Duration::from_millis(200));
-            ticks() <= before.map(|ticks| ticks + 2)
+            let Some((_, before)) = look() else { return true };
+            let looks = (0..20).filter_map(|_| {
+                std::thread::sleep(Duration::from_millis(50));
+                look()
+            });
+            let (running, after) =
+                looks.fold((0, before), |(running, _), (is, after)| (running + u32::from(is), after));
+            running <= 2 && after - before <= 5
         });
     }
 }
@@ -152,12 +159,18 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// The next text message.
+/// The next text message. Pings are answered by the library.
 ///
 /// # Panics
 /// When something else comes.
 pub fn read(client: &mut Client) -> String {
-    client.read().expect("a message").into_text().expect("a text").to_string()
+    loop {
+        match client.read().expect("a message") {
+            Message::Text(text) => return text.to_string(),
+            Message::Ping(_) => {}
+            other => panic!("{other:?} is no text"),
+        }
+    }
 }
 
 /// Sends a text message.

@@ -5,13 +5,18 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::config::value::{parse_listen, parse_size};
+use forebay_core::Policy;
+
+use crate::config::value::{parse_admin_listen, parse_listen, parse_size};
+use crate::pointer::Pointer;
 
 const EXAMPLES: &str = "\
 Without a command it serves, with the options above. `forebay COMMAND --help` explains a command.
 
 Examples:
   forebay                                            serve on 127.0.0.1:8080 with the defaults
+  forebay serve --admin-listen 9090                  and http://127.0.0.1:9090/metrics for Prometheus
+  forebay demo                                       watch it work
   forebay serve --listen 0.0.0.0:9000 --config forebay.toml
   forebay serve --check --config forebay.toml        is the file good? (exit status 0 or 2)
   forebay subscribe --topic log                      print what is published to the topic log
@@ -26,12 +31,29 @@ drain_timeout, exit status 0. A second signal exits at once.
 The file is TOML; forebay.example.toml lists every key with its default. Whatever is wrong with it is
 told with file, line and key, before anything listens.";
 
+const DEMO_NOTES: &str = "\
+This machine's own numbers (CPUs, memory, network) are published 20 times a second: as they are to the topic machine,
+and with padding to 2 KiB to a topic for each policy. Each of those has three consumers over real sockets: fast, slow (five
+messages a second) and frozen (reads nothing). Their lanes hold 200 messages (with block 10). A frozen one reads for a moment when the
+server has ended it, to see why; and with block every 5 s, or nothing would move any more.
+
+On a terminal the table is drawn in place (NO_COLOR: without colours). Otherwise there is one line per consumer and
+second, for grep and awk, with these columns:
+  second policy consumer published_per_second entered sent waiting superseded oldest newest other_lost waiting_bytes
+  oldest_age_seconds kernel_bytes ends end_code publisher_waits
+On each line entered = sent + waiting + superseded + oldest + newest + other_lost: those are the messages of the
+consumer's lane, from its subscribe on. Lines that begin with # are for people.";
+
 const PUBLISH_NOTES: &str = "\
 Each line is sent without its line feed and otherwise unchanged (a carriage return stays). A line that is
 not UTF-8 goes as bytes (data64). A last line without line feed counts.
 
 A full topic with policy \"block\" slows this command down: at most --window messages are unanswered, and
 standard input is read no further than that (plus one 64 KiB buffer), so the program before the pipe waits.
+
+With --key each message has a key: subscribers with the policy latest-per-key are given the latest message of
+each. /symbol takes the member \"symbol\" of the line, /user/0 goes deeper (RFC 6901). A string is the key itself,
+a number, true or false is the key as written; a line with anything else there, or nothing, is refused (no-key).
 
 At the end one line on standard error says what became of the messages:
   published 1000: accepted 998 (matched 1996 deliveries), refused 2 (full 2), lost 0 in 0.1 s
@@ -40,19 +62,24 @@ ended before the answer, so nobody knows. Exit status 0 only if everything was r
 
 Examples:
   tail -f access.log | forebay publish --topic log
+  prices | forebay publish --topic prices --key /symbol
   jq -c .[] orders.json | forebay publish --json --topic orders ws://10.0.0.5:8080";
 
 const SUBSCRIBE_NOTES: &str = "\
 Payloads go to standard output, one per line: a JSON string as its text, other JSON as it is, bytes as they
 are. Everything else goes to standard error:
-  subscribed: topic log, from seq 1
+  subscribed: topic log, from seq 1, policy drop-oldest
   gap: topic log: missed 120 messages (5..124): oldest
   received 880, missed 120
-A gap says what this subscriber lost and why; received + missed = published since it subscribed.
+A gap says what this subscriber lost and why; received + missed = published since it subscribed. (With latest-only
+and latest-per-key messages that a later one replaced are neither: nobody missed them.)
+
+--policy, --messages-max and --bytes-max hold for every --topic. What the topic does not allow is refused.
 
 Examples:
   forebay subscribe --topic log
   forebay subscribe --topic log --rate 10        be slow on purpose: watch the gaps
+  forebay subscribe --topic prices --policy latest-per-key
   forebay subscribe --topic a --topic b --count 5 --json ws://10.0.0.5:8080";
 
 /// WebSocket topic server: each subscriber behind its own bounded lane, losses counted and told
@@ -72,6 +99,9 @@ pub(crate) enum Command {
     /// Serve topics over WebSocket (the default)
     #[command(after_help = SERVE_NOTES)]
     Serve(ServeArguments),
+    /// Show what the policies do: one feed, six topics, consumers that are fast, slow and frozen
+    #[command(after_help = DEMO_NOTES)]
+    Demo(DemoArguments),
     /// Publish each line of standard input to a topic
     #[command(after_help = PUBLISH_NOTES)]
     Publish(PublishArguments),
@@ -86,6 +116,10 @@ pub(crate) struct ServeArguments {
     /// Where to listen [default: the file's address, or 127.0.0.1:8080]; port 0: any free one
     #[arg(long, value_name = "HOST:PORT", value_parser = |text: &str| parse_listen(text))]
     pub(crate) listen: Option<String>,
+    /// Where /metrics, /stats and /healthz are [default: the file's, or off]: a port of 127.0.0.1, or HOST:PORT.
+    /// Whoever reaches it sees topics and addresses
+    #[arg(long, value_name = "[HOST:]PORT", value_parser = |text: &str| parse_admin_listen(text))]
+    pub(crate) admin_listen: Option<String>,
     /// Configuration file (TOML); without it the built-in defaults hold
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
@@ -98,6 +132,21 @@ pub(crate) struct ServeArguments {
     /// Log to standard error: off, error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL", default_value = "info", hide_possible_values = true, value_parser = ["off", "error", "warn", "info", "debug", "trace"])]
     pub(crate) log: String,
+}
+
+/// `forebay demo`.
+#[derive(Debug, Args)]
+pub(crate) struct DemoArguments {
+    /// End after N seconds; without it the demo runs until Ctrl-C
+    #[arg(long, value_name = "N")]
+    pub(crate) seconds: Option<NonZeroU32>,
+    /// Where to listen; port 0: any free one
+    #[arg(long, value_name = "HOST:PORT", value_parser = |text: &str| parse_listen(text))]
+    #[arg(default_value = "127.0.0.1:0")]
+    pub(crate) listen: String,
+    /// What it runs on: std threads, or tasks on smol
+    #[arg(long, value_name = "RUNTIME", value_enum, default_value_t = Binding::Threads)]
+    pub(crate) binding: Binding,
 }
 
 /// A runtime.
@@ -116,6 +165,9 @@ pub(crate) struct PublishArguments {
     /// The lines are JSON and go as they are; a line that is not JSON is refused, the others go
     #[arg(long)]
     pub(crate) json: bool,
+    /// Where each line, which is JSON then, says its key: a JSON pointer such as /id
+    #[arg(long, value_name = "POINTER", value_parser = |text: &str| Pointer::parse(text))]
+    pub(crate) key: Option<Pointer>,
     /// Messages sent and not yet answered, at most (and 1 MiB of them)
     #[arg(long, value_name = "N", default_value = "1024")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=65_536))]
@@ -131,6 +183,16 @@ pub(crate) struct SubscribeArguments {
     /// A topic to subscribe to; may be given several times
     #[arg(long = "topic", value_name = "NAME", required = true)]
     pub(crate) topics: Vec<String>,
+    /// What happens when messages wait that this command does not take: drop-oldest, drop-newest, latest-per-key,
+    /// latest-only or disconnect [default: the topic's]
+    #[arg(long, value_name = "NAME", value_parser = |text: &str| policy(text))]
+    pub(crate) policy: Option<Policy>,
+    /// Messages that may wait at the server, at most the topic's
+    #[arg(long, value_name = "N")]
+    pub(crate) messages_max: Option<NonZeroU32>,
+    /// Bytes of their payloads, at most the topic's
+    #[arg(long, value_name = "SIZE", value_parser = |text: &str| lane_size(text))]
+    pub(crate) bytes_max: Option<u64>,
     /// Print every payload as JSON text, strings with their quotes
     #[arg(long)]
     pub(crate) json: bool,
@@ -146,6 +208,18 @@ pub(crate) struct SubscribeArguments {
     /// The server
     #[arg(value_name = "URL", default_value = "ws://127.0.0.1:8080")]
     pub(crate) url: String,
+}
+
+fn policy(text: &str) -> Result<Policy, String> {
+    Policy::from_name(text).ok_or_else(|| {
+        let names: Vec<_> = Policy::ALL.iter().map(|policy| policy.name()).collect();
+        format!("there are {}", names.join(", "))
+    })
+}
+
+fn lane_size(text: &str) -> Result<u64, String> {
+    let size = parse_size(text).filter(|size| *size > 0);
+    size.ok_or_else(|| "must be a number of bytes or text like \"64 KiB\"".to_owned())
 }
 
 fn message_size(text: &str) -> Result<u32, String> {
@@ -183,6 +257,11 @@ mod tests {
             (vec!["publish", "--topic", "t", "--window", "0"], "1..=65536"),
             (vec!["subscribe", "--topic", "t", "--rate", "0"], "--rate"),
             (vec!["subscribe", "--topic", "t", "--message-bytes-max", "1 KB"], "at most 64 MiB"),
+            (vec!["subscribe", "--topic", "t", "--policy", "drop"], "there are drop-oldest, drop-newest, "),
+            (vec!["subscribe", "--topic", "t", "--messages-max", "0"], "--messages-max"),
+            (vec!["subscribe", "--topic", "t", "--bytes-max", "0"], "like \"64 KiB\""),
+            (vec!["publish", "--topic", "t", "--key", "id"], "must be a JSON pointer such as /id"),
+            (vec!["serve", "--admin-listen", "all"], "must be a port of 127.0.0.1 such as 9090"),
             (vec!["serve", "--log", "loud"], "debug"),
             (vec!["serve", "--binding", "tokio"], "threads, smol"),
         ] {

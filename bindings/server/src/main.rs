@@ -1,14 +1,19 @@
 //! `forebay`: a ready WebSocket topic server, and commands that publish lines to it and print what it delivers.
 #![forbid(unsafe_code)]
 
+mod admin;
 mod cli;
 mod config;
 mod connect;
+mod demo;
 mod lines;
 mod logger;
+mod pointer;
+mod process;
 mod protocol;
 mod publish;
 mod serve;
+mod serving;
 mod signals;
 mod subscribe;
 
@@ -42,6 +47,7 @@ fn main() -> ExitCode {
     let result = match cli.command {
         None => serve::run(&cli.serve),
         Some(Command::Serve(arguments)) => serve::run(&arguments),
+        Some(Command::Demo(arguments)) => demo::run(&arguments),
         Some(Command::Publish(arguments)) => publish::run(&arguments),
         Some(Command::Subscribe(arguments)) => subscribe::run(&arguments),
     };

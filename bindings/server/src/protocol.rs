@@ -2,10 +2,15 @@
 
 use std::borrow::Cow;
 
+use std::fmt;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use forebay_core::Policy;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
+
+use crate::pointer::Pointer;
 
 /// The subprotocol.
 pub(crate) const PROTOCOL: &str = "forebay.v1";
@@ -49,7 +54,7 @@ pub(crate) struct Message<'a> {
 }
 
 /// A request was carried out.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
 pub(crate) struct Answer {
     /// The request's.
     pub(crate) id: Option<u64>,
@@ -57,6 +62,8 @@ pub(crate) struct Answer {
     pub(crate) seq: Option<u64>,
     /// Of a publish: lanes it entered.
     pub(crate) matched: Option<u64>,
+    /// Of a subscribe: the one that holds.
+    pub(crate) policy: Option<String>,
 }
 
 /// What comes seldom.
@@ -142,9 +149,20 @@ pub(crate) fn quoted(text: &str) -> String {
     serde_json::to_string(text).unwrap_or_default()
 }
 
+/// How to subscribe; what is not said is as the topic has it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Lane {
+    pub(crate) policy: Option<Policy>,
+    pub(crate) messages_max: Option<u32>,
+    pub(crate) bytes_max: Option<u64>,
+}
+
 /// A subscribe request.
-pub(crate) fn subscribe(topic: &str, id: u64) -> String {
-    format!(r#"{{"op":"subscribe","topic":{},"id":{id}}}"#, quoted(topic))
+pub(crate) fn subscribe(topic: &str, lane: Lane, id: u64) -> String {
+    let policy = lane.policy.map(|policy| format!(r#","policy":"{policy}""#)).unwrap_or_default();
+    let messages_max = lane.messages_max.map(|messages| format!(r#","messages_max":{messages}"#)).unwrap_or_default();
+    let bytes_max = lane.bytes_max.map(|bytes| format!(r#","bytes_max":{bytes}"#)).unwrap_or_default();
+    format!(r#"{{"op":"subscribe","topic":{}{policy}{messages_max}{bytes_max},"id":{id}}}"#, quoted(topic))
 }
 
 /// A subscribe request that wants no `ok`.
@@ -159,15 +177,46 @@ pub(crate) struct PublishRequest {
     prefix: usize,
     /// Whether lines are JSON text.
     is_json: bool,
+    /// Where they say their key.
+    key: Option<Pointer>,
+}
+
+/// Why a line cannot be published.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Unfit {
+    /// It should be JSON text.
+    NotJson,
+    /// It has no key where it should.
+    NoKey,
+}
+
+impl Unfit {
+    /// For programs.
+    pub(crate) fn code(self) -> &'static str {
+        match self {
+            Self::NotJson => "not-json",
+            Self::NoKey => "no-key",
+        }
+    }
+}
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotJson => "the line is not JSON text",
+            Self::NoKey => "the line has no string, number, true or false at the place that --key names",
+        })
+    }
 }
 
 impl PublishRequest {
     /// Bytes around the topic and the payload: `,"data":`, the longest id and the last brace.
     const AROUND: usize = br#"18446744073709551615,"data":}"#.len();
 
-    pub(crate) fn new(topic: &str, is_json: bool) -> Self {
+    /// Requests for a topic. Lines with a key are JSON text.
+    pub(crate) fn new(topic: &str, is_json: bool, key: Option<Pointer>) -> Self {
         let text = format!(r#"{{"op":"publish","topic":{},"id":"#, quoted(topic)).into_bytes();
-        Self { prefix: text.len(), text, is_json }
+        Self { prefix: text.len(), text, is_json: is_json || key.is_some(), key }
     }
 
     /// The longest line whose request can be within `request_bytes_max`.
@@ -176,22 +225,29 @@ impl PublishRequest {
         request_bytes_max.saturating_sub(self.prefix + Self::AROUND)
     }
 
-    /// The request that publishes a line; `None` if the line should be JSON and is not.
-    pub(crate) fn make(&mut self, id: u64, line: &[u8]) -> Option<&str> {
+    /// The request that publishes a line.
+    pub(crate) fn make(&mut self, id: u64, line: &[u8]) -> Result<&str, Unfit> {
         use std::io::Write;
         self.text.truncate(self.prefix);
         let written = match (self.is_json, std::str::from_utf8(line)) {
             (true, text) => {
-                let json: &RawValue = serde_json::from_str(text.ok()?).ok()?;
-                write!(self.text, r#"{id},"data":{json}}}"#)
+                let json: Option<&RawValue> = text.ok().and_then(|text| serde_json::from_str(text).ok());
+                let json = json.ok_or(Unfit::NotJson)?;
+                let key = match &self.key {
+                    Some(pointer) => {
+                        format!(r#","key":{}"#, quoted(&pointer.key(json.get()).ok_or(Unfit::NoKey)?))
+                    }
+                    None => String::new(),
+                };
+                write!(self.text, r#"{id}{key},"data":{json}}}"#)
             }
             (false, Ok(text)) => write!(self.text, r#"{id},"data":"#)
                 .and_then(|()| serde_json::to_writer(&mut self.text, text).map_err(Into::into))
                 .and_then(|()| self.text.write_all(b"}")),
             (false, Err(_)) => write!(self.text, r#"{id},"data64":"{}"}}"#, STANDARD.encode(line)),
         };
-        written.ok()?;
-        std::str::from_utf8(&self.text).ok()
+        written.expect("a Vec takes everything");
+        Ok(std::str::from_utf8(&self.text).expect("made of text"))
     }
 }
 
@@ -241,11 +297,10 @@ mod tests {
     #[test]
     fn answers_gaps_and_the_unknown() {
         let Ok(Incoming::Ok(answer)) = parse(r#"{"op":"ok","id":7,"seq":18,"matched":2}"#) else { panic!() };
-        assert_eq!(answer, Answer { id: Some(7), seq: Some(18), matched: Some(2) });
-        let Ok(Incoming::Ok(answer)) = parse(r#"{"op":"ok","id":1,"topic":"t","epoch":"ab","seq":0}"#) else {
-            panic!()
-        };
-        assert_eq!(answer, Answer { id: Some(1), seq: Some(0), matched: None });
+        assert_eq!(answer, Answer { id: Some(7), seq: Some(18), matched: Some(2), policy: None });
+        let text = r#"{"op":"ok","id":1,"topic":"t","epoch":"ab","seq":0,"policy":"block"}"#;
+        let Ok(Incoming::Ok(answer)) = parse(text) else { panic!() };
+        assert_eq!(answer, Answer { id: Some(1), seq: Some(0), matched: None, policy: Some("block".into()) });
         let hello = r#"{"op":"hello","version":1,"session":"00","limits":{"message_bytes_max":5,"lanes_max":3}}"#;
         let Ok(Incoming::Hello(hello)) = parse(hello) else { panic!() };
         assert_eq!(hello.limits.message_bytes_max, 5);
@@ -276,23 +331,32 @@ mod tests {
 
     #[test]
     fn requests_carry_lines() {
-        let mut plain = PublishRequest::new("a\"b", false);
-        assert_eq!(plain.make(1, b"x"), Some(r#"{"op":"publish","topic":"a\"b","id":1,"data":"x"}"#));
-        assert_eq!(plain.make(22, b"\"\r"), Some(r#"{"op":"publish","topic":"a\"b","id":22,"data":"\"\r"}"#));
-        assert_eq!(plain.make(3, b"\xff\0"), Some(r#"{"op":"publish","topic":"a\"b","id":3,"data64":"/wA="}"#));
-        let mut json = PublishRequest::new("t", true);
-        assert_eq!(json.make(1, b" [1, 2]\r"), Some(r#"{"op":"publish","topic":"t","id":1,"data":[1, 2]}"#));
+        let mut plain = PublishRequest::new("a\"b", false, None);
+        assert_eq!(plain.make(1, b"x"), Ok(r#"{"op":"publish","topic":"a\"b","id":1,"data":"x"}"#));
+        assert_eq!(plain.make(22, b"\"\r"), Ok(r#"{"op":"publish","topic":"a\"b","id":22,"data":"\"\r"}"#));
+        assert_eq!(plain.make(3, b"\xff\0"), Ok(r#"{"op":"publish","topic":"a\"b","id":3,"data64":"/wA="}"#));
+        let mut json = PublishRequest::new("t", true, None);
+        assert_eq!(json.make(1, b" [1, 2]\r"), Ok(r#"{"op":"publish","topic":"t","id":1,"data":[1, 2]}"#));
         for bad in [&b""[..], b"{", b"1 2", b"\xff", b"\"\xff\"", b"nul"] {
-            assert_eq!(json.make(2, bad), None, "{bad:?}");
+            assert_eq!(json.make(2, bad), Err(Unfit::NotJson), "{bad:?}");
         }
-        assert_eq!(subscribe("t", 1), r#"{"op":"subscribe","topic":"t","id":1}"#);
+        let mut keyed = PublishRequest::new("t", false, Some(Pointer::parse("/k").unwrap()));
+        let request = r#"{"op":"publish","topic":"t","id":1,"key":"a\"\u0001","data":{"k":"a\"\u0001"}}"#;
+        assert_eq!(keyed.make(1, br#" {"k":"a\"\u0001"} "#), Ok(request));
+        assert_eq!(keyed.make(2, b"{}"), Err(Unfit::NoKey));
+        assert_eq!(keyed.make(2, b"{"), Err(Unfit::NotJson));
+
+        assert_eq!(subscribe("t", Lane::default(), 1), r#"{"op":"subscribe","topic":"t","id":1}"#);
+        let lane = Lane { policy: Some(Policy::LatestOnly), messages_max: Some(2), bytes_max: Some(3) };
+        let request = r#"{"op":"subscribe","topic":"t","policy":"latest-only","messages_max":2,"bytes_max":3,"id":1}"#;
+        assert_eq!(subscribe("t", lane, 1), request);
     }
 
     #[test]
     fn a_line_within_the_bound_fits_its_request() {
-        let mut request = PublishRequest::new("t", true);
+        let mut request = PublishRequest::new("t", true, None);
         let bytes_max = request.line_bytes_max(200);
         let line = "1".repeat(bytes_max);
-        assert_eq!(request.make(u64::MAX, line.as_bytes()).map(str::len), Some(200));
+        assert_eq!(request.make(u64::MAX, line.as_bytes()).map(str::len), Ok(200));
     }
 }

@@ -4,12 +4,11 @@ use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 
-use forebay_threads::ServerOptions;
-
-use crate::cli::{Binding, ServeArguments};
-use crate::config::Settings;
+use crate::cli::ServeArguments;
+use crate::config::{OFF, Settings};
 use crate::protocol::quoted;
-use crate::{Failure, logger, signals, tell};
+use crate::serving::Serving;
+use crate::{Failure, admin, logger, signals, tell};
 
 /// Runs the command.
 pub(crate) fn run(arguments: &ServeArguments) -> Result<ExitCode, Failure> {
@@ -23,58 +22,33 @@ pub(crate) fn run(arguments: &ServeArguments) -> Result<ExitCode, Failure> {
     if let Some(listen) = &arguments.listen {
         settings.listen.clone_from(listen);
     }
+    if let Some(listen) = &arguments.admin_listen {
+        settings.admin_listen.clone_from(listen);
+    }
     logger::start(&arguments.log);
     let topic = settings.server.topics.first().map_or("log".to_owned(), |(name, _)| name.clone());
     let drain_timeout = settings.server.drain_timeout;
-    let Serving { address, stop, run } = Serving::bind(arguments.binding, &settings.listen, settings.server)
-        .map_err(|error| Failure::runtime(cannot_listen(&settings.listen, &error)))?;
+    let Serving { address, handle, run } = Serving::bind(arguments.binding, &settings.listen, settings.server)
+        .map_err(|error| Failure::runtime(cannot_listen(&settings.listen, "--listen", &error)))?;
+    let admin = match settings.admin_listen.as_str() {
+        OFF => None,
+        listen => Some(
+            admin::start(listen, handle.clone())
+                .map_err(|error| Failure::runtime(cannot_listen(listen, "--admin-listen", &error)))?,
+        ),
+    };
     signals::on_first(move |signal| {
         tell(format_args!("{signal}: draining, for at most {drain_timeout:?}; a second signal exits at once"));
-        stop();
+        handle.shutdown();
     })
     .map_err(|error| Failure::runtime(format!("cannot handle signals: {error}")))?;
     // Written and flushed as a whole; a closed standard output does not stop a server.
     let mut output = io::stdout().lock();
-    let _ = output.write_all(welcome(address, &topic, &program()).as_bytes()).and_then(|()| output.flush());
+    let _ = output.write_all(welcome(address, admin, &topic, &program()).as_bytes()).and_then(|()| output.flush());
     drop(output);
     run().map_err(|error| Failure::runtime(format!("the server stopped: {error}")))?;
     tell("stopped");
     Ok(ExitCode::SUCCESS)
-}
-
-/// A server that listens, whatever it runs on.
-struct Serving {
-    address: SocketAddr,
-    /// Asks it to stop.
-    stop: Box<dyn FnOnce() + Send>,
-    /// Serves until it has stopped.
-    run: Box<dyn FnOnce() -> io::Result<()>>,
-}
-
-impl Serving {
-    fn bind(binding: Binding, listen: &str, options: ServerOptions) -> io::Result<Self> {
-        #[cfg(unix)]
-        match forebay_threads::raise_open_files() {
-            Ok(limit) => log::debug!("open files: at most {limit:?}"),
-            Err(error) => log::warn!("the limit of open files stays as it is: {error}"),
-        }
-        Ok(match binding {
-            Binding::Threads => {
-                let server = forebay_threads::Server::bind(listen, options)?;
-                let (address, handle) = (server.local_addr()?, server.handle());
-                Self { address, stop: Box::new(move || handle.shutdown()), run: Box::new(|| server.run()) }
-            }
-            Binding::Smol => {
-                let server = smol::block_on(forebay_smol::Server::bind(listen, options))?;
-                let (address, handle) = (server.local_addr()?, server.handle());
-                Self {
-                    address,
-                    stop: Box::new(move || handle.shutdown()),
-                    run: Box::new(|| smol::block_on(server.run())),
-                }
-            }
-        })
-    }
 }
 
 fn settings(arguments: &ServeArguments) -> Result<Settings, Failure> {
@@ -85,11 +59,12 @@ fn settings(arguments: &ServeArguments) -> Result<Settings, Failure> {
     Settings::parse(&name, &source).map_err(|bad| Failure::usage(bad.to_string()))
 }
 
-fn cannot_listen(listen: &str, error: &io::Error) -> String {
+/// Why there is no listener, and how to have another one.
+pub(crate) fn cannot_listen(listen: &str, flag: &str, error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::AddrInUse => format!(
             "cannot listen on {listen}: the address is in use, perhaps by another forebay; choose another one with \
-             --listen, such as --listen 127.0.0.1:0 for any free port"
+             {flag}, such as {flag} 127.0.0.1:0 for any free port"
         ),
         io::ErrorKind::PermissionDenied => format!("cannot listen on {listen}: ports below 1024 need privileges"),
         io::ErrorKind::AddrNotAvailable => format!("cannot listen on {listen}: no such address on this machine"),
@@ -98,27 +73,23 @@ fn cannot_listen(listen: &str, error: &io::Error) -> String {
 }
 
 /// How this program was called, if a shell would understand it as it is.
-fn program() -> String {
+pub(crate) fn program() -> String {
     let name = std::env::args().next().unwrap_or_default();
     let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-+:".contains(letter);
     if !name.is_empty() && name.chars().all(is_plain) { name } else { "forebay".to_owned() }
 }
 
 /// Where the server is, and what to try next.
-fn welcome(address: SocketAddr, topic: &str, program: &str) -> String {
-    let reachable = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ip => ip,
-    };
-    let url = format!("ws://{}", SocketAddr::new(reachable, address.port()));
+fn welcome(address: SocketAddr, admin: Option<SocketAddr>, topic: &str, program: &str) -> String {
+    let url = format!("ws://{}", reachable(address));
+    let admin = admin.map(|admin| format!("Administration: http://{}/\n", reachable(admin))).unwrap_or_default();
     let everywhere = if address.ip().is_unspecified() { " (and on every other address of this machine)" } else { "" };
     let argument = if url == "ws://127.0.0.1:8080" { String::new() } else { format!(" {url}") };
     let shell_topic = in_shell(topic);
     // JSON strings are JavaScript strings.
     let request = quoted(&crate::protocol::subscribe_without_id(topic));
     format!(
-        "forebay {version} serves {url}{everywhere}\n\n\
+        "forebay {version} serves {url}{everywhere}\n{admin}\n\
          Try next, each in a terminal of its own:\n\
          \x20 {program} subscribe --topic {shell_topic}{argument}\n\
          \x20 tail -f access.log | {program} publish --topic {shell_topic}{argument}\n\
@@ -126,6 +97,16 @@ fn welcome(address: SocketAddr, topic: &str, program: &str) -> String {
          \x20 s = new WebSocket(\"{url}\"); s.onopen = () => s.send({request}); s.onmessage = e => console.log(e.data)\n\n",
         version = env!("CARGO_PKG_VERSION"),
     )
+}
+
+/// An address that can be connected to from this machine.
+pub(crate) fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
 }
 
 /// Quotes for a shell, where it needs quotes.
@@ -143,7 +124,7 @@ mod tests {
 
     #[test]
     fn the_welcome_can_be_pasted() {
-        let text = welcome("127.0.0.1:8080".parse().unwrap(), "log", "forebay");
+        let text = welcome("127.0.0.1:8080".parse().unwrap(), None, "log", "forebay");
         let version = env!("CARGO_PKG_VERSION");
         assert_eq!(
             text,
@@ -164,16 +145,19 @@ or in a browser's console:
 
     #[test]
     fn other_addresses_and_topics() {
-        let text = welcome("0.0.0.0:9000".parse().unwrap(), "it's", "forebay");
+        let text = welcome("0.0.0.0:9000".parse().unwrap(), None, "it's", "forebay");
         assert!(text.contains("serves ws://127.0.0.1:9000 (and on every other address of this machine)\n"), "{text}");
         assert!(text.contains(r"  forebay subscribe --topic 'it'\''s' ws://127.0.0.1:9000"), "{text}");
-        assert!(welcome("[::]:1".parse().unwrap(), "t", "f").contains("ws://[::1]:1 (and"));
-        assert!(welcome("10.1.2.3:80".parse().unwrap(), "t", "f").contains("f subscribe --topic t ws://10.1.2.3:80\n"));
+        let text = welcome("[::]:1".parse().unwrap(), Some("0.0.0.0:2".parse().unwrap()), "t", "f");
+        assert!(text.contains("ws://[::1]:1 (and"), "{text}");
+        assert!(text.contains("\nAdministration: http://127.0.0.1:2/\n"), "{text}");
+        let text = welcome("10.1.2.3:80".parse().unwrap(), None, "t", "f");
+        assert!(text.contains("f subscribe --topic t ws://10.1.2.3:80\n"));
     }
 
     #[test]
     fn a_port_in_use_is_one_line() {
-        let text = cannot_listen("127.0.0.1:1", &io::Error::from(io::ErrorKind::AddrInUse));
+        let text = cannot_listen("127.0.0.1:1", "--listen", &io::Error::from(io::ErrorKind::AddrInUse));
         assert!(text.starts_with("cannot listen on 127.0.0.1:1: the address is in use"));
         assert_eq!(text.lines().count(), 1);
     }

@@ -1,6 +1,7 @@
 //! `forebay subscribe`: payloads to standard output, what was lost to standard error.
 
 use std::io::{self, BufWriter, Write};
+use std::num::NonZeroU32;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -47,8 +48,13 @@ pub(crate) fn run(arguments: &SubscribeArguments) -> Result<ExitCode, Failure> {
         let _ = signalled.close(CloseCode::NORMAL, "");
     })
     .map_err(|error| Failure::runtime(format!("cannot handle signals: {error}")))?;
+    let lane = protocol::Lane {
+        policy: arguments.policy,
+        messages_max: arguments.messages_max.map(NonZeroU32::get),
+        bytes_max: arguments.bytes_max,
+    };
     for (topic, id) in arguments.topics.iter().zip(1..) {
-        let request = protocol::subscribe(topic, id);
+        let request = protocol::subscribe(topic, lane, id);
         client.send(Payload::Text(&request)).map_err(|error| Failure::runtime(error.to_string()))?;
     }
 
@@ -169,7 +175,8 @@ impl<'a, W: Write> Subscriber<'a, W> {
             Incoming::Ok(answer) => {
                 let topic = self.topic(answer.id);
                 let next = answer.seq.unwrap_or(0) + 1;
-                self.tell(format_args!("subscribed: topic {topic}, from seq {next}"))?;
+                let policy = answer.policy.as_deref().unwrap_or("?");
+                self.tell(format_args!("subscribed: topic {topic}, from seq {next}, policy {policy}"))?;
             }
             Incoming::Other(other) => return self.take_other(other),
             Incoming::Hello(_) => {}

@@ -255,3 +255,48 @@ fn a_turn_is_bounded_and_says_that_there_is_more() {
     assert!(seen.borrow().writes > once);
     assert_eq!(seen.borrow().output.len(), 10_000 * (4_096 + 4));
 }
+
+#[test]
+fn what_was_read_before_an_adoption_counts_towards_the_bound() {
+    let mut world = World::new(false);
+    let frames = [0x81, 0x81, 0, 0, 0, 0, b'x'].repeat(100_000);
+    let peer = Peer { mode: Mode::Raw, ..Peer::default() };
+    let all = [OPENING, &frames].concat();
+    for is_upgraded in [false, true] {
+        let (socket, seen) = Fake::new(usize::MAX);
+        let adopted = match is_upgraded {
+            false => world.driver.adopt(socket, peer, &all),
+            true => world.driver.adopt_upgraded(socket, Upgraded { peer, protocol: None }, &frames),
+        };
+        let conn = adopted.unwrap();
+        world.turn();
+        let key = conn_key(conn.index());
+        assert_eq!(seen.borrow().watched, [(key, Interest::READ), (key, NOTHING)]);
+        let mut received = 0;
+        while world.driver.hub().receive(conn, Instant::ZERO).is_some() {
+            received += 1;
+        }
+        world.turn();
+        assert_eq!((received, seen.borrow().watched.last()), (100_000, Some(&(key, Interest::READ))));
+        assert_eq!(seen.borrow().output.starts_with(b"HTTP/1.1 101 "), !is_upgraded);
+        assert_eq!(seen.borrow().reads, 0);
+    }
+}
+
+#[test]
+fn an_adopted_socket_that_cannot_be_watched_is_closed() {
+    let mut world = World::new(false);
+    for is_upgraded in [false, true] {
+        let (socket, seen) = Fake::new(usize::MAX);
+        seen.borrow_mut().is_unwatchable = true;
+        let conn = match is_upgraded {
+            false => world.driver.adopt(socket, Peer::default(), OPENING),
+            true => world.driver.adopt_upgraded(socket, Upgraded::default(), b""),
+        };
+        world.turn();
+        assert!(seen.borrow().is_dropped && seen.borrow().output.is_empty());
+        let closed = Event::Closed { conn: conn.unwrap(), reason: EndReason::PeerGone };
+        assert_eq!(world.told.0.last(), Some(&closed));
+        assert_eq!((world.driver.hub().stats().stale_inputs, world.driver.is_empty()), (0, true));
+    }
+}

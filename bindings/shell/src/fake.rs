@@ -19,6 +19,8 @@ pub(crate) struct Seen {
     pub(crate) output: Vec<u8>,
     pub(crate) reads: usize,
     pub(crate) writes: usize,
+    /// The poller takes it no more.
+    pub(crate) is_unwatchable: bool,
     /// All that the poller was told.
     pub(crate) watched: Vec<(usize, Interest)>,
     pub(crate) is_shut_down: bool,
@@ -75,7 +77,11 @@ impl Write for Fake {
 
 impl Socket for Fake {
     fn watch(&mut self, key: usize, interest: Interest) -> io::Result<()> {
-        self.0.borrow_mut().watched.push((key, interest));
+        let mut seen = self.0.borrow_mut();
+        if seen.is_unwatchable {
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
+        seen.watched.push((key, interest));
         Ok(())
     }
 

@@ -16,6 +16,8 @@ mod gate;
 mod inbox;
 mod linger;
 mod mailbox;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod options;
 mod outbox;
 mod reply;
@@ -34,6 +36,8 @@ pub use error::{AdoptError, CallError, Closed, ConnectError, NextError, ReceiveE
 pub use gate::Place;
 pub use inbox::{BATCH_BYTES_MAX, BATCH_MAX, Inbox, Nothing};
 pub use mailbox::Mailbox;
+#[cfg(feature = "metrics")]
+pub use metrics::Collector;
 pub use options::{ClientOptions, Document, ServerOptions};
 pub use outbox::{Messages, Outbox};
 pub use reply::{Answer, Reply, TimedOut, reply};

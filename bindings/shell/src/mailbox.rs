@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::Wake;
 use crate::gate::Gate;
@@ -49,6 +50,16 @@ impl<T> Mailbox<T> {
         let mut command = Some(command);
         let posted = self.queue.block(None, |queue| queue.push(&mut command, self.commands_max));
         posted.expect("it waits without a deadline").inspect(|()| self.wake.wake())
+    }
+
+    /// Posts a command; blocks while there is no room, until `deadline`: `None`.
+    ///
+    /// # Errors
+    /// The mailbox is closed; here is the command back.
+    pub fn post_until(&self, command: T, deadline: Instant) -> Option<Result<(), T>> {
+        let mut command = Some(command);
+        let posted = self.queue.block(Some(deadline), |queue| queue.push(&mut command, self.commands_max))?;
+        Some(posted.inspect(|()| self.wake.wake()))
     }
 
     /// Posts a command; waits while there is no room. Dropped before it is done, the command was not posted.
@@ -130,12 +141,14 @@ mod tests {
         let mailbox = mailbox(1);
         mailbox.post(1).unwrap();
         mailbox.post_bounded_otherwise(2).unwrap();
+        assert_eq!(mailbox.post_until(3, Instant::now()), None, "there is no room");
         let waiting = std::thread::spawn({
             let mailbox = Arc::clone(&mailbox);
             move || mailbox.post(3)
         });
         mailbox.close();
         assert_eq!(waiting.join().unwrap(), Err(3));
+        assert_eq!(mailbox.post_until(5, Instant::now()), Some(Err(5)));
         assert_eq!(mailbox.post(4), Err(4));
         assert!(mailbox.is_empty());
     }

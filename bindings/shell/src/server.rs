@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use forebay_core::{Config, Event, Hub, Instant, Peer, Stats, Upgraded};
+use forebay_core::{Config, Event, Hub, Instant, Peer, Upgraded};
 use forebay_sys::{Tuning, Watched};
 use polling::{Events, Poller};
 
@@ -34,10 +34,10 @@ pub struct ServerLink {
 }
 
 impl ServerLink {
-    /// The numbers of the hub at its end; until then, as it began.
+    /// How the hub was at its end, without lanes; until then, how it began.
     #[must_use]
-    pub fn last_stats(&self) -> Stats {
-        lock(&self.last).stats
+    pub fn last(&self) -> Snapshot {
+        lock(&self.last).clone()
     }
 
     /// The worker a topic belongs to: by FNV-1a of its name.
@@ -250,7 +250,13 @@ impl ServerWork {
 impl Drop for ServerWork {
     /// However it ends, nobody waits for it in vain.
     fn drop(&mut self) {
-        *lock(&self.link.last) = self.driver.snapshot(0);
+        let mut last = lock(&self.link.last);
+        if std::thread::panicking() {
+            last.stats = *self.driver.hub().stats(); // Perhaps of the hub: it is asked no more than that.
+        } else {
+            *last = self.driver.snapshot(0);
+        }
+        drop(last);
         self.link.mailbox.close();
     }
 }

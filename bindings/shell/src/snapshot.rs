@@ -8,7 +8,7 @@ use forebay_sys::Watched;
 
 use crate::Driver;
 
-/// Lanes whose messages' ages are looked at per snapshot: about a millisecond of the worker's.
+/// Lanes whose messages' ages are looked at per snapshot: half a millisecond of the worker's.
 const AGES_MAX: usize = 16_384;
 
 /// Everything a server has to show. What it shows of one worker is of one moment: the queue law holds in it.
@@ -122,4 +122,37 @@ fn oldest_age(hub: &Hub, topic: TopicId, pressure: &TopicPressure, ages_left: &m
     }
     *ages_left = ages_left.checked_sub(pressure.lanes as usize)?;
     hub.lanes(topic).filter_map(|lane| hub.lane(lane)).map(|lane| lane.oldest_age).max()
+}
+
+#[cfg(test)]
+mod tests {
+    use forebay_core::{Config, Count, Instant, LaneOptions, Level, Options, Payload, Start, TopicOptions};
+
+    use super::*;
+    use crate::{Clock, entropy};
+
+    /// A worker with a message waiting in each of these topics.
+    fn snapshot(topics: &[&str], lanes_max: usize) -> Snapshot {
+        let (now, config) = (Instant::ZERO, Config::try_from(Options::default()).unwrap());
+        let mut hub = Hub::new(config, entropy().unwrap(), now);
+        for name in topics {
+            let topic = hub.topic(name, TopicOptions::default()).unwrap();
+            hub.subscribe_local(topic, LaneOptions::default(), Start::Latest, now).unwrap();
+            hub.publish(topic, Payload::Text("10"), now).unwrap();
+        }
+        Driver::<Watched<TcpStream>>::new(hub, Clock::start(), false).snapshot(lanes_max)
+    }
+
+    #[test]
+    fn workers_are_shown_as_one() {
+        let mut all = snapshot(&["a", "d"], 1);
+        all.pressure.level = Level::High;
+        all.add(snapshot(&["c", "b"], 3));
+        let names: Vec<_> = all.topics.iter().map(|topic| &*topic.name).collect();
+        let lanes: Vec<_> = all.lanes.iter().map(|lane| &*lane.topic).collect();
+        assert_eq!((names, lanes, all.lanes_omitted), (vec!["a", "b", "c", "d"], vec!["a", "b", "c"], 1));
+        assert_eq!((all.stats.topics, all.stats.lanes_now, all.pressure.level), (4, 4, Level::High));
+        assert_eq!((all.stats.lanes.waiting, all.pressure.waiting), (Count::new(4, 8), Count::new(4, 8)));
+        assert_eq!(all.pressure.resident_bytes_max, 2 * Options::default().resident_bytes_max);
+    }
 }

@@ -20,6 +20,7 @@ use crate::worker::Waiter;
 /// and closes (1000) in the background.
 pub struct Client {
     link: Arc<ClientLink>,
+    local_addr: SocketAddr,
     protocol: Option<String>,
 }
 
@@ -36,12 +37,19 @@ impl Client {
             Err(ConnectError::TimedOut)
         };
         let stream = connect_stream(&url, &options).or(timer).await?;
+        let local_addr = stream.local_addr().map_err(ConnectError::Io)?;
         let waiter = Waiter::new().map_err(ConnectError::Io)?;
         let (work, opening) = ClientWork::new(stream, &url, &options, deadline, &waiter.poller, &waiter.wake)?;
-        let mut client = Self { link: Arc::clone(work.link()), protocol: None };
+        let mut client = Self { link: Arc::clone(work.link()), local_addr, protocol: None };
         smol::spawn(run(waiter, work)).detach();
         client.protocol = opening.wait_async().await?;
         Ok(client)
+    }
+
+    /// Its own address, which is what the server sees unless something between them changes it.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
     }
 
     /// The subprotocol the server chose.

@@ -11,6 +11,8 @@ use forebay_core::{
     Entry, LaneId, LaneOptions, Message, PublishError, Published, Stats, SubscribeError, TopicError, TopicOptions,
     Totals,
 };
+#[cfg(feature = "metrics")]
+use forebay_shell::Collector;
 use forebay_shell::{
     Adopt, AdoptError, Answer, CallError, Command, Handover, LaneInbox, NextError, Place, Publish, ServerLink,
     Snapshot, reply,
@@ -115,7 +117,7 @@ impl Handle {
 
     /// Takes over a connection of an HTTP server that has read `leftover`, its request or a part of it or more, and has
     /// answered nothing: the hub answers the opening handshake. From now on it counts like any other. Of several workers
-    /// one takes it.
+    /// one takes it. (`smol::Async::into_inner` gives such a stream.)
     ///
     /// # Errors
     /// It was not taken, and is closed.
@@ -147,7 +149,7 @@ impl Handle {
     pub async fn stats(&self) -> Stats {
         let mut sum = Stats::default();
         for link in &*self.links {
-            let stats = Self::call(link, Command::Stats).await.unwrap_or_else(|| link.last_stats());
+            let stats = Self::call(link, Command::Stats).await.unwrap_or_else(|| link.last().stats);
             sum += &stats;
         }
         sum
@@ -167,6 +169,31 @@ impl Handle {
     /// The terms of a topic's queue law; `None` if there is no such topic, or the server has stopped.
     pub async fn topic_totals(&self, topic: &str) -> Option<Totals> {
         Self::call(self.link(topic), |answer| Command::TopicTotals(topic.into(), answer)).await.flatten()
+    }
+
+    /// The server's numbers for an application's own registry (feature `metrics`), in which they need no port of their own.
+    ///
+    /// ```
+    /// # let server = forebay_smol::Server::unbound(Default::default())?;
+    /// # let handle = server.handle();
+    /// # let running = smol::spawn(server.run());
+    /// let mut registry = prometheus_client::registry::Registry::default();
+    /// registry.register_collector(Box::new(handle.collector()));
+    /// let mut text = String::new();
+    /// prometheus_client::encoding::text::encode(&mut text, &registry)?;
+    /// assert!(text.contains("\nforebay_connections 0\n"));
+    /// # handle.shutdown();
+    /// # smol::block_on(running)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// A scrape does not await: it blocks its thread for up to a second until the server's task has answered. On the
+    /// thread that runs that task nobody answers, and it shows the numbers of the scrape before: scrape from another
+    /// thread (`smol::unblock`).
+    #[cfg(feature = "metrics")]
+    #[must_use]
+    pub fn collector(&self) -> Collector {
+        Collector::new(Arc::clone(&self.links))
     }
 
     /// Stops the server: it takes nothing new, hands out what waits, and [`Server::run`](crate::Server::run) returns.

@@ -80,6 +80,9 @@
 //! # }).unwrap();
 //! ```
 //!
+//! The numbers of everything that waits, was sent or was lost are in [`Handle::snapshot`]; with the feature `metrics`,
+//! `Handle::collector` shows them in an application's own registry of `prometheus-client`.
+//!
 //! # What it costs
 //!
 //! One task per server and one per client ([`smol::spawn`]), each with a poller for all its sockets; smol's reactor knows
@@ -112,6 +115,8 @@ pub use forebay_core::{
     Options, OwnedPayload, Payload, Policies, Policy, Position, Pressure, PublishError, Published, Stats,
     SubscribeError, TopicError, TopicOptions, TopicPressure, Totals,
 };
+#[cfg(feature = "metrics")]
+pub use forebay_shell::Collector;
 pub use forebay_shell::{
     AdoptError, Bytes, CallError, ClientOptions, Closed, ConnectError, Document, LaneSnapshot, NextError, ReceiveError,
     SendError, ServerOptions, Snapshot, TopicSnapshot, UrlError,

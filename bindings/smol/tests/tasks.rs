@@ -83,6 +83,34 @@ fn a_thread_is_enough_for_a_server_that_is_never_idle_and_everybody_else() {
     }));
 }
 
+/// Nobody answers a scrape that keeps the thread of those who could.
+#[test]
+#[cfg(feature = "metrics")]
+fn a_scrape_on_the_thread_of_the_server_shows_what_was_seen_before() {
+    use prometheus_client::encoding::text;
+    use prometheus_client::registry::Registry;
+
+    let executor = LocalExecutor::new();
+    bounded(executor.run(async {
+        let server = Server::unbound(blocking(10)).unwrap();
+        let handle = server.handle();
+        let running = executor.spawn(server.run());
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(handle.collector()));
+        let scrape = move || {
+            let mut page = String::new();
+            text::encode(&mut page, &registry).unwrap();
+            page
+        };
+        handle.publish("t", Payload::Text("0")).await.unwrap();
+        assert!(scrape().contains("\nforebay_published_messages_total 0\n"));
+        let page = smol::unblock(scrape).await;
+        assert!(page.contains("\nforebay_published_messages_total 1\n"), "{page}");
+        handle.shutdown();
+        running.await.unwrap();
+    }));
+}
+
 #[test]
 fn a_dropped_server_is_told_to_everybody() {
     bounded(async {

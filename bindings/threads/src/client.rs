@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,7 @@ use crate::worker::Waiter;
 /// and closes (1000) in the background.
 pub struct Client {
     link: Arc<ClientLink>,
+    local_addr: SocketAddr,
     protocol: Option<String>,
 }
 
@@ -35,6 +36,7 @@ impl Client {
         let url = Url::parse(url).map_err(ConnectError::Url)?;
         let deadline = options.connect_deadline();
         let stream = connect_stream(&url, &options, deadline)?;
+        let local_addr = stream.local_addr().map_err(ConnectError::Io)?;
         let waiter = Waiter::new().map_err(ConnectError::Io)?;
         let (work, opening) = ClientWork::new(stream, &url, &options, deadline, &waiter.poller, &waiter.wake)?;
         let link = Arc::clone(work.link());
@@ -42,7 +44,13 @@ impl Client {
             .name("forebay-client".to_owned())
             .spawn(|| run(waiter, work))
             .map_err(ConnectError::Io)?;
-        Ok(Self { link, protocol: opening.wait()? })
+        Ok(Self { link, local_addr, protocol: opening.wait()? })
+    }
+
+    /// Its own address, which is what the server sees unless something between them changes it.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
     }
 
     /// The subprotocol the server chose.

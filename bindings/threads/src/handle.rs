@@ -9,6 +9,8 @@ use forebay_core::{
     Entry, LaneId, LaneOptions, Message, PublishError, Published, Stats, SubscribeError, TopicError, TopicOptions,
     Totals,
 };
+#[cfg(feature = "metrics")]
+use forebay_shell::Collector;
 use forebay_shell::{
     Adopt, AdoptError, Answer, CallError, Command, Handover, LaneInbox, NextError, Nothing, Publish, Reply, ServerLink,
     Snapshot, TimedOut, reply,
@@ -130,7 +132,7 @@ impl Handle {
     /// The hubs' numbers; after the server has stopped, the last ones.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let of_link = |link: &Arc<ServerLink>| Self::call(link, Command::Stats).unwrap_or_else(|| link.last_stats());
+        let of_link = |link: &Arc<ServerLink>| Self::call(link, Command::Stats).unwrap_or_else(|| link.last().stats);
         self.links.iter().map(of_link).fold(Stats::default(), |mut sum, more| {
             sum += &more;
             sum
@@ -153,6 +155,27 @@ impl Handle {
     #[must_use]
     pub fn topic_totals(&self, topic: &str) -> Option<Totals> {
         Self::call(self.link(topic), |answer| Command::TopicTotals(topic.into(), answer)).flatten()
+    }
+
+    /// The server's numbers for an application's own registry (feature `metrics`), in which they need no port of their own.
+    ///
+    /// ```
+    /// # let server = forebay_threads::Server::unbound(Default::default())?;
+    /// # let handle = server.handle();
+    /// # let running = std::thread::spawn(|| server.run());
+    /// let mut registry = prometheus_client::registry::Registry::default();
+    /// registry.register_collector(Box::new(handle.collector()));
+    /// let mut text = String::new();
+    /// prometheus_client::encoding::text::encode(&mut text, &registry)?;
+    /// assert!(text.contains("\nforebay_connections 0\n"));
+    /// # handle.shutdown();
+    /// # running.join().unwrap()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(feature = "metrics")]
+    #[must_use]
+    pub fn collector(&self) -> Collector {
+        Collector::new(Arc::clone(&self.links))
     }
 
     /// Stops the server: it takes nothing new, hands out what waits, and [`Server::run`](crate::Server::run) returns.

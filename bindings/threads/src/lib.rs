@@ -75,6 +75,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! The numbers of everything that waits, was sent or was lost are in [`Handle::snapshot`]; with the feature `metrics`,
+//! `Handle::collector` shows them in an application's own registry of `prometheus-client`.
+//!
 //! # What it costs
 //!
 //! One thread per server and one per client. A message that is sent costs no system call and no context switch of its
@@ -97,6 +100,8 @@ pub use forebay_core::{
     Options, OwnedPayload, Payload, Policies, Policy, Position, Pressure, PublishError, Published, Stats,
     SubscribeError, TopicError, TopicOptions, TopicPressure, Totals,
 };
+#[cfg(feature = "metrics")]
+pub use forebay_shell::Collector;
 pub use forebay_shell::{
     AdoptError, Bytes, CallError, ClientOptions, Closed, ConnectError, Document, LaneSnapshot, NextError, ReceiveError,
     SendError, ServerOptions, Snapshot, TopicSnapshot, UrlError,

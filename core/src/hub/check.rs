@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use super::Hub;
 use crate::conn::{Phase, Source};
 use crate::lane::Needs;
-use crate::output::{Count, Totals};
+use crate::stats::{Count, Totals};
 use crate::topics::{Owner, Topic, TopicLane, Window, latest_place};
 
 impl Hub {

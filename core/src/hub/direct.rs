@@ -10,8 +10,9 @@ use crate::error::SendError;
 use crate::id::ConnId;
 use crate::lane::{Lane, Mark};
 use crate::log::Log;
-use crate::output::{Count, Payload};
+use crate::output::Payload;
 use crate::policy::Policy;
+use crate::stats::Count;
 use crate::wire::frame;
 
 impl Hub {

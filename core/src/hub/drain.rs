@@ -151,8 +151,10 @@ impl Hub {
             outbound.stalled_since.get_or_insert(now);
             self.update_deadline(id);
             self.hold_budget(id);
-            if self.conn_mut(id).is_ended() {
+            if !self.overflowed.is_empty() || self.conn_mut(id).is_ended() {
                 self.retry_parked_and_freeze();
+            }
+            if self.conn_mut(id).is_ended() {
                 continue;
             }
             return Some(id);
@@ -160,7 +162,7 @@ impl Hub {
         None
     }
 
-    /// A connection ended within a poll: what is published in its place is to be sent by the same poll.
+    /// A connection, or a lane, ended within a poll: what is published in its place is to be sent by the same poll.
     fn retry_parked_and_freeze(&mut self) {
         self.retry_parked();
         self.freeze();

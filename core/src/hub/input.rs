@@ -6,7 +6,8 @@ use bytes::Bytes;
 use super::Hub;
 use crate::conn::Phase;
 use crate::id::ConnId;
-use crate::output::{Count, EndReason, OwnedPayload};
+use crate::output::{EndReason, OwnedPayload};
+use crate::stats::Count;
 use crate::wire::{CloseCode, Item, MessageKind, WireError};
 
 /// A read is decoded in pieces of this size, so that the scratch buffer is bounded however much one read brings.

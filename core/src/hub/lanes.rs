@@ -9,8 +9,9 @@ use crate::error::{SubscribeError, TopicError};
 use crate::id::{ConnId, LaneId, TopicId};
 use crate::lane::Mark;
 use crate::latest::Taken;
-use crate::output::{Count, Entry, LossReason};
+use crate::output::{Entry, LossReason};
 use crate::policy::Policy;
+use crate::stats::Count;
 use crate::topics::{Owner, Topic, ViewMut, Window};
 
 impl Hub {
@@ -54,6 +55,13 @@ impl Hub {
             topic.lanes.iter().filter(|lane| lane.end_reason.is_none()).map(|lane| (lane.id, lane.owner)).collect();
         self.topics.by_name.remove(&*name);
         for (lane, owner) in lanes {
+            // A reply to one of them may have made room at the cost of others.
+            let is_live = self.topics.of_lane(lane).is_some_and(|(topic, place)| {
+                self.topics.slab.get(topic).is_some_and(|topic| topic.lanes[place].end_reason.is_none())
+            });
+            if !is_live {
+                continue;
+            }
             self.end_lane(lane, LossReason::Closed);
             match owner {
                 Owner::Local => self.events.push_back(News::LaneEnded(lane)),

@@ -1,6 +1,7 @@
 //! The latest messages of a topic: what supersedes them, and what makes them forgotten.
 
 use super::Hub;
+use crate::dialect::ENCODINGS;
 use crate::id::TopicId;
 use crate::latest::{Latest, New};
 use crate::output::{LossReason, Message};
@@ -45,7 +46,7 @@ impl Hub {
 
 impl Topic {
     /// What the lanes that waited for it lose.
-    fn forget_oldest_key(&mut self, place: usize, reason: LossReason) -> crate::output::Count {
+    fn forget_oldest_key(&mut self, place: usize, reason: LossReason) -> crate::stats::Count {
         let keyed = self.keyed[place].as_mut().expect("just looked up");
         let forgotten = keyed.latest.forget_oldest().expect("a key is known");
         if forgotten.lost.messages > 0 {
@@ -71,10 +72,10 @@ impl Topic {
         self.latest_sum(message, |_, key, frame_bytes| Latest::growth_without(key, frame_bytes))
     }
 
-    fn latest_sum(&self, message: Message<'_>, growth: impl Fn(&Latest, &str, usize) -> usize) -> usize {
+    fn latest_sum(&self, message: Message<'_>, growth: impl Fn(&Latest, &str, [usize; ENCODINGS]) -> usize) -> usize {
         let seq = self.head.messages + 1;
         let keyed = self.keyed.iter().flatten();
-        keyed.map(|keyed| growth(&keyed.latest, keyed.key(message), keyed.frame_bytes(seq, message).iter().sum())).sum()
+        keyed.map(|keyed| growth(&keyed.latest, keyed.key(message), keyed.frame_bytes(seq, message))).sum()
     }
 
     /// Resident bytes of the latest messages.

@@ -36,11 +36,12 @@ use crate::entropy::Entropy;
 use crate::error::{AcceptError, ConnectError, DocumentError, PublishError, SendError, SubscribeError, TopicError};
 use crate::id::{ConnId, LaneId, SessionId, TopicId};
 use crate::output::{
-    ClientRequest, ConnectionPressure, Deadline, Effect, EndReason, Entry, Event, LanePressure, Level, LossReason,
-    Message, OwnedPayload, Payload, Peer, Position, Pressure, Published, Stats, TopicPressure, Upgraded,
+    ClientRequest, Deadline, Effect, EndReason, Entry, Event, LossReason, Message, OwnedPayload, Payload, Peer,
+    Position, Published, Upgraded,
 };
 use crate::session::Session;
 use crate::slab::Slab;
+use crate::stats::{ConnectionPressure, LanePressure, Level, Pressure, Stats, TopicPressure};
 use crate::time::Instant;
 use crate::timers::Timers;
 use crate::topics::{Owner, Topics, View};
@@ -62,120 +63,7 @@ enum News {
     Topic(TopicId),
 }
 
-/// One shard's state machine: connections, sessions, topics and lanes.
-///
-/// The hub does no I/O. It is told what happened, and says what it wants done; an embedder connects the two. This page is
-/// the whole manual for that.
-///
-/// # The loop
-///
-/// ```
-/// use forebay_core::{Config, Deadline, Effect, Event, Hub, Instant, Options, Peer};
-///
-/// // What an embedder has: a clock, entropy, sockets.
-/// let clock = || Instant::from_nanos(0);
-/// let entropy = [7; 32]; // from the operating system
-///
-/// let mut hub = Hub::new(Config::try_from(Options::default())?, entropy, clock());
-///
-/// // 1. Everything that happened since the last turn.
-/// let conn = hub.handle_accept(Peer::default(), clock())?; // per accepted socket
-/// hub.handle_bytes(conn, b"GET / HTTP/1.1\r\nHost: h\r\n", clock()); // per read
-/// hub.handle_timeout(clock()); // when the last deadline has come
-///
-/// // 2. Everything the hub wants now.
-/// while let Some(transmit) = hub.poll_transmit() {
-///     let (conn, written) = (transmit.conn(), transmit.len()); // write transmit.io_slices() to its socket
-///     hub.handle_sent(conn, written, clock()); // or, when that failed, handle_eof
-/// }
-/// while let Some(effect) = hub.poll_effect() {
-///     match effect {
-///         Effect::Close(_conn) => {}      // close its socket
-///         Effect::PauseRead(_conn) => {}  // leave its socket unread
-///         Effect::ResumeRead(_conn) => {} // read it again
-///         _ => {}
-///     }
-/// }
-/// while let Some(event) = hub.poll_event() {
-///     if let Event::Closed { reason, .. } = event {
-///         println!("{reason:?}");
-///     }
-/// }
-///
-/// // 3. Sleep until a socket is ready or the deadline has come.
-/// let deadline: Option<Deadline> = hub.poll_timeout();
-/// # assert!(deadline.is_some());
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-///
-/// # Rules
-///
-/// - **B. `handle_*`: something happened outside.** Never fails on a stale id (a counted no-op), never blocks, and a
-///   peer's fault is never an `Err`: it ends as [`Event::Closed`].
-/// - **C. bare verbs: the application wants something.** The caller's fault is a value: a small `Copy` error per method.
-/// - **D. `poll_*`: the hub wants something.** Drain them in any order, at any time, as often as you like: what is
-///   delivered does not depend on it. Outputs are state, not history: what was undone before it was polled is never seen,
-///   and nothing piles up.
-/// - **A. nouns: getters.**
-/// - Every [`Transmit`] is answered by exactly one [`handle_sent`](Self::handle_sent) with the number of bytes written.
-///   Fewer than its length (0 as well): the connection is blocked until [`handle_writable`](Self::handle_writable). The
-///   embedder keeps no bytes: whole messages that were not sent return to their lanes, and the hub keeps the rest of one
-///   that was sent in part.
-/// - **Nothing leaves a lane but through `poll_transmit` or `take`.** A bound on a queue is worth nothing unless
-///   draining is gated by real writability: give sockets small send buffers (`TCP_NOTSENT_LOWAT`), and do not queue
-///   behind the hub.
-/// - Time is passed in and clamped to be monotone. After `handle_timeout(now)` and a full drain, `poll_timeout` is later
-///   than `now` (or says that timers are left: [`Cause::Backlog`](crate::Cause::Backlog)).
-/// - A hub belongs to one thread at a time (it is `Send`).
-/// - A broken invariant panics: it is a bug of the hub.
-///
-/// # Sockets
-///
-/// - **Turns.** Poll as long as [`poll_timeout`](Self::poll_timeout) says [`Cause::Output`](crate::Cause::Output), then sleep
-///   until its deadline. [`handle_timeout`](Self::handle_timeout) and [`handle_writable`](Self::handle_writable) may be called
-///   without need, for example in every turn.
-/// - **Reading.** Read each connection once a turn, and only while [`wants_read`](Self::wants_read): all of a turn's input
-///   comes before its output, so whoever is read until nothing is left holds up the others, and fills their lanes. Where
-///   readiness is told only once (edge-triggered), remember who was not read to the end, the paused included.
-/// - **Writing.** One write per Transmit. Watch for writability while [`connection`](Self::connection) says `is_blocked`,
-///   and not longer where readiness is told again and again (level-triggered).
-/// - **The end.** A read of 0 bytes, and any error of a read or a write but "would block", is a
-///   [`handle_eof`](Self::handle_eof); it takes the place of `handle_sent`, too. The end of a connection that is paused is
-///   seen only by a write that fails, or a hang-up that the poller tells unasked.
-/// - **Buffers.** `TCP_NOTSENT_LOWAT` of about `transmit_bytes_max`: what the kernel has taken is sent, and no policy can
-///   take it back. `TCP_NODELAY`: a Transmit is as much as there is.
-/// - **Writing elsewhere.** A thread or a completion takes [`Transmit::segments`], and answers when it has dropped them. The
-///   connection has no other Transmit until then, so a queue of one is enough. Meanwhile `stall_timeout` runs: a blocking
-///   write needs a shorter timeout of its own, to tell how far it came.
-///
-/// # What waits, and for how long
-///
-/// A topic is a log; a lane is a window on it, and holds no messages. A message enters every lane of its topic when it is
-/// published. It leaves when `handle_sent` covers its last byte (*sent*: accepted by the kernel, not received), or is
-/// *lost* for a counted reason. `entered = sent + waiting + lost` at every moment, per lane, topic and hub.
-///
-/// - `Policy::DropOldest`: what is outstanding belongs to the connection and does not count towards the lane's limits.
-///   What returns unsent is judged again: the oldest go until it fits. What lay in an unanswered Transmit while more than
-///   `messages_max` newer messages were dropped is copied to the connection, and lost (`oldest`) if it returns.
-/// - `Policy::Block`: outstanding messages count. A publish that does not fit one lane is refused as a whole. A refused
-///   *application* is told [`Event::Drained`] when every lane that refused since is at or below half of both its limits
-///   and has room for the largest payload it refused (or has ended), and no client's publish is parked; a lane that
-///   refused because it kept the log at `log_bytes_max` must be empty. A refused *client* is parked: the first parked
-///   publish of a topic is tried again at the end of every call that made room, in order of arrival; its connection's
-///   later requests wait behind it, except `unsubscribe`, `ping`, control frames and the close. While others are parked
-///   every publish to the topic is refused or parked.
-/// - Across the topics of one connection the oldest publish goes first, so that a client sees what one queue would have
-///   shown it. Control frames and replies go before messages.
-/// - A gap notice goes before the first message behind its `from`, or by itself when nothing else waits. Raw connections get
-///   none; in-process consumers get [`Entry::Gap`].
-/// - A publish costs O(1), plus waking the lanes that were empty, plus, while any lane of the topic is full, one pass over
-///   its lanes.
-/// - An undeclared topic is forgotten at the first poll after it has neither lanes nor parked publishes.
-///
-/// # Deadlines
-///
-/// The pong deadline and the deadline of an unfinished message stand still while output is blocked or a `Transmit` is not
-/// answered (then `stall_timeout` runs) and while the connection is not read: a peer is not blamed for our silence.
+#[doc = include_str!("manual.md")]
 #[derive(Debug)]
 pub struct Hub {
     config: Config,
@@ -251,7 +139,9 @@ impl Hub {
     /// When no more connections are taken: close the socket.
     pub fn handle_accept(&mut self, peer: Peer, now: Instant) -> Result<ConnId, AcceptError> {
         self.advance(now);
-        self.accept(peer)
+        let accepted = self.accept(peer);
+        self.retry_parked();
+        accepted
     }
 
     /// A connection was accepted whose opening handshake somebody else has answered; `leftover` is what was read behind
@@ -353,7 +243,9 @@ impl Hub {
     /// When the request cannot be written, or no more connections are taken.
     pub fn connect(&mut self, request: ClientRequest<'_>, now: Instant) -> Result<ConnId, ConnectError> {
         self.advance(now);
-        self.start_client(request)
+        let started = self.start_client(request);
+        self.retry_parked();
+        started
     }
 
     /// Declares a topic.
@@ -552,7 +444,9 @@ impl Hub {
 
     // ---- A. getters --------------------------------------------------------------------------------------------------
 
-    /// Whether the connection is to be read. Changes with [`Effect::PauseRead`] and [`Effect::ResumeRead`], or earlier.
+    /// Whether the connection is to be read. Changes with [`Effect::PauseRead`] and [`Effect::ResumeRead`], or earlier; a pause
+    /// that begins and ends between two polls is told by neither. So ask before each read, or go by the effects, or ask
+    /// when everything was polled: an answer from between two polls is not to be remembered.
     #[must_use]
     pub fn wants_read(&self, conn: ConnId) -> bool {
         self.conns.get(conn).is_some_and(Conn::wants_read)

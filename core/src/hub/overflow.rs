@@ -1,8 +1,7 @@
 //! `Policy::Disconnect`: a lane that is full ends, and so does its consumer.
 
-use alloc::boxed::Box;
-
 use super::{Hub, News};
+use crate::conn::Conn;
 use crate::dialect::Reply;
 use crate::id::{ConnId, LaneId};
 use crate::output::{EndReason, LossReason};
@@ -12,9 +11,7 @@ use crate::topics::Owner;
 /// A consumer whose lane has ended because it was full.
 #[derive(Debug)]
 pub(super) struct Overflowed {
-    lane: LaneId,
     conn: ConnId,
-    topic: Box<str>,
     disconnect: Disconnect,
 }
 
@@ -29,29 +26,40 @@ impl Hub {
             Owner::Session(session) => {
                 let session = self.sessions.get_mut(session).expect("a lane's session exists");
                 session.remove(topic_id);
-                self.overflowed.push(Overflowed { lane, conn: session.conn, topic: name, disconnect });
+                let conn = session.conn;
+                if disconnect.scope == DisconnectScope::Topic {
+                    // Now, so that it comes before the answer to another subscribe.
+                    self.tell_overflow(conn, lane, &name);
+                }
+                self.overflowed.push(Overflowed { conn, disconnect });
             }
         }
         self.end_lane(lane, reason);
     }
 
+    /// Whether the connection is to end with this call: nothing more that it asks for is carried out.
+    pub(super) fn is_overflowed(&self, conn: ConnId) -> bool {
+        let ends = |other: &Overflowed| other.conn == conn && other.disconnect.scope == DisconnectScope::Connection;
+        self.overflowed.iter().any(ends)
+    }
+
     /// Ends those whose lane was full.
     pub(super) fn end_overflowed(&mut self) {
-        while let Some(Overflowed { lane, conn: id, topic, disconnect }) = self.overflowed.pop() {
-            let Some(conn) = self.conns.get(id).filter(|conn| conn.is_open()) else { continue };
-            let is_raw = conn.dialect.is_none();
-            match disconnect.scope {
-                DisconnectScope::Connection => {
-                    let close = (disconnect.code, disconnect.reason.as_str());
-                    self.begin_close(id, EndReason::Overflowed, close, true);
-                    self.pump(id);
-                }
-                DisconnectScope::Topic if is_raw => self.events.push_back(News::LaneEnded(lane)),
-                DisconnectScope::Topic => {
-                    self.reply(id, &Reply::Ended { topic: &topic, code: "overflow" }, None);
-                }
+        while let Some(Overflowed { conn: id, disconnect }) = self.overflowed.pop() {
+            let is_open = self.conns.get(id).is_some_and(Conn::is_open);
+            if is_open && disconnect.scope == DisconnectScope::Connection {
+                let close = (disconnect.code, disconnect.reason.as_str());
+                self.begin_close(id, EndReason::Overflowed, close, true);
+                self.pump(id);
             }
             self.refresh(id);
+        }
+    }
+
+    fn tell_overflow(&mut self, id: ConnId, lane: LaneId, topic: &str) {
+        match self.conn_mut(id).dialect {
+            None => self.events.push_back(News::LaneEnded(lane)),
+            Some(_) => self.reply(id, &Reply::Ended { topic, code: "overflow" }, None),
         }
     }
 }

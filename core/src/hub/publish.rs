@@ -7,8 +7,9 @@ use crate::dialect;
 use crate::error::PublishError;
 use crate::id::{LaneId, TopicId};
 use crate::lane::{Lane, Mark};
-use crate::output::{Count, LossReason, Message, Position, Published};
+use crate::output::{LossReason, Message, Position, Published};
 use crate::policy::Policy;
+use crate::stats::Count;
 use crate::topics::{Owner, Refusal, Topic, TopicLane, Window};
 
 /// Sequence numbers stay below 2^53, so that a JSON number holds them exactly.

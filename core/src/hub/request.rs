@@ -20,6 +20,9 @@ enum Outcome {
 impl Hub {
     /// A message of a connection with a dialect.
     pub(super) fn request(&mut self, id: ConnId, is_text: bool, bytes: &[u8]) {
+        if self.is_overflowed(id) {
+            return;
+        }
         let conn = self.conn_mut(id);
         if conn.inbound.inbox.is_empty() {
             if let Outcome::Waits(topic) = self.carry_out(id, is_text, bytes, Publisher::Client) {
@@ -55,8 +58,9 @@ impl Hub {
     /// decodes what was kept: what passes a parked publish may be there.
     pub(super) fn pump(&mut self, id: ConnId) {
         loop {
+            let is_overflowed = self.is_overflowed(id);
             let Some(conn) = self.conns.get_mut(id) else { return };
-            if conn.is_ended() {
+            if conn.is_ended() || is_overflowed {
                 break;
             }
             conn.update_stopped(&self.config);

@@ -12,8 +12,9 @@ use crate::error::PublishError;
 use crate::id::{ConnId, LaneId, TopicId};
 use crate::lane::{Mark, Run};
 use crate::log::Log;
-use crate::output::{Level, LossReason, Message};
+use crate::output::{LossReason, Message};
 use crate::policy::Policy;
+use crate::stats::Level;
 use crate::topics::{Owner, Topic, TopicLane, Window};
 
 /// Shedding for the budget frees 1/64 of it more than is needed, so that not every publish has to shed.

@@ -33,6 +33,11 @@ fn random_worlds_keep_every_promise() {
         sum.shed += summary.shed;
         sum.stalled += summary.stalled;
         sum.pauses += summary.pauses;
+        sum.overflowed += summary.overflowed;
+        sum.overflowed_lanes += summary.overflowed_lanes;
+        sum.superseded += summary.superseded;
+        sum.rejected += summary.rejected;
+        sum.keyed_ledgers += summary.keyed_ledgers;
         sum.ledgers += summary.ledgers;
         sum.millis += summary.millis;
     }
@@ -53,6 +58,11 @@ fn random_worlds_keep_every_promise() {
             ("stalled", sum.stalled),
             ("pauses", sum.pauses),
             ("ledgers", sum.ledgers),
+            ("overflowed", sum.overflowed),
+            ("lanes ended", sum.overflowed_lanes),
+            ("superseded", sum.superseded),
+            ("rejected", sum.rejected),
+            ("ledgers by key", sum.keyed_ledgers),
         ] {
             assert!(how_many >= 20, "{what}: only {how_many} in {sum:?}");
         }

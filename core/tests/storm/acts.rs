@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use forebay_core::wire::CloseCode;
 use forebay_core::{
-    ConnId, Effect, Entry, Event, LaneId, LaneLimits, LaneOptions, Mode, Payload, Peer, Policy, PublishError, Start,
-    TopicOptions, Upgraded,
+    ConnId, Effect, Entry, Event, LaneId, Message, Mode, Payload, Peer, Policy, PublishError, Start, Upgraded,
 };
 use serde_json::Value;
 
 use crate::judge::{Seen, uid_of};
-use crate::world::{Client, World};
+use crate::world::{Client, World, topic_options};
 
 pub(super) fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
     let mut out = vec![0x80 | opcode];
@@ -72,19 +71,9 @@ impl World {
 
     fn make_topic(&mut self) {
         let name = self.a_name();
-        let policy = self.rng.pick(&[Policy::DropOldest, Policy::Block]);
-        let options = TopicOptions {
-            policy,
-            lane: LaneLimits {
-                messages_max: self.rng.pick(&[1, 2, 5, 40]),
-                bytes_max: self.rng.pick(&[1000, 1500, 5000]),
-            },
-            message_bytes_max: self.message_bytes_max,
-            log_bytes_max: self.message_bytes_max as usize * 2 + self.rng.pick(&[4_096, 6_000, 20_000]),
-            ..TopicOptions::default()
-        };
+        let options = topic_options(&mut self.rng, self.message_bytes_max);
         if let Ok(id) = self.hub.topic(&name, options) {
-            self.topics.push((id, name, policy));
+            self.topics.push((id, name));
         }
         self.check("topic");
     }
@@ -94,12 +83,8 @@ impl World {
         if !self.conns[&conn].is_raw {
             return;
         }
-        let limits = if self.rng.chance(30) {
-            LaneOptions { messages_max: Some(1), bytes_max: Some(1000), ..LaneOptions::default() }
-        } else {
-            LaneOptions::default()
-        };
-        if self.hub.subscribe(conn, topic, limits, Start::Latest, self.now).is_ok() {
+        let options = self.lane_options();
+        if self.hub.subscribe(conn, topic, options, Start::Latest, self.now).is_ok() {
             self.conns.get_mut(&conn).unwrap().raw.entry(topic.to_bits()).or_default();
         }
         self.check("subscribe");
@@ -110,7 +95,8 @@ impl World {
         if self.locals.len() >= 4 {
             return;
         }
-        if let Ok(lane) = self.hub.subscribe_local(topic, LaneOptions::default(), Start::Latest, self.now) {
+        let options = self.lane_options();
+        if let Ok(lane) = self.hub.subscribe_local(topic, options, Start::Latest, self.now) {
             self.locals.insert(lane, (topic, Seen::default()));
         }
         self.check("subscribe_local");
@@ -148,7 +134,8 @@ impl World {
         for _ in 0..=self.rng.below(3) {
             let (uid, data) = self.data();
             let before = *self.hub.stats();
-            match self.hub.publish(topic, Payload::Text(&data), self.now) {
+            let message = Message::new(Payload::Text(&data)).with_key(self.a_key());
+            match self.hub.publish(topic, message, self.now) {
                 Ok(published) => {
                     self.seqs.insert(uid, (topic.to_bits(), published.position.seq));
                 }
@@ -177,15 +164,17 @@ impl World {
         let Some(conn) = self.a_conn() else { return };
         for _ in 0..=self.rng.below(4) {
             let (uid, data) = self.data();
-            let name = self.a_name();
+            let (name, key) = (self.a_name(), self.a_key());
+            let policy = self.rng.pick(Policy::ALL);
             let client = self.conns.get_mut(&conn).unwrap();
             if client.is_closing {
                 return;
             }
             let text = match self.rng.below(12) {
-                0..2 => format!(r#"{{"op":"subscribe","topic":"{name}","id":{uid}}}"#),
+                0 => format!(r#"{{"op":"subscribe","topic":"{name}","id":{uid}}}"#),
+                1 => format!(r#"{{"op":"subscribe","topic":"{name}","policy":"{policy}","id":{uid}}}"#),
                 2 => format!(r#"{{"op":"unsubscribe","topic":"{name}","id":{uid}}}"#),
-                3..9 => format!(r#"{{"op":"publish","topic":"{name}","id":{uid},"data":{data}}}"#),
+                3..9 => format!(r#"{{"op":"publish","topic":"{name}","id":{uid},"key":"{key}","data":{data}}}"#),
                 9 => format!(r#"{{"op":"ping","id":{uid}}}"#),
                 10 => format!(r#"{{"op":"dance","id":{uid}}}"#),
                 _ => {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use forebay_core::wire::frame::parse_header;
-use forebay_core::{Cause, ConnId, LaneId};
+use forebay_core::{Cause, ConnId, LaneId, LossReason};
 use serde_json::Value;
 
 use crate::acts::frame;
@@ -145,13 +145,15 @@ impl World {
                 assert!(self.hub.find_lane(*id, topic).is_some());
                 let lane = self.hub.lane(self.hub.find_lane(*id, topic).unwrap()).unwrap();
                 assert_eq!(lane.totals.sent.messages, seen.received, "{name} of {id:?}");
-                assert_eq!(lane.totals.entered.messages, seen.received + seen.missed, "received and missed are all");
+                let told = seen.received + seen.missed + lane.totals.lost_by(LossReason::Superseded).messages;
+                assert_eq!(lane.totals.entered.messages, told, "received, missed and superseded are all");
             }
         }
         for (lane, (_, seen)) in &self.locals {
             let totals = self.hub.lane(*lane).unwrap().totals;
             assert_eq!(totals.sent.messages, seen.received);
-            assert_eq!(totals.entered.messages, seen.received + seen.missed);
+            let superseded = totals.lost_by(LossReason::Superseded).messages;
+            assert_eq!(totals.entered.messages, seen.received + seen.missed + superseded);
         }
     }
 

@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use forebay_core::{Config, ConnId, Hub, Instant, LaneId, LaneLimits, Options, Policy, TopicId, TopicOptions};
+use forebay_core::{
+    Config, ConnId, Disconnect, DisconnectScope, Hub, Instant, LaneId, LaneLimits, LaneOptions, Options, Policies,
+    Policy, TopicId, TopicOptions,
+};
 
 use crate::judge::Seen;
 use crate::number;
@@ -50,7 +53,7 @@ pub(super) struct World {
     pub(super) rng: Rng,
     pub(super) now: Instant,
     pub(super) conns: BTreeMap<ConnId, Client>,
-    pub(super) topics: Vec<(TopicId, String, Policy)>,
+    pub(super) topics: Vec<(TopicId, String)>,
     pub(super) locals: BTreeMap<LaneId, (TopicId, Seen)>,
     /// Which message of which topic (its epoch) a payload is.
     pub(super) seqs: BTreeMap<u64, (u64, u64)>,
@@ -60,17 +63,26 @@ pub(super) struct World {
     pub(super) trace: bool,
 }
 
+pub(super) fn topic_options(rng: &mut Rng, message_bytes_max: u32) -> TopicOptions {
+    let lane = LaneLimits { messages_max: rng.pick(&[1, 2, 5, 40]), bytes_max: rng.pick(&[1000, 1500, 5000]) };
+    let scope = rng.pick(&[DisconnectScope::Connection, DisconnectScope::Topic]);
+    TopicOptions {
+        policy: rng.pick(Policy::ALL),
+        choices: rng.pick(&[Policies::LOSSY, Policies::LOSSY, Policies::NONE]),
+        lane,
+        message_bytes_max,
+        log_bytes_max: message_bytes_max as usize * 2 + rng.pick(&[4_096, 6_000, 20_000]),
+        keys_max: rng.pick(&[1, 2, 4]).min(lane.messages_max),
+        keys_bytes_max: lane.bytes_max.min(u64::from(message_bytes_max) * rng.pick(&[1, 3])),
+        disconnect: Disconnect { scope, ..Disconnect::default() },
+    }
+}
+
 impl World {
     pub(super) fn new(seed: u64) -> Self {
         let mut rng = Rng(seed);
         let message_bytes_max = rng.pick(&[64, 200, 1000]);
-        let topic_defaults = TopicOptions {
-            policy: rng.pick(&[Policy::DropOldest, Policy::Block]),
-            lane: LaneLimits { messages_max: rng.pick(&[1, 2, 5, 40]), bytes_max: rng.pick(&[1000, 1500, 5000]) },
-            message_bytes_max,
-            log_bytes_max: message_bytes_max as usize * 2 + rng.pick(&[4_096, 6_000, 20_000]),
-            ..TopicOptions::default()
-        };
+        let topic_defaults = topic_options(&mut rng, message_bytes_max);
         let message = rng.pick(&[1_200, 2_048]);
         let options = Options {
             topic_defaults,
@@ -103,6 +115,20 @@ impl World {
             next: 1,
             message_bytes_max,
             trace: number("FOREBAY_TRACE", 0) > 0,
+        }
+    }
+
+    pub(super) fn a_key(&mut self) -> &'static str {
+        self.rng.pick(&["", "", "k", "l", "m", "é"])
+    }
+
+    /// Mostly as the topic says.
+    pub(super) fn lane_options(&mut self) -> LaneOptions {
+        let policy = self.rng.chance(50).then(|| self.rng.pick(Policy::ALL));
+        if self.rng.chance(30) {
+            LaneOptions { policy, messages_max: Some(1), bytes_max: Some(1000) }
+        } else {
+            LaneOptions { policy, ..LaneOptions::default() }
         }
     }
 

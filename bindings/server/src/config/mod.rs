@@ -13,18 +13,23 @@ use toml::de::DeTable;
 use section::{Refusals, Section};
 use value::{count, duration, size};
 
+/// No administration listener.
+pub(crate) const OFF: &str = "off";
+
 /// What the server is started with.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     /// `HOST:PORT`.
     pub(crate) listen: String,
+    /// `HOST:PORT`, or [`OFF`].
+    pub(crate) admin_listen: String,
     /// Everything else.
     pub(crate) server: ServerOptions,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { listen: "127.0.0.1:8080".to_owned(), server: ServerOptions::default() }
+        Self { listen: "127.0.0.1:8080".to_owned(), admin_listen: OFF.to_owned(), server: ServerOptions::default() }
     }
 }
 
@@ -75,14 +80,15 @@ impl Settings {
 
         self.read_server(server);
         let hub = &mut self.server.hub;
-        let defaults = read_defaults(hub, defaults);
+        let (defaults, keys) = read_defaults(hub, defaults);
         read_limits(hub, limits, &defaults, refusals);
-        self.server.topics = read_topics(hub, &topics, refusals);
+        self.server.topics = read_topics(hub, keys, &topics, refusals);
     }
 
     fn read_server(&mut self, mut section: Section<'_>) {
         let options = &mut self.server;
         section.read("listen", &mut self.listen, value::listen);
+        section.read("admin_listen", &mut self.admin_listen, value::admin_listen);
         section.read("drain_timeout", &mut options.drain_timeout, duration);
         section.read("notsent_lowat_bytes", &mut options.notsent_lowat_bytes, size);
         section.read("send_buffer_bytes", &mut options.send_buffer_bytes, value::size_or_system);
@@ -91,28 +97,57 @@ impl Settings {
     }
 }
 
-fn read_defaults<'a>(hub: &mut Options, mut section: Section<'a>) -> Section<'a> {
+/// The limits of a topic's keys as they are written, or built in. What holds where a topic does not set them follows
+/// the limits of its lanes: whoever lowers those alone is not told to lower these, too.
+#[derive(Clone, Copy)]
+struct KeyLimits {
+    keys_max: u32,
+    keys_bytes_max: u64,
+}
+
+fn read_defaults<'a>(hub: &mut Options, mut section: Section<'a>) -> (Section<'a>, KeyLimits) {
     section.read("create", &mut hub.create_topics, value::create);
-    read_topic(&mut section, &mut hub.topic_defaults);
+    let TopicOptions { keys_max, keys_bytes_max, .. } = hub.topic_defaults;
+    let keys = read_topic(&mut section, &mut hub.topic_defaults, KeyLimits { keys_max, keys_bytes_max });
     let section = section.finish();
     if let Err(error) = hub.topic_defaults.check() {
         refuse(&section, error);
     }
-    section
+    (section, keys)
 }
 
-fn read_topic(section: &mut Section<'_>, topic: &mut TopicOptions) {
+/// Reads a topic's keys; `keys` holds where it does not say its own. Returns those that do.
+fn read_topic(section: &mut Section<'_>, topic: &mut TopicOptions, mut keys: KeyLimits) -> KeyLimits {
     section.read("policy", &mut topic.policy, value::policy);
+    section.read("choices", &mut topic.choices, value::choices);
     section.read("messages_max", &mut topic.lane.messages_max, count);
     section.read("bytes_max", &mut topic.lane.bytes_max, size);
     section.read("message_bytes_max", &mut topic.message_bytes_max, size);
     section.read("log_bytes_max", &mut topic.log_bytes_max, size);
+    section.read("keys_max", &mut keys.keys_max, count);
+    section.read("keys_bytes_max", &mut keys.keys_bytes_max, size);
+    topic.keys_max = match section.has("keys_max") {
+        true => keys.keys_max,
+        false => keys.keys_max.min(topic.lane.messages_max),
+    };
+    topic.keys_bytes_max = match section.has("keys_bytes_max") {
+        true => keys.keys_bytes_max,
+        // They hold one message at least.
+        false => keys.keys_bytes_max.max(topic.message_bytes_max.into()).min(topic.lane.bytes_max),
+    };
+    let mut disconnect = section.section("disconnect", &format!("{} disconnect", section.title()));
+    disconnect.read("scope", &mut topic.disconnect.scope, value::scope);
+    disconnect.read("code", &mut topic.disconnect.code, value::close_code);
+    disconnect.read("reason", &mut topic.disconnect.reason, value::close_reason);
+    disconnect.finish();
+    keys
 }
 
 fn read_limits(hub: &mut Options, mut section: Section<'_>, defaults: &Section<'_>, refusals: &Refusals) {
     section.read("connections_max", &mut hub.connections_max, count);
     section.read("topics_max", &mut hub.topics_max, count);
     section.read("topic_name_bytes_max", &mut hub.topic_name_bytes_max, size);
+    section.read("key_bytes_max", &mut hub.key_bytes_max, size);
     section.read("lanes_per_session_max", &mut hub.lanes_per_session_max, count);
     section.read("resident_bytes_max", &mut hub.resident_bytes_max, size);
     section.read("transmit_bytes_max", &mut hub.transmit_bytes_max, size);
@@ -148,7 +183,12 @@ fn read_limits(hub: &mut Options, mut section: Section<'_>, defaults: &Section<'
     }
 }
 
-fn read_topics(hub: &Options, tables: &[(usize, &DeTable<'_>)], refusals: &Refusals) -> Vec<(String, TopicOptions)> {
+fn read_topics(
+    hub: &Options,
+    keys: KeyLimits,
+    tables: &[(usize, &DeTable<'_>)],
+    refusals: &Refusals,
+) -> Vec<(String, TopicOptions)> {
     let mut topics = Vec::new();
     let mut seen = BTreeSet::new();
     for (at, table) in tables {
@@ -167,7 +207,7 @@ fn read_topics(hub: &Options, tables: &[(usize, &DeTable<'_>)], refusals: &Refus
             }
             section.rename(format!("[[topics]] {name:?}"));
         }
-        read_topic(&mut section, &mut options);
+        read_topic(&mut section, &mut options, keys);
         let section = section.finish();
         if refusals.len() == before {
             check_topic(hub, &section, &options);

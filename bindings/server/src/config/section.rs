@@ -67,6 +67,10 @@ impl<'a> Section<'a> {
         self.title = title;
     }
 
+    pub(crate) fn title(&self) -> &str {
+        &self.title
+    }
+
     /// The value of a key, remembered as known.
     pub(crate) fn find(&mut self, key: &'static str) -> Option<&'a Spanned<DeValue<'a>>> {
         self.known.push(key);

@@ -1,7 +1,8 @@
 //! Every refusal with its exact words, and the example file.
 
 use super::*;
-use forebay_core::{CreateTopics, LaneLimits, Policy};
+use forebay_core::wire::{CloseCode, CloseReason};
+use forebay_core::{CreateTopics, Disconnect, DisconnectScope, LaneLimits, Policies, Policy};
 use std::time::Duration;
 
 const EXAMPLE: &str = include_str!("../../forebay.example.toml");
@@ -71,6 +72,7 @@ fn everything_can_be_set() {
         r#"
         [server]
         listen = "[::1]:0"
+        admin_listen = 9090
         drain_timeout = "1500ms"
         notsent_lowat_bytes = 32_768
         send_buffer_bytes = "64 KiB"
@@ -78,6 +80,7 @@ fn everything_can_be_set() {
         [limits]
         connections_max = 0x10
         topics_max = 20
+        key_bytes_max = 9
         stall_timeout = "2m"
         direct_lane = { messages_max = 3, bytes_max = "2 MiB" }
         [defaults]
@@ -87,19 +90,26 @@ fn everything_can_be_set() {
         bytes_max = "512 KiB"
         message_bytes_max = 1000
         log_bytes_max = "1 MiB"
+        choices = ["latest-only", "drop-newest"]
+        keys_max = 40
+        keys_bytes_max = "100 KiB"
+        disconnect = { scope = "topic", code = 4000, reason = "too slow" }
         [[topics]]
         name = "a"
         [[topics]]
         name = "b"
-        policy = "drop-oldest"
+        policy = "latest-per-key"
+        choices = []
         messages_max = 51
+        [topics.disconnect]
+        code = 4001
         "#,
     );
     let server = &settings.server;
-    assert_eq!(settings.listen, "[::1]:0");
+    assert_eq!((settings.listen.as_str(), settings.admin_listen.as_str()), ("[::1]:0", "127.0.0.1:9090"));
     assert_eq!(server.drain_timeout, Duration::from_millis(1_500));
     assert_eq!((server.notsent_lowat_bytes, server.send_buffer_bytes, server.mailbox_max), (32_768, Some(65_536), 7));
-    assert_eq!((server.hub.connections_max, server.hub.topics_max), (16, 20));
+    assert_eq!((server.hub.connections_max, server.hub.topics_max, server.hub.key_bytes_max), (16, 20, 9));
     assert_eq!(server.hub.stall_timeout, Duration::from_secs(120));
     assert_eq!(server.hub.direct_lane, LaneLimits { messages_max: 3, bytes_max: 2 << 20 });
     assert_eq!(server.hub.create_topics, CreateTopics::Application);
@@ -108,11 +118,65 @@ fn everything_can_be_set() {
         lane: LaneLimits { messages_max: 50, bytes_max: 512 << 10 },
         message_bytes_max: 1_000,
         log_bytes_max: 1 << 20,
-        ..TopicOptions::default()
+        choices: Policies::of(&[Policy::LatestOnly, Policy::DropNewest]),
+        keys_max: 40,
+        keys_bytes_max: 100 << 10,
+        disconnect: Disconnect {
+            scope: DisconnectScope::Topic,
+            code: CloseCode::new(4_000).unwrap(),
+            reason: CloseReason::new("too slow").unwrap(),
+        },
     };
     assert_eq!(server.hub.topic_defaults, a);
-    let b = TopicOptions { policy: Policy::DropOldest, lane: LaneLimits { messages_max: 51, ..a.lane }, ..a };
+    let b = TopicOptions {
+        policy: Policy::LatestPerKey,
+        choices: Policies::NONE,
+        lane: LaneLimits { messages_max: 51, ..a.lane },
+        disconnect: Disconnect { code: CloseCode::new(4_001).unwrap(), ..a.disconnect },
+        ..a
+    };
     assert_eq!(server.topics, [("a".to_owned(), a), ("b".to_owned(), b)]);
+}
+
+#[test]
+fn limits_of_keys_follow_the_lanes_where_they_are_not_set() {
+    let keys = |source: &str| {
+        let server = parsed(source).server;
+        let limits = |topic: &TopicOptions| (topic.keys_max, topic.keys_bytes_max);
+        (limits(&server.hub.topic_defaults), server.topics.iter().map(|(_, topic)| limits(topic)).collect::<Vec<_>>())
+    };
+    let built_in = (1_024, 1 << 20);
+    let lowered = "policy = \"latest-per-key\"\nmessages_max = 10\nbytes_max = 5000\nmessage_bytes_max = 100\n";
+    assert_eq!(keys(&format!("[defaults]\n{lowered}")), ((10, 5_000), vec![]));
+    assert_eq!(keys(&format!("[[topics]]\nname = \"t\"\n{lowered}")), (built_in, vec![(10, 5_000)]));
+    // Raised again by a topic, they are what they would have been.
+    let raised = "[[topics]]\nname = \"t\"\nmessages_max = 2000\nbytes_max = \"2 MiB\"\n";
+    assert_eq!(keys(&format!("[defaults]\n{lowered}{raised}")), ((10, 5_000), vec![built_in]));
+    // What [defaults] sets holds, unless the topic's lanes are too small for it.
+    let both = "[[topics]]\nname = \"a\"\nmessages_max = 300\n[[topics]]\nname = \"b\"\nmessages_max = 100\n";
+    let (_, topics) = keys(&format!("[defaults]\nkeys_max = 200\n{both}"));
+    assert_eq!(topics, [(200, 1 << 20), (100, 1 << 20)]);
+    // One message has to fit.
+    let large = "[[topics]]\nname = \"t\"\nbytes_max = \"4 MiB\"\nmessage_bytes_max = \"2 MiB\"\n";
+    assert_eq!(keys(large), (built_in, vec![(1_024, 2 << 20)]));
+
+    let keyed = "[[topics]]\nname = \"t\"\npolicy = \"latest-per-key\"\n";
+    for (written, line) in [
+        (
+            "messages_max = 10\nkeys_max = 11\n",
+            "f.toml:5: [[topics]] \"t\" keys_max: must not exceed messages_max: the latest message of every key may wait",
+        ),
+        (
+            "keys_bytes_max = \"2 MiB\"\n",
+            "f.toml:4: [[topics]] \"t\" keys_bytes_max: must not exceed bytes_max: the latest message of every key may wait",
+        ),
+        (
+            "keys_bytes_max = 1000\n",
+            "f.toml:4: [[topics]] \"t\" keys_bytes_max: must be at least message_bytes_max: one message has to fit",
+        ),
+    ] {
+        assert_refused(&format!("{keyed}{written}"), &[line]);
+    }
 }
 
 #[test]
@@ -123,13 +187,13 @@ fn unknown_keys_are_refused_with_line_and_what_there_is() {
     );
     assert_refused(
         "[server]\nlisten = \"a:1\"\nport = 8080\n",
-        &["f.toml:3: [server] port: unknown key; there are listen, drain_timeout, notsent_lowat_bytes, \
-           send_buffer_bytes, mailbox_max"],
+        &["f.toml:3: [server] port: unknown key; there are listen, admin_listen, drain_timeout, \
+           notsent_lowat_bytes, send_buffer_bytes, mailbox_max"],
     );
     assert_refused(
         "[[topics]]\nname = \"log\"\npolcy = \"block\"\n",
-        &["f.toml:3: [[topics]] \"log\" polcy: unknown key; there are name, policy, messages_max, bytes_max, \
-           message_bytes_max, log_bytes_max"],
+        &["f.toml:3: [[topics]] \"log\" polcy: unknown key; there are name, policy, choices, messages_max, \
+           bytes_max, message_bytes_max, log_bytes_max, keys_max, keys_bytes_max, disconnect"],
     );
     assert_refused(
         "[limits.direct_lane]\nx = 1\n",
@@ -142,9 +206,42 @@ fn bad_values_are_refused_with_what_is_allowed() {
     for (source, line) in [
         (
             "[[topics]]\nname = \"log\"\npolicy = \"drop\"\n",
-            "f.toml:3: [[topics]] \"log\" policy: must be \"drop-oldest\" or \"block\", not \"drop\"",
+            "f.toml:3: [[topics]] \"log\" policy: must be \"drop-oldest\", \"drop-newest\", \"latest-per-key\", \
+             \"latest-only\", \"disconnect\" or \"block\", not \"drop\"",
         ),
-        ("[defaults]\npolicy = 1\n", "f.toml:2: [defaults] policy: must be \"drop-oldest\" or \"block\", not 1"),
+        (
+            "[defaults]\npolicy = 1\n",
+            "f.toml:2: [defaults] policy: must be \"drop-oldest\", \"drop-newest\", \"latest-per-key\", \
+             \"latest-only\", \"disconnect\" or \"block\", not 1",
+        ),
+        (
+            "[defaults]\nchoices = \"latest-only\"\n",
+            "f.toml:2: [defaults] choices: must be an array of \"drop-oldest\", \"drop-newest\", \"latest-per-key\", \
+             \"latest-only\" or \"disconnect\", not \"latest-only\"",
+        ),
+        (
+            "[[topics]]\nname = \"t\"\nchoices = [\"drop-newest\", 1]\n",
+            "f.toml:3: [[topics]] \"t\" choices: must be an array of \"drop-oldest\", \"drop-newest\", \
+             \"latest-per-key\", \"latest-only\" or \"disconnect\", but one is 1",
+        ),
+        (
+            "[defaults]\nchoices = [\"block\"]\n",
+            "f.toml:2: [defaults] choices: must not hold \"block\": that is the topic's to set",
+        ),
+        (
+            "[defaults]\ndisconnect = { scope = \"session\" }\n",
+            "f.toml:2: [defaults] disconnect scope: must be \"connection\" or \"topic\", not \"session\"",
+        ),
+        (
+            "[[topics]]\nname = \"t\"\n[topics.disconnect]\ncode = 1005\n",
+            "f.toml:4: [[topics]] \"t\" disconnect code: must be a close code that may be sent (1000 to 1003, 1007 to \
+             1014 or 3000 to 4999), not 1005",
+        ),
+        (
+            "[defaults]\ndisconnect = { cod = 1013 }\n",
+            "f.toml:2: [defaults] disconnect cod: unknown key; there are scope, code, reason",
+        ),
+        ("[defaults]\ndisconnect = 1013\n", "f.toml:2: [defaults] disconnect: must be a table"),
         (
             "[defaults]\ncreate = \"anyone\"\n",
             "f.toml:2: [defaults] create: must be \"clients\" or \"application\", not \"anyone\"",
@@ -184,6 +281,11 @@ fn bad_values_are_refused_with_what_is_allowed() {
             "[server]\nlisten = \"8080\"\n",
             "f.toml:2: [server] listen: must be HOST:PORT, such as 127.0.0.1:8080 or [::1]:8080 (port 0: any free one), \
              not \"8080\"",
+        ),
+        (
+            "[server]\nadmin_listen = \"on\"\n",
+            "f.toml:2: [server] admin_listen: must be a port of 127.0.0.1 such as 9090, HOST:PORT such as 0.0.0.0:9090, \
+             or off, not \"on\"",
         ),
     ] {
         assert_refused(source, &[line]);

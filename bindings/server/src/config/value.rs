@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use forebay_core::{CreateTopics, Policy};
+use forebay_core::wire::{CloseCode, CloseReason};
+use forebay_core::{CreateTopics, DisconnectScope, Policies, Policy};
 use toml::de::DeValue;
 
 /// Reads one value; the error says what it may be.
@@ -64,13 +65,63 @@ pub(crate) fn listen(value: &DeValue<'_>) -> Result<String, String> {
     parse_listen(&text(value)?)
 }
 
+/// `HOST:PORT`, a port of the loopback address, or `"off"`.
+pub(crate) fn admin_listen(value: &DeValue<'_>) -> Result<String, String> {
+    match integer(value) {
+        Some(port) => parse_admin_listen(&port.to_string()),
+        None => parse_admin_listen(&text(value)?),
+    }
+}
+
 /// A topic's policy.
 pub(crate) fn policy(value: &DeValue<'_>) -> Result<Policy, String> {
-    match value {
-        DeValue::String(text) if text == "drop-oldest" => Ok(Policy::DropOldest),
-        DeValue::String(text) if text == "block" => Ok(Policy::Block),
-        _ => Err(format!("must be \"drop-oldest\" or \"block\", not {}", shown(value))),
+    let policy = value.as_str().and_then(Policy::from_name);
+    policy.ok_or_else(|| format!("must be {}, not {}", one_of(Policy::ALL.iter().copied()), shown(value)))
+}
+
+/// What subscribers may choose from.
+pub(crate) fn choices(value: &DeValue<'_>) -> Result<Policies, String> {
+    let wanted = || format!("must be an array of {}", one_of(Policies::LOSSY.iter()));
+    let items = value.as_array().ok_or_else(|| format!("{}, not {}", wanted(), shown(value)))?;
+    let mut policies = Vec::new();
+    for item in items.iter() {
+        let policy = item.get_ref().as_str().and_then(Policy::from_name).filter(|policy| *policy != Policy::Block);
+        policies.push(policy.ok_or_else(|| match item.get_ref().as_str() {
+            Some("block") => "must not hold \"block\": that is the topic's to set".to_owned(),
+            _ => format!("{}, but one is {}", wanted(), shown(item.get_ref())),
+        })?);
     }
+    Ok(Policies::of(&policies))
+}
+
+fn one_of(policies: impl Iterator<Item = Policy>) -> String {
+    let mut names: Vec<_> = policies.map(|policy| format!("\"{policy}\"")).collect();
+    let last = names.pop().unwrap_or_default();
+    format!("{} or {last}", names.join(", "))
+}
+
+/// What a full lane with the policy `disconnect` ends.
+pub(crate) fn scope(value: &DeValue<'_>) -> Result<DisconnectScope, String> {
+    match value.as_str() {
+        Some("connection") => Ok(DisconnectScope::Connection),
+        Some("topic") => Ok(DisconnectScope::Topic),
+        _ => Err(format!("must be \"connection\" or \"topic\", not {}", shown(value))),
+    }
+}
+
+/// The code of a Close frame.
+pub(crate) fn close_code(value: &DeValue<'_>) -> Result<CloseCode, String> {
+    let code = integer(value).and_then(|number| CloseCode::new(u16::try_from(number).ok()?));
+    code.ok_or_else(|| {
+        let allowed = "1000 to 1003, 1007 to 1014 or 3000 to 4999";
+        format!("must be a close code that may be sent ({allowed}), not {}", shown(value))
+    })
+}
+
+/// The reason in a Close frame.
+pub(crate) fn close_reason(value: &DeValue<'_>) -> Result<CloseReason, String> {
+    let text = text(value)?;
+    CloseReason::new(&text).ok_or_else(|| format!("must be at most 123 bytes, not {}", text.len()))
 }
 
 /// Who may create topics.
@@ -96,6 +147,18 @@ pub(crate) fn parse_listen(text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     Err(format!("must be HOST:PORT, such as 127.0.0.1:8080 or [::1]:8080 (port 0: any free one), not {text:?}"))
+}
+
+/// Where the administration listens: only this machine can reach it unless an address is given.
+pub(crate) fn parse_admin_listen(text: &str) -> Result<String, String> {
+    if text == super::OFF {
+        return Ok(text.to_owned());
+    }
+    let is_port = text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok();
+    let full = if is_port { format!("127.0.0.1:{text}") } else { text.to_owned() };
+    parse_listen(&full).map_err(|_| {
+        format!("must be a port of 127.0.0.1 such as 9090, HOST:PORT such as 0.0.0.0:9090, or off, not {text:?}")
+    })
 }
 
 /// Bytes from `"64 KiB"` or `"65536"`.
@@ -197,6 +260,16 @@ mod tests {
         for bad in ["", "8080", ":8080", "localhost", "::1:8080", "[no]:1", "h:65536", "h:+1", "h:", "[]:1"] {
             let problem = parse_listen(bad).unwrap_err();
             assert!(problem.starts_with("must be HOST:PORT"), "{bad}: {problem}");
+        }
+    }
+
+    #[test]
+    fn the_administration_listens_where_only_this_machine_reaches_it_unless_told() {
+        for (text, listen) in [("9090", "127.0.0.1:9090"), ("0", "127.0.0.1:0"), ("[::]:1", "[::]:1"), ("off", "off")] {
+            assert_eq!(parse_admin_listen(text).as_deref(), Ok(listen));
+        }
+        for bad in ["", "65536", "on", ":9090", "-1"] {
+            assert!(parse_admin_listen(bad).unwrap_err().starts_with("must be a port of 127.0.0.1"), "{bad}");
         }
     }
 

@@ -12,7 +12,7 @@ use forebay_threads::{Client, ClientOptions, CloseCode, Closed, EndReason, LaneL
 
 use crate::cli::PublishArguments;
 use crate::lines::{Line, Lines};
-use crate::protocol::{Incoming, Other, PublishRequest};
+use crate::protocol::{Incoming, Other, PublishRequest, Unfit};
 use crate::{Failure, connect, note, protocol, signals, tell};
 use window::Window;
 
@@ -24,6 +24,13 @@ const REQUEST_BYTES_MAX: usize = 64 << 20;
 
 /// Refused lines that are reported one by one; further ones are only counted.
 const REPORTS_MAX: u64 = 10;
+
+/// Why there is no request for a line.
+enum Refusal {
+    Unfit(Unfit),
+    /// It has this many bytes.
+    TooLong(u64),
+}
 
 /// What the thread that reads lines, the one that takes answers and the one that waits for signals share.
 struct Publisher {
@@ -54,7 +61,7 @@ pub(crate) fn run(arguments: &PublishArguments) -> Result<ExitCode, Failure> {
 
     let started = Instant::now();
     let reading = Arc::clone(&publisher);
-    let request = PublishRequest::new(&arguments.topic, arguments.json);
+    let request = PublishRequest::new(&arguments.topic, arguments.json, arguments.key.clone());
     // A thread of its own, never joined: it may be waiting for a line when the connection ends.
     std::thread::Builder::new()
         .name("lines".to_owned())
@@ -91,8 +98,8 @@ impl Publisher {
             };
             number += 1;
             let request = match line {
-                Line::Whole(line) => request.make(number, line).ok_or(None),
-                Line::TooLong(bytes) => Err(Some(bytes)),
+                Line::Whole(line) => request.make(number, line).map_err(Refusal::Unfit),
+                Line::TooLong(bytes) => Err(Refusal::TooLong(bytes)),
             };
             match request {
                 Ok(request) if request.len() <= request_bytes_max => {
@@ -112,10 +119,10 @@ impl Publisher {
                     }
                 }
                 Ok(request) => self.refuse_long(number, request.len() as u64, request_bytes_max),
-                Err(Some(bytes)) => self.refuse_long(number, bytes, request_bytes_max),
-                Err(None) => {
-                    self.report(number, "not-json: the line is not JSON text");
-                    self.window.refuse("not-json");
+                Err(Refusal::TooLong(bytes)) => self.refuse_long(number, bytes, request_bytes_max),
+                Err(Refusal::Unfit(unfit)) => {
+                    self.report(number, &format!("{}: {unfit}", unfit.code()));
+                    self.window.refuse(unfit.code());
                 }
             }
         }

@@ -100,6 +100,11 @@ impl Handle {
         block_on(self.0.topic_totals(topic))
     }
 
+    #[cfg(feature = "metrics")]
+    pub(crate) fn collector(&self) -> Collector {
+        self.0.collector()
+    }
+
     pub(crate) fn shutdown(&self) {
         self.0.shutdown();
     }
@@ -128,6 +133,10 @@ pub(crate) struct Client(forebay_smol::Client);
 impl Client {
     pub(crate) fn connect(url: &str, options: ClientOptions) -> Result<Self, ConnectError> {
         block_on(forebay_smol::Client::connect(url, options)).map(Self)
+    }
+
+    pub(crate) fn local_addr(&self) -> SocketAddr {
+        self.0.local_addr()
     }
 
     pub(crate) fn protocol(&self) -> Option<&str> {

@@ -32,6 +32,13 @@ fn raw() -> ServerOptions {
 }
 
 #[test]
+fn a_client_knows_its_address() {
+    let server = start(ServerOptions::default());
+    let client = server.subscriber("t");
+    assert_eq!(server.handle.snapshot(1).unwrap().lanes[0].peer, Some(client.local_addr()));
+}
+
+#[test]
 fn messages_go_both_ways_from_two_threads_at_once() {
     const COUNT: u32 = 100_000;
     let server = start_with(raw(), echo);

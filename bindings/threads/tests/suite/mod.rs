@@ -5,6 +5,8 @@ mod clients;
 mod common;
 mod documents;
 mod malformed;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod raw;
 mod snapshots;
 mod topics;

@@ -2,8 +2,9 @@
 
 use super::common::{HANG, close, number, say, start, start_with, subscribed, text};
 use crate::binding::{
-    CallError, ClientOptions, CloseCode, Entry, Event, LaneLimits, LaneOptions, Message, NextError, Options, Payload,
-    Policy, PublishError, ServerOptions, TopicError, TopicOptions,
+    CallError, Client, ClientOptions, CloseCode, Disconnect, DisconnectScope, Entry, Event, LaneLimits, LaneOptions,
+    LossReason, Message, Mode, NextError, Options, Payload, Policy, PublishError, ServerOptions, TopicError,
+    TopicOptions,
 };
 
 fn blocking(messages_max: u32) -> TopicOptions {
@@ -73,6 +74,80 @@ fn a_subscription_ends_with_its_topic() {
     drop(subscription);
     server.handle.publish("t", Payload::Text("1")).unwrap();
     assert!(matches!(later.next_timeout(HANG), Ok(Entry::Message { seq: 1, .. })));
+    server.stop();
+}
+
+#[test]
+fn a_subscription_that_overflows_ends_and_is_told() {
+    let topic = TopicOptions { policy: Policy::Disconnect, ..blocking(3) };
+    let server = start(with_topic("t", topic));
+    let mut subscription = server.handle.subscribe("t", LaneOptions::default()).unwrap();
+    let mut witness = server.handle.subscribe("t", LaneOptions::with_policy(Policy::DropOldest)).unwrap();
+    let publish = || server.handle.publish("t", Payload::Text("0")).unwrap().position.seq;
+    publish();
+    // Taken before the end, and lost by it.
+    assert!(matches!(subscription.next_timeout(HANG), Ok(Entry::Message { seq: 1, .. })));
+    for seq in 2..=5 {
+        assert_eq!(publish(), seq);
+    }
+    assert_eq!(subscription.next_timeout(HANG), Err(NextError::Ended));
+    assert_eq!(subscription.next(), None);
+    let totals = server.handle.topic_totals("t").unwrap();
+    assert_eq!((totals.conservation_error(), totals.lost_by(LossReason::Closed).messages), (0, 3));
+
+    // One that waits, and whose place a later one has taken.
+    let mut later = server.handle.subscribe("t", LaneOptions::default()).unwrap();
+    drop(subscription);
+    assert_eq!(publish(), 6);
+    assert!(matches!(later.next_timeout(HANG), Ok(Entry::Message { seq: 6, .. })));
+    assert!(witness.next_timeout(HANG).is_ok());
+    server.stop();
+}
+
+#[test]
+fn a_raw_connection_is_told_that_its_lane_overflowed() {
+    // Only its lane ends; it is the application's to say so.
+    let disconnect = Disconnect { scope: DisconnectScope::Topic, ..Disconnect::default() };
+    let topic = TopicOptions { policy: Policy::Disconnect, disconnect, ..blocking(1) };
+    let options = ServerOptions { mode: Mode::Raw, ..with_topic("t", topic) };
+    let mut lanes = std::collections::BTreeMap::new();
+    let server = start_with(options, move |hub, event, now| match event {
+        Event::Opened { conn, .. } => {
+            let topic = hub.find_topic("t").unwrap();
+            let lane = hub.subscribe(conn, topic, LaneOptions::default(), Default::default(), now).unwrap();
+            lanes.insert(lane, conn);
+            hub.publish(topic, Payload::Text("1"), now).unwrap();
+            hub.publish(topic, Payload::Text("2"), now).unwrap();
+        }
+        Event::LaneEnded(lane) => {
+            if let Some(conn) = lanes.remove(&lane) {
+                hub.send(conn, Payload::Text("overflow"), now).unwrap();
+            }
+        }
+        _ => {}
+    });
+    let mut subscription = server.handle.subscribe("t", LaneOptions::with_policy(Policy::DropOldest)).unwrap();
+    let client = Client::connect(&server.url(), ClientOptions::default()).unwrap();
+    assert_eq!(text(&client), "overflow");
+    assert!(subscription.next_timeout(HANG).is_ok(), "the others go on");
+    drop(subscription);
+    close(&client);
+    server.stop();
+}
+
+#[test]
+fn only_the_latest_of_each_key_waits() {
+    let server = start(with_topic("t", TopicOptions { policy: Policy::LatestPerKey, ..TopicOptions::default() }));
+    let mut subscription = server.handle.subscribe("t", LaneOptions::default()).unwrap();
+    for (key, value) in [("a", "1"), ("b", "2"), ("a", "3"), ("a", "4")] {
+        server.handle.publish("t", Message::new(Payload::Text(value)).with_key(key)).unwrap();
+    }
+    for (expected, value) in [(2, "2"), (4, "4")] {
+        let Ok(Entry::Message { seq, payload }) = subscription.next_timeout(HANG) else { panic!("{expected}") };
+        assert_eq!((seq, payload.as_text()), (expected, Some(value)));
+    }
+    let totals = server.handle.topic_totals("t").unwrap();
+    assert_eq!((totals.sent.messages, totals.lost_by(LossReason::Superseded).messages), (2, 2));
     server.stop();
 }
 

@@ -240,6 +240,10 @@ impl World {
                     self.summary.uneven_gaps += reader.uneven_gaps;
                 }
                 self.summary.stalled += u64::from(reason == EndReason::Stalled);
+                if reason == EndReason::Overflowed {
+                    assert!(!place.disconnects.is_empty(), "{conn:?} has overflowed without a lane that can");
+                    self.summary.overflowed += 1;
+                }
                 if let Some(line) = place.lines.get_mut(&conn) {
                     line.is_over = true;
                 }
@@ -250,8 +254,13 @@ impl World {
                 }
             }
             Event::LaneEnded(lane) => {
-                place.locals.remove(&lane).expect("a lane that ends once");
-                place.old_lanes.push(lane);
+                if place.locals.remove(&lane).is_some() {
+                    place.old_lanes.push(lane);
+                } else {
+                    // What is outstanding of it may still be shown.
+                    assert!(place.raw_lanes.remove(&lane), "{lane:?} ends twice, or never was");
+                    self.summary.overflowed_lanes += 1;
+                }
             }
             Event::Drained(topic) => {
                 place.awaited.remove(&topic);
@@ -309,7 +318,7 @@ impl World {
                 self.summary.forwarded += 1;
                 let number = self.fresh();
                 let json = format!("{{\"forwarded\":{number},\"bytes\":{}}}", data.bytes().len());
-                self.publish(side, "b", &Data::Json(json));
+                self.publish(side, "b", "", &Data::Json(json));
             }
         }
     }

@@ -1,15 +1,18 @@
 //! What must hold after every step.
 
-use forebay_core::{LanePressure, Options, TopicId, Totals};
+use forebay_core::{
+    DisconnectScope, LaneId, LaneOptions, LanePressure, Options, Policy, SubscribeError, TopicId, TopicOptions, Totals,
+};
 
 use super::Side;
-use super::draw::TOPICS;
+use super::draw::{OWN_CODES, TOPICS};
+use crate::mini::Client;
 
 fn conserved(totals: &Totals, what: &str) {
     assert_eq!(totals.conservation_error(), 0, "the queue law of {what}: {totals:?}");
 }
 
-fn lane(pressure: &LanePressure) {
+fn lane(pressure: &LanePressure, topic: &TopicOptions) {
     conserved(&pressure.totals, "a lane");
     let (waiting, out) = (pressure.totals.waiting, pressure.outstanding);
     assert!(out.messages <= waiting.messages && out.bytes <= waiting.bytes, "outstanding waits: {pressure:?}");
@@ -18,12 +21,45 @@ fn lane(pressure: &LanePressure) {
             && waiting.bytes - out.bytes <= pressure.bytes_max,
         "a lane above its bound: {pressure:?}"
     );
+    let (messages, bytes) = (waiting.messages - out.messages, waiting.bytes - out.bytes);
+    let good = match pressure.policy {
+        Policy::LatestPerKey => messages <= u64::from(topic.keys_max) && bytes <= topic.keys_bytes_max,
+        Policy::LatestOnly => messages <= 1,
+        Policy::DropNewest | Policy::Disconnect | Policy::Block => {
+            waiting.messages <= u64::from(pressure.messages_max) && waiting.bytes <= pressure.bytes_max
+        }
+        _ => true,
+    };
+    assert!(good, "a lane above what its policy lets wait: {pressure:?} {topic:?}");
+}
+
+/// Whether a subscribe was answered as it must be, as far as the topic's options decide it.
+pub(super) fn subscribed(topic: &TopicOptions, lane: &LaneOptions, answer: Result<LaneId, SubscribeError>) {
+    let policy = lane.policy.unwrap_or(topic.policy);
+    let is_allowed = policy == topic.policy || topic.choices.contains(policy);
+    let messages_max = lane.messages_max.unwrap_or(topic.lane.messages_max);
+    let bytes_max = lane.bytes_max.unwrap_or(topic.lane.bytes_max);
+    let holds_keys = messages_max >= topic.keys_max && bytes_max >= topic.keys_bytes_max;
+    let are_good = (1..=topic.lane.messages_max).contains(&messages_max)
+        && (u64::from(topic.message_bytes_max)..=topic.lane.bytes_max).contains(&bytes_max)
+        && (policy != Policy::LatestPerKey || holds_keys);
+    match answer {
+        Ok(_) => assert!(is_allowed && are_good, "{lane:?} of {topic:?}"),
+        Err(SubscribeError::PolicyNotAllowed) => assert!(!is_allowed, "{lane:?} of {topic:?}"),
+        Err(SubscribeError::InvalidLimits) => assert!(!are_good, "{lane:?} of {topic:?}"),
+        Err(_) => {}
+    }
+}
+
+/// Whether a key may be published.
+pub(super) fn is_good_key(options: &Options, key: &str) -> bool {
+    key.len() <= options.key_bytes_max as usize && !key.chars().any(|c| c < ' ' || c == '\x7f')
 }
 
 /// The largest message on the wire: base64 in an envelope with a name in which every byte is escaped.
 pub(super) fn frame_bytes_max(options: &Options, message_bytes_max: u32) -> usize {
     let topic = message_bytes_max.max(options.topic_defaults.message_bytes_max) as usize * 4 / 3
-        + options.topic_name_bytes_max as usize * 6
+        + (options.topic_name_bytes_max + options.key_bytes_max) as usize * 6
         + 128;
     let direct = usize::try_from(options.direct_lane.bytes_max).expect("small") + 14;
     topic.max(direct).max(1_024)
@@ -62,14 +98,34 @@ impl Side {
             }
             for topic in &topics {
                 if let Some(id) = self.hub.find_lane(*conn, *topic) {
-                    lane(&self.hub.lane(id).expect("a lane that was found"));
+                    let options = self.hub.topic_options(*topic).expect("a topic that was found");
+                    lane(&self.hub.lane(id).expect("a lane that was found"), options);
                 }
             }
         }
-        for id in self.locals.keys() {
-            if let Some(pressure) = self.hub.lane(*id) {
-                lane(&pressure);
+        for (id, local) in &self.locals {
+            if let (Some(pressure), Some(options)) = (self.hub.lane(*id), self.hub.topic_options(local.topic)) {
+                lane(&pressure, options);
             }
+        }
+    }
+
+    /// Lanes of a topic of this kind may be full and end their connections.
+    pub(super) fn may_disconnect(&mut self, topic: &TopicOptions) {
+        let can = topic.policy == Policy::Disconnect || topic.choices.contains(Policy::Disconnect);
+        if can && topic.disconnect.scope == DisconnectScope::Connection {
+            self.disconnects.insert((topic.disconnect.code.get(), topic.disconnect.reason.as_str().into()));
+        }
+    }
+
+    /// Whether the hub could end a peer in this way.
+    pub(super) fn check_close(&self, client: &Client) {
+        let Some(code) = client.close.flatten().filter(|code| OWN_CODES.contains(code)) else { return };
+        assert!(self.disconnects.contains(&(code, client.close_reason.clone())), "{code} {}", client.close_reason);
+        if let Some(reader) = &client.reader {
+            let has_one = reader.subs.values().any(|sub| sub.policy == "disconnect");
+            // An `ok` may have stood behind the Close.
+            assert!(has_one || reader.unanswered() > 0 || !reader.loose.is_empty(), "closed with {code}: {reader:?}");
         }
     }
 }

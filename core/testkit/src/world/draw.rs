@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use forebay_core::{CreateTopics, LaneLimits, LaneOptions, Options, Policy, TopicOptions};
+use forebay_core::wire::{CloseCode, CloseReason};
+use forebay_core::{
+    CreateTopics, Disconnect, DisconnectScope, LaneLimits, LaneOptions, Options, Policies, Policy, TopicOptions,
+};
 
-use crate::mini::Data;
+use crate::mini::{Data, Wish};
 use crate::rng::Choices;
 
 /// The topics everything happens on.
@@ -43,28 +46,71 @@ fn millis(choices: &mut Choices, low: u64, high: u64) -> Duration {
     Duration::from_millis(choices.between(low, high))
 }
 
+/// Codes of `Disconnect` that nothing else closes with.
+pub(super) const OWN_CODES: [u16; 2] = [4_001, 4_002];
+
+fn policy(choices: &mut Choices) -> Policy {
+    *choices.pick(Policy::ALL)
+}
+
+fn disconnect(choices: &mut Choices) -> Disconnect {
+    let code = *choices.pick(&[1_013, OWN_CODES[0], OWN_CODES[1]]);
+    let reason = *choices.pick(&["lane full", "", "é"]);
+    Disconnect {
+        scope: if choices.one_in(2) { DisconnectScope::Topic } else { DisconnectScope::Connection },
+        code: CloseCode::new(code).expect("a code"),
+        reason: CloseReason::new(reason).expect("short"),
+    }
+}
+
 pub(super) fn topic(choices: &mut Choices) -> TopicOptions {
     let message_bytes_max = choices.small(64, 600);
+    let messages_max = choices.small(1, 12);
+    let bytes_max = u64::from(message_bytes_max) * choices.between(1, 4);
+    let policy = if choices.one_in(3) { Policy::Block } else { policy(choices) };
+    // Now and then keys that fit no lane, where that can be had.
+    let more = u32::from(policy != Policy::LatestPerKey && choices.one_in(8));
+    let lossy: Vec<Policy> = Policies::LOSSY.iter().filter(|_| choices.one_in(2)).collect();
     TopicOptions {
-        policy: if choices.one_in(2) { Policy::Block } else { Policy::DropOldest },
-        lane: LaneLimits {
-            messages_max: choices.small(1, 12),
-            bytes_max: u64::from(message_bytes_max) * choices.between(1, 4),
-        },
+        policy,
+        choices: if choices.one_in(2) { Policies::LOSSY } else { Policies::of(&lossy) },
+        lane: LaneLimits { messages_max, bytes_max },
         message_bytes_max,
         log_bytes_max: message_bytes_max as usize * 2 + 4_096 + choices.index(8_192),
-        ..TopicOptions::default()
+        keys_max: choices.small(1, messages_max) + more * messages_max,
+        keys_bytes_max: choices.between(u64::from(message_bytes_max), bytes_max) + u64::from(more) * bytes_max,
+        disconnect: disconnect(choices),
     }
 }
 
 pub(super) fn lane(choices: &mut Choices, topic: Option<&TopicOptions>) -> LaneOptions {
-    match topic.filter(|_| choices.one_in(2)) {
-        None => LaneOptions::default(),
-        Some(topic) => LaneOptions {
-            messages_max: Some(choices.small(0, topic.lane.messages_max + 1)),
-            bytes_max: Some(choices.between(u64::from(topic.message_bytes_max) - 1, topic.lane.bytes_max + 1)),
-            ..LaneOptions::default()
-        },
+    let mut lane = LaneOptions::default();
+    if choices.one_in(2) {
+        lane.policy = Some(policy(choices));
+    }
+    if let Some(topic) = topic.filter(|_| choices.one_in(3)) {
+        lane.messages_max = Some(choices.small(0, topic.lane.messages_max + 1));
+        lane.bytes_max = Some(choices.between(u64::from(topic.message_bytes_max) - 1, topic.lane.bytes_max + 1));
+    }
+    lane
+}
+
+/// The same lane, asked for over the dialect.
+pub(super) fn wish(lane: LaneOptions) -> Wish<'static> {
+    Wish {
+        policy: lane.policy.map(Policy::name),
+        messages_max: lane.messages_max.map(u64::from),
+        bytes_max: lane.bytes_max,
+    }
+}
+
+/// A key: few different ones, often none, now and then one that cannot be.
+pub(super) fn key(choices: &mut Choices, key_bytes_max: u32) -> String {
+    match choices.below(12) {
+        0..=4 => String::new(),
+        5..=9 => (*choices.pick(&["a", "b", "c"])).into(),
+        10 => (*choices.pick(&["é\"\\", "a\n", "\u{7f}"])).into(),
+        _ => "k".repeat(key_bytes_max as usize + choices.index(2)),
     }
 }
 

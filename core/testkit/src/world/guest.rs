@@ -6,6 +6,7 @@ use forebay_core::ConnId;
 
 use super::truth::tag_of;
 use super::{Speaker, World};
+use crate::mini::dialect::REASONS;
 use crate::mini::{Client, Item, Told};
 
 /// A peer.
@@ -92,6 +93,7 @@ impl World {
             let guest = self.guests.remove(&name).expect("a guest");
             self.pipes.get_mut(&guest.tx).expect("a pipe").finish(self.now);
             self.note_gaps(&guest.client);
+            self.sides[guest.side].check_close(&guest.client);
         }
         moved
     }
@@ -128,16 +130,19 @@ impl World {
     pub(super) fn heard(&mut self, side: usize, told: &[Told]) {
         for told in told {
             match told {
-                Told::Message { topic, epoch, seq, data, .. } => {
+                Told::Message { topic, epoch, seq, key, data } => {
                     self.summary.delivered += 1;
                     let tag = tag_of(data.is_text(), data.bytes());
-                    self.truth.received(side, tag, *seq, topic, epoch.as_deref());
+                    let known = self.truth.received(side, tag, *seq, topic, epoch.as_deref());
+                    assert_eq!(key, known, "{seq} of {topic} with another key");
                 }
                 Told::Gap { missed, reasons, .. } => {
                     self.summary.lost += missed;
                     self.summary.gaps += 1;
-                    self.summary.shed += if reasons.iter().any(|reason| reason != "oldest") { *missed } else { 0 };
+                    let is_shed = reasons.iter().any(|reason| REASONS.contains(&reason.as_str()));
+                    self.summary.shed += if is_shed { *missed } else { 0 };
                 }
+                Told::Ended { code, .. } => self.summary.overflowed_lanes += u64::from(code == "overflow"),
                 Told::Published { seq, tag, .. } => self.truth.numbered(side, *tag, *seq, None),
                 Told::Error { tag, .. } if *tag != 0 => self.truth.refused(side, *tag),
                 _ => {}

@@ -5,6 +5,7 @@
 //! stays behind.
 
 mod act;
+mod audit;
 mod carry;
 mod check;
 mod draw;
@@ -57,6 +58,16 @@ pub struct Summary {
     pub shed: u64,
     /// Connections that stalled.
     pub stalled: u64,
+    /// Connections that ended because a lane was full.
+    pub overflowed: u64,
+    /// Lanes that ended because they were full.
+    pub overflowed_lanes: u64,
+    /// Messages in the place of which later ones of their keys were sent.
+    pub superseded: u64,
+    /// Messages that did not fit a lane which rejects.
+    pub rejected: u64,
+    /// Subscriptions by key whose account was found right at the end.
+    pub keyed_ledgers: u64,
     /// `PauseRead`s.
     pub pauses: u64,
     /// Subscriptions whose ledger was found right at the end.
@@ -113,6 +124,10 @@ struct Side {
     /// Connections without a transport whose messages the application has not taken: their `Closed` waits for that.
     estates: BTreeMap<ConnId, Speaker>,
     locals: BTreeMap<LaneId, Local>,
+    /// Lanes of raw connections whose end was not seen.
+    raw_lanes: BTreeSet<LaneId>,
+    /// Codes and reasons with which a full lane may end a connection.
+    disconnects: BTreeSet<(u16, String)>,
     declared: BTreeMap<String, (TopicId, TopicOptions)>,
     /// Made by `open_topic`.
     opened_topics: BTreeSet<TopicId>,
@@ -148,7 +163,7 @@ impl Side {
         let options = draw::options(choices);
         let config = Config::try_from(options).expect("drawn to be good");
         let entropy: [u8; 32] = choices.bytes(32).try_into().expect("32 bytes");
-        Self {
+        let mut side = Self {
             hub: Hub::new(config, entropy, now),
             options,
             frame_bytes_max: check::frame_bytes_max(&options, 600),
@@ -156,12 +171,16 @@ impl Side {
             ended: BTreeMap::new(),
             estates: BTreeMap::new(),
             locals: BTreeMap::new(),
+            raw_lanes: BTreeSet::new(),
+            disconnects: BTreeSet::new(),
             declared: BTreeMap::new(),
             opened_topics: BTreeSet::new(),
             old_topics: Vec::new(),
             old_lanes: Vec::new(),
             awaited: BTreeSet::new(),
-        }
+        };
+        side.may_disconnect(&options.topic_defaults);
+        side
     }
 
     /// The application opens a topic, which may make it.

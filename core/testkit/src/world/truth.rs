@@ -9,6 +9,7 @@ use crate::mini::Data;
 #[derive(Clone, Debug, Default)]
 struct Fact {
     topic: String,
+    key: String,
     seq: Option<u64>,
     epoch: Option<u64>,
     epoch_text: Option<String>,
@@ -32,9 +33,9 @@ pub(super) fn tag_of(is_text: bool, bytes: &[u8]) -> u64 {
 
 impl Truth {
     /// Somebody tries to publish.
-    pub(super) fn tried(&mut self, side: usize, topic: &str, data: &Data) -> u64 {
+    pub(super) fn tried(&mut self, side: usize, topic: &str, key: &str, data: &Data) -> u64 {
         let tag = tag_of(data.is_text(), data.bytes());
-        let fact = Fact { topic: topic.into(), ..Fact::default() };
+        let fact = Fact { topic: topic.into(), key: key.into(), ..Fact::default() };
         assert!(self.facts.insert((side, tag), fact).is_none(), "payloads are unique");
         tag
     }
@@ -65,7 +66,7 @@ impl Truth {
     }
 
     /// Somebody received it.
-    pub(super) fn received(&mut self, side: usize, tag: u64, seq: u64, topic: &str, epoch: Option<&str>) {
+    pub(super) fn received(&mut self, side: usize, tag: u64, seq: u64, topic: &str, epoch: Option<&str>) -> &str {
         let fact = self.facts.get_mut(&(side, tag)).expect("received what nobody has published");
         assert_eq!(fact.topic, topic, "received on another topic");
         assert!(!fact.is_refused, "refused, but received: {fact:?}");
@@ -78,6 +79,17 @@ impl Truth {
             assert_eq!(known, tag, "two messages with the number {seq} of one epoch");
         }
         self.link(side, tag);
+        &self.facts[&(side, tag)].key
+    }
+
+    /// The keys of an epoch's messages by number, as far as they are known.
+    pub(super) fn keys(&self, side: usize, epoch: &str) -> BTreeMap<u64, &str> {
+        let number = self.epochs.get(&(side, epoch.to_string()));
+        let facts = self.facts.iter().filter(|((of, _), _)| *of == side).map(|(_, fact)| fact);
+        let of_epoch = facts.filter(|fact| {
+            fact.epoch_text.as_deref() == Some(epoch) || (fact.epoch.is_some() && fact.epoch.as_ref() == number)
+        });
+        of_epoch.filter_map(|fact| Some((fact.seq?, fact.key.as_str()))).collect()
     }
 
     /// Whether somebody has published it, as far as is known. Raw clients are not told topics and numbers.

@@ -178,10 +178,33 @@ fn a_client_may_overflow_by_its_own_publish() {
                 let answers: Vec<_> = told.iter().filter(|told| told.starts_with("published")).collect();
                 assert_eq!(answers.len(), 3, "{told:?}");
                 assert!(
-                    told.contains(&"ended overflow".to_string()) && told.contains(&"published 0".into()),
+                    told.contains(&"ended overflow".to_string()) && told.contains(&"published 3 0".into()),
                     "{told:?}"
                 );
             }
         }
+    }
+}
+
+#[test]
+fn the_end_is_told_before_a_new_subscription_or_an_answer_that_knows_of_it() {
+    // All in one read: the second publish ends the lane, and what follows finds none.
+    let mut house = house(1, Disconnect { scope: DisconnectScope::Topic, ..Disconnect::default() });
+    let consumer = house.consumer(Kind::Client);
+    let conn = consumer.conn.unwrap();
+    for again in [true, false] {
+        for seq in 1..=2 {
+            house.stage.client(conn).publish("t", &crate::house::ten(seq), 0);
+        }
+        if again {
+            house.stage.client(conn).subscribe("t");
+        } else {
+            house.stage.client(conn).unsubscribe("t");
+        }
+        house.stage.pump();
+        let told = house.told(consumer);
+        let place = |start: &str| told.iter().position(|told| told.starts_with(start));
+        let answer = place(if again { "subscribed" } else { "error not-subscribed" });
+        assert!(place("ended overflow").is_some() && place("ended overflow") < answer, "{told:?}");
     }
 }

@@ -1,9 +1,9 @@
 //! What the application of a hub does.
 
-use forebay_core::{ConnId, LaneId, Payload, PublishError, SendError, Start, wire};
+use forebay_core::{ConnId, LaneId, Message, Payload, Policy, PublishError, SendError, Start, TopicId, wire};
 
 use super::super::guest::direct_text;
-use super::super::{Local, Speaker, World, draw};
+use super::super::{Local, Side, Speaker, World, check, draw};
 use crate::mini::Data;
 
 impl World {
@@ -11,12 +11,13 @@ impl World {
         let topic = self.topic_name();
         for _ in 0..self.choices.size(1, 4) {
             let data = self.data(side, topic);
-            self.publish(side, topic, &data);
+            let key = self.key(side);
+            self.publish(side, topic, &key, &data);
         }
     }
 
     /// The application publishes, and knows exactly what must come of it.
-    pub(in crate::world) fn publish(&mut self, side: usize, topic: &str, data: &Data) {
+    pub(in crate::world) fn publish(&mut self, side: usize, topic: &str, key: &str, data: &Data) {
         let place = &mut self.sides[side];
         let id = match place.hub.find_topic(topic) {
             Some(id) => id,
@@ -30,16 +31,19 @@ impl World {
             Data::Json(text) => Payload::Text(text),
             Data::Bytes(bytes) => Payload::Binary(bytes),
         };
-        let tag = self.truth.tried(side, topic, data);
-        let lanes = place.lines.keys().filter(|conn| place.hub.find_lane(**conn, id).is_some()).count()
-            + place.locals.values().filter(|local| local.topic == id).count();
-        let result = place.hub.publish(id, payload, self.now);
+        let tag = self.truth.tried(side, topic, key, data);
+        let (lanes, may_end) = place.lanes_of(id);
+        let is_good_key = check::is_good_key(&place.options, key);
+        let result = place.hub.publish(id, Message::new(payload).with_key(key), self.now);
         if let Some(trace) = &mut self.trace {
             trace.push(format!("{side} publish {topic} {:?} {} bytes: {result:?}", id, payload.as_bytes().len()));
         }
         match result {
             Ok(published) => {
-                assert_eq!(published.matched as usize, lanes, "lanes of {topic}");
+                assert!(is_good_key, "published with the key {key:?}");
+                // What ends a lane did not enter it.
+                let matched = published.matched as usize;
+                assert!((lanes - may_end..=lanes).contains(&matched), "{matched} of {lanes} lanes of {topic}");
                 self.truth.numbered(side, tag, published.position.seq, Some(published.position.epoch));
             }
             Err(error) => {
@@ -48,6 +52,7 @@ impl World {
                     PublishError::Full => {
                         place.awaited.insert(id);
                     }
+                    PublishError::InvalidKey => assert!(!is_good_key, "refused the key {key:?}"),
                     PublishError::TooLarge | PublishError::Overloaded | PublishError::UnknownTopic => {}
                     other => panic!("{other:?} for {data:?}"),
                 }
@@ -91,8 +96,13 @@ impl World {
         if leaves {
             let had = hub.find_lane(conn, id).is_some();
             assert_eq!(hub.unsubscribe(conn, id, self.now), had, "unsubscribe says whether there was a lane");
-        } else if let Ok(lane) = hub.subscribe(conn, id, lane, Start::Latest, self.now) {
-            assert_eq!(hub.find_lane(conn, id), Some(lane));
+        } else {
+            let answer = hub.subscribe(conn, id, lane, Start::Latest, self.now);
+            check::subscribed(hub.topic_options(id).expect("a topic"), &lane, answer);
+            if let Ok(lane) = answer {
+                assert_eq!(hub.find_lane(conn, id), Some(lane));
+                self.sides[side].raw_lanes.insert(lane);
+            }
         }
     }
 
@@ -113,7 +123,9 @@ impl World {
             return;
         }
         let Some(id) = place.open_topic(topic) else { return };
-        if let Ok(lane) = place.hub.subscribe_local(id, limits, Start::Latest, self.now) {
+        let answer = place.hub.subscribe_local(id, limits, Start::Latest, self.now);
+        check::subscribed(place.hub.topic_options(id).expect("a topic"), &limits, answer);
+        if let Ok(lane) = answer {
             let was = place.locals.insert(lane, Local::new(topic.into(), id));
             assert!(was.is_none(), "{lane:?} is named twice");
         }
@@ -140,6 +152,7 @@ impl World {
                 assert!(there.is_none() || declared.is_err(), "{name} is declared twice");
                 if let Ok(id) = declared {
                     place.declared.insert(name.into(), (id, options));
+                    place.may_disconnect(&options);
                 }
             }
         }
@@ -152,5 +165,17 @@ impl World {
             let reason = *self.choices.pick(&["", "bye", "é"]);
             self.sides[side].hub.close(conn, wire::CloseCode::GOING_AWAY, reason, self.now);
         }
+    }
+}
+
+impl Side {
+    /// How many lanes a topic has, and how many of them end when they are full.
+    fn lanes_of(&self, topic: TopicId) -> (usize, usize) {
+        let policies = self.hub.lanes(topic).map(|lane| self.hub.lane(lane).expect("a lane of a topic").policy);
+        let policies: Vec<Policy> = policies.collect();
+        let known = self.lines.keys().filter(|conn| self.hub.find_lane(**conn, topic).is_some()).count()
+            + self.locals.iter().filter(|(id, local)| local.topic == topic && self.hub.lane(**id).is_some()).count();
+        assert_eq!(policies.len(), known, "lanes of connections and readers that are there");
+        (known, policies.iter().filter(|policy| **policy == Policy::Disconnect).count())
     }
 }

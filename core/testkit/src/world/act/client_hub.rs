@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use forebay_core::{ClientRequest, Mode, Peer};
 
-use super::super::{Line, Speaker, World};
+use super::super::{Line, Speaker, World, draw};
 
 impl World {
     pub(super) fn hub_connects(&mut self) {
@@ -38,7 +38,8 @@ impl World {
     pub(super) fn client_hub_speaks(&mut self) {
         let topic = self.topic_name();
         let what = self.choices.below(5);
-        let data = self.data(0, topic);
+        let (data, key) = (self.data(0, topic), self.key(0));
+        let wish = draw::wish(draw::lane(&mut self.choices, None));
         let lines = self.sides[1].lines.values_mut();
         for line in lines {
             let Speaker::Client { reader, outbox, .. } = &mut line.speaker else { continue };
@@ -46,11 +47,11 @@ impl World {
                 continue;
             }
             outbox.push_back(match what {
-                0..=2 => reader.subscribe(topic, true),
+                0..=2 => reader.subscribe_as(topic, wish, true),
                 3 => reader.ping(true),
                 _ => {
-                    let tag = self.truth.tried(0, topic, &data);
-                    let text = reader.publish(topic, &data, tag, true, "");
+                    let tag = self.truth.tried(0, topic, &key, &data);
+                    let text = reader.publish_keyed(topic, &key, &data, tag, true, "");
                     outbox.push_back(text);
                     return;
                 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use forebay_core::{Mode, Peer, Upgraded};
 
-use super::super::draw::{CRIMES, NONSENSE};
+use super::super::draw::{self, CRIMES, NONSENSE};
 use super::super::guest::Guest;
 use super::super::{Line, Speaker, World};
 use crate::mini::Client;
@@ -81,11 +81,12 @@ impl World {
                 self.raw_sends(name, data.is_text(), data.bytes());
                 continue;
             }
-            let tag = self.truth.tried(side, topic, &data);
+            let key = self.key(side);
+            let tag = self.truth.tried(side, topic, &key, &data);
             let with_id = !self.choices.one_in(3);
             let space = *self.choices.pick(&["", "", " ", "\n\t"]);
             let client = &mut self.guests.get_mut(&name).expect("a guest").client;
-            let text = client.reader().publish(topic, &data, tag, with_id, space);
+            let text = client.reader().publish_keyed(topic, &key, &data, tag, with_id, space);
             client.text(&text);
         }
     }
@@ -93,7 +94,9 @@ impl World {
     pub(super) fn guest_subscribes(&mut self) {
         let Some(name) = self.some_guest(false) else { return };
         let topic = self.topic_name();
-        self.guests.get_mut(&name).expect("a guest").client.subscribe(topic);
+        let options = self.sides[self.guests[&name].side].options_of(topic);
+        let wish = draw::wish(draw::lane(&mut self.choices, Some(&options)));
+        self.guests.get_mut(&name).expect("a guest").client.subscribe_as(topic, wish);
     }
 
     pub(super) fn guest_unsubscribes(&mut self) {

@@ -59,6 +59,11 @@ impl World {
         TOPICS[self.choices.index(TOPICS.len())]
     }
 
+    fn key(&mut self, side: usize) -> String {
+        let key_bytes_max = self.sides[side].options.key_bytes_max;
+        draw::key(&mut self.choices, key_bytes_max)
+    }
+
     fn data(&mut self, side: usize, topic: &str) -> Data {
         let number = self.fresh();
         let max = self.sides[side].options_of(topic).message_bytes_max;

@@ -1,0 +1,263 @@
+//! `/stats`: a snapshot as JSON. Sizes are bytes, ages are seconds.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use forebay_threads::{ConnectionPressure, Count, LaneSnapshot, Level, LossReason, Snapshot, TopicSnapshot, Totals};
+use serde::Serialize;
+
+use crate::process;
+
+/// Lanes that are listed where the query does not say.
+const LANES_DEFAULT: usize = 1_000;
+/// Lanes that are listed at most: about 100 MB of JSON, and a few hundredths of a second of the hub's.
+const LANES_LIMIT: usize = 100_000;
+
+/// How many lanes a query wants (`lanes=N`). Other members are passed over.
+pub(super) fn lanes_max(query: &str) -> Result<usize, String> {
+    let lanes = query.split('&').find_map(|member| member.strip_prefix("lanes="));
+    let Some(lanes) = lanes else { return Ok(LANES_DEFAULT) };
+    let number = lanes.parse().ok().filter(|lanes| *lanes <= LANES_LIMIT);
+    number.ok_or_else(|| format!("lanes must be a number from 0 to {LANES_LIMIT}\n"))
+}
+
+/// The snapshot as JSON text.
+pub(super) fn json(snapshot: &Snapshot) -> serde_json::Result<String> {
+    serde_json::to_string(&Stats::from(snapshot))
+}
+
+#[derive(Serialize)]
+struct Stats<'a> {
+    version: &'static str,
+    process: Process,
+    hub: Hub,
+    topics: Vec<Topic<'a>>,
+    lanes: Vec<Lane<'a>>,
+    lanes_omitted: u64,
+}
+
+#[derive(Serialize)]
+struct Process {
+    /// `null` where the system does not tell.
+    resident_bytes: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Hub {
+    level: &'static str,
+    resident_bytes: usize,
+    resident_bytes_max: usize,
+    connections: u32,
+    topics: u32,
+    lanes: u32,
+    published: Messages,
+    received: Messages,
+    refused: Refused,
+    parked: u64,
+    accepted: u64,
+    opened: u64,
+    closed: u64,
+    gaps_sent: u64,
+    stale_inputs: u64,
+    /// All lanes of topics, of all time.
+    lane_totals: Terms,
+    /// What was sent to single connections, of all time.
+    direct_totals: Terms,
+}
+
+#[derive(Serialize)]
+struct Refused {
+    full: u64,
+    too_large: u64,
+    overloaded: u64,
+}
+
+#[derive(Serialize)]
+struct Messages {
+    messages: u64,
+    bytes: u64,
+}
+
+/// The terms of the queue law.
+#[derive(Serialize)]
+struct Terms {
+    entered: Messages,
+    sent: Messages,
+    waiting: Messages,
+    lost: BTreeMap<&'static str, Messages>,
+    conservation_error: i128,
+}
+
+#[derive(Serialize)]
+struct Topic<'a> {
+    name: &'a str,
+    policy: &'static str,
+    is_declared: bool,
+    epoch: String,
+    seq: u64,
+    lanes: u32,
+    parked: u32,
+    resident_bytes: usize,
+    log_bytes_max: usize,
+    /// `null`: too many lanes to look at.
+    oldest_age_seconds: Option<f64>,
+    #[serde(flatten)]
+    terms: Terms,
+}
+
+#[derive(Serialize)]
+struct Lane<'a> {
+    topic: &'a str,
+    policy: &'static str,
+    peer: Option<String>,
+    /// The connection; text, because it is above 2^53. `null`: a consumer in the server's process.
+    connection_id: Option<String>,
+    messages_max: u32,
+    bytes_max: u64,
+    oldest_age_seconds: f64,
+    outstanding: Messages,
+    #[serde(flatten)]
+    terms: Terms,
+    connection: Option<Connection>,
+}
+
+#[derive(Serialize)]
+struct Connection {
+    inbound_bytes: usize,
+    reply_bytes: usize,
+    outstanding_bytes: usize,
+    kernel_bytes: u32,
+    lanes: u32,
+    is_blocked: bool,
+    is_paused: bool,
+}
+
+impl<'a> From<&'a Snapshot> for Stats<'a> {
+    fn from(snapshot: &'a Snapshot) -> Self {
+        let (stats, pressure) = (&snapshot.stats, &snapshot.pressure);
+        let hub = Hub {
+            level: level(pressure.level),
+            resident_bytes: pressure.resident_bytes,
+            resident_bytes_max: pressure.resident_bytes_max,
+            connections: stats.connections,
+            topics: stats.topics,
+            lanes: stats.lanes_now,
+            published: stats.published.into(),
+            received: stats.received.into(),
+            refused: Refused {
+                full: stats.refused_full,
+                too_large: stats.refused_too_large,
+                overloaded: stats.refused_overloaded,
+            },
+            parked: stats.parked,
+            accepted: stats.accepted,
+            opened: stats.opened,
+            closed: stats.closed,
+            gaps_sent: stats.gaps_sent,
+            stale_inputs: stats.stale_inputs,
+            lane_totals: (&stats.lanes).into(),
+            direct_totals: (&stats.direct).into(),
+        };
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            process: Process { resident_bytes: process::resident_bytes() },
+            hub,
+            topics: snapshot.topics.iter().map(Topic::from).collect(),
+            lanes: snapshot.lanes.iter().map(Lane::from).collect(),
+            lanes_omitted: snapshot.lanes_omitted,
+        }
+    }
+}
+
+impl<'a> From<&'a TopicSnapshot> for Topic<'a> {
+    fn from(topic: &'a TopicSnapshot) -> Self {
+        let pressure = &topic.pressure;
+        Self {
+            name: &topic.name,
+            policy: topic.policy.name(),
+            is_declared: topic.is_declared,
+            epoch: format!("{:016x}", pressure.head.epoch),
+            seq: pressure.head.seq,
+            lanes: pressure.lanes,
+            parked: pressure.parked,
+            resident_bytes: pressure.resident_bytes,
+            log_bytes_max: pressure.log_bytes_max,
+            oldest_age_seconds: topic.oldest_age.as_ref().map(Duration::as_secs_f64),
+            terms: (&pressure.totals).into(),
+        }
+    }
+}
+
+impl<'a> From<&'a LaneSnapshot> for Lane<'a> {
+    fn from(lane: &'a LaneSnapshot) -> Self {
+        let pressure = &lane.pressure;
+        Self {
+            topic: &lane.topic,
+            policy: pressure.policy.name(),
+            peer: lane.peer.map(|peer| peer.to_string()),
+            connection_id: lane.conn.map(|conn| format!("{conn:016x}")),
+            messages_max: pressure.messages_max,
+            bytes_max: pressure.bytes_max,
+            oldest_age_seconds: pressure.oldest_age.as_secs_f64(),
+            outstanding: pressure.outstanding.into(),
+            terms: (&pressure.totals).into(),
+            connection: lane.connection.map(Connection::from),
+        }
+    }
+}
+
+impl From<ConnectionPressure> for Connection {
+    fn from(pressure: ConnectionPressure) -> Self {
+        Self {
+            inbound_bytes: pressure.inbound_bytes,
+            reply_bytes: pressure.reply_bytes,
+            outstanding_bytes: pressure.outstanding_bytes,
+            kernel_bytes: pressure.kernel_bytes,
+            lanes: pressure.lanes,
+            is_blocked: pressure.is_blocked,
+            is_paused: pressure.is_paused,
+        }
+    }
+}
+
+impl From<&Totals> for Terms {
+    fn from(totals: &Totals) -> Self {
+        let lost = LossReason::ALL.into_iter().map(|reason| (reason.name(), totals.lost_by(reason).into()));
+        Self {
+            entered: totals.entered.into(),
+            sent: totals.sent.into(),
+            waiting: totals.waiting.into(),
+            lost: lost.collect(),
+            conservation_error: totals.conservation_error(),
+        }
+    }
+}
+
+impl From<Count> for Messages {
+    fn from(count: Count) -> Self {
+        Self { messages: count.messages, bytes: count.bytes }
+    }
+}
+
+fn level(level: Level) -> &'static str {
+    match level {
+        Level::Nominal => "nominal",
+        Level::High => "high",
+        Level::Critical => "critical",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_says_how_many_lanes() {
+        assert_eq!(lanes_max(""), Ok(1_000));
+        assert_eq!(lanes_max("lanes=0"), Ok(0));
+        assert_eq!(lanes_max("pretty&lanes=100000"), Ok(100_000));
+        for bad in ["lanes=", "lanes=-1", "lanes=x", "lanes=100001"] {
+            assert!(lanes_max(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,484 @@
+// What the client must do, the same in Node and in browsers. `run` is given the module under test and a way to ask the
+// harness for things that happen outside: servers that die, networks that break. Nothing here measures time: waiting ends
+// when what is waited for is there, or fails when it surely will not come.
+
+/** Nothing takes as long as this unless it hangs. */
+const HANG_MS = 60_000;
+
+const RANDOM = Math.random;
+
+/** @returns {Promise<{ name: string, failure?: string }[]>} */
+export async function run(environment) {
+  const results = [];
+  for (const [name, scenario] of Object.entries(SCENARIOS)) {
+    const world = new World(environment);
+    try {
+      await world.prepare();
+      await within(scenario(world), "the scenario", 2 * HANG_MS);
+      results.push({ name });
+    } catch (error) {
+      results.push({ name, failure: `${error?.stack ?? error}` });
+    }
+    for (const client of world.clients) client.close();
+    Math.random = RANDOM;
+  }
+  return results;
+}
+
+/** The same, unless it takes too long. */
+async function within(promise, what, hangMs = HANG_MS) {
+  let timer;
+  const hangs = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`hangs: ${what}`)), hangMs);
+  });
+  return Promise.race([promise, hangs]).finally(() => clearTimeout(timer));
+}
+
+class World {
+  constructor(environment) {
+    const { connect, ...rest } = environment;
+    Object.assign(this, rest, { library: connect });
+    this.clients = [];
+  }
+
+  async prepare() {
+    await this.control("open");
+    this.urls = await this.control("urls");
+  }
+
+  /** Has the harness do something, and waits until it is done. */
+  async control(command, body) {
+    const response = await fetch(`${this.base}/control/${command}`, body && { method: "POST", body });
+    if (!response.ok) throw new Error(`${command}: ${response.status}`);
+    return response.json();
+  }
+
+  /** A client that reconnects quickly, notes what it is told and keeps its sockets with what they were given. */
+  connect(url = this.urls.direct, options = {}) {
+    const sockets = [];
+    class WebSocket extends this.WebSocket {
+      sent = [];
+      constructor(...args) {
+        super(...args);
+        sockets.push(this);
+      }
+      send(text) {
+        this.sent.push(text);
+        super.send(text);
+      }
+    }
+    const client = this.library(url, { WebSocket, reconnectFirstMs: 20, reconnectMaxMs: 200, ...options });
+    client.sockets = sockets;
+    client.told = { open: [], close: [], gap: [], ended: [], error: [] };
+    for (const [type, details] of Object.entries(client.told)) {
+      client.addEventListener(type, ({ detail }) => {
+        details.push(detail);
+        client.wake?.();
+      });
+    }
+    this.clients.push(client);
+    return client;
+  }
+
+  /** What is random is this from now on, until the end of the scenario. */
+  random(number) {
+    Math.random = () => number;
+  }
+
+  /** Waits until something is so; it is looked at whenever a client is told something. */
+  async until(client, what, isSo) {
+    const changed = (async () => {
+      while (!isSo()) await new Promise((resolve) => (client.wake = resolve));
+    })();
+    await within(changed, what).catch((error) => {
+      throw new Error(`${error.message}; told: ${JSON.stringify(client.told)}`);
+    });
+  }
+
+  /** Subscribes; the messages received, and where it began. */
+  async subscribe(client, topic, options) {
+    const received = [];
+    const position = await client.subscribe(topic, (message) => (received.push(message), client.wake?.()), options);
+    return { received, ...position };
+  }
+}
+
+function equal(actual, expected, what = "") {
+  const [left, right] = [JSON.stringify(actual), JSON.stringify(expected)];
+  if (left !== right) throw new Error(`${what}: ${left}, expected ${right}`);
+}
+
+function ok(isSo, what) {
+  if (!isSo) throw new Error(what);
+}
+
+/** The code that a promise is rejected with. */
+const code = (promise) => promise.then((value) => `resolved: ${JSON.stringify(value)}`, (error) => error.code ?? error.name);
+const range = (first, last) => Array.from({ length: last - first + 1 }, (_, at) => first + at);
+const sum = (gaps) => gaps.reduce((total, gap) => total + gap.missed, 0);
+const ascends = (numbers) => numbers.every((number, at) => at === 0 || numbers[at - 1] < number);
+
+const SCENARIOS = {
+  async "published is received, in order, and acknowledged"(world) {
+    const [reader, writer] = [world.connect(), world.connect()];
+    const { received, epoch, seq } = await world.subscribe(reader, "kept");
+    ok(typeof epoch === "string" && epoch.length > 0, "an epoch");
+    const values = [null, 0, "", "text \u0000 \u{1f680} \ud800", [1, [2]], { a: { b: "\"\\" } }, true, ...range(1, 93)];
+    const answers = await Promise.all(values.map((value) => writer.publish("kept", value)));
+    equal(answers, values.map((_, at) => ({ seq: seq + 1 + at, matched: 1 })), "answers");
+    await world.until(reader, "all messages", () => received.length === values.length);
+    equal(received, values.map((data, at) => ({ topic: "kept", seq: seq + 1 + at, data })), "messages");
+    equal([reader.told.gap, reader.told.close, reader.told.error, reader.told.open.length], [[], [], [], 1]);
+    equal(reader.told.open[0].limits.message_bytes_max, 1 << 20);
+    ok(/^[0-9a-f]{32}$/.test(reader.told.open[0].session), "a session");
+  },
+
+  async "bytes stay bytes"(world) {
+    const client = world.connect();
+    const { received } = await world.subscribe(client, "kept");
+    const all = Uint8Array.from(range(0, 99_999), (number) => number);
+    const payloads = [all, new Uint8Array(), all.subarray(250, 257), all.slice(3, 5).buffer, new DataView(all.buffer, 1, 3)];
+    await Promise.all(payloads.map((bytes) => client.publish("kept", bytes)));
+    await world.until(client, "all messages", () => received.length === payloads.length);
+    const expected = [[...all], [], [250, 251, 252, 253, 254, 255, 0], [3, 4], [1, 2, 3]];
+    received.forEach(({ bytes, data }, at) => {
+      ok(bytes instanceof Uint8Array && data === undefined, `bytes ${at}`);
+      equal([...bytes], expected[at], `bytes ${at}`);
+    });
+  },
+
+  async "a refusal has the server's code, and the connection stays"(world) {
+    const client = world.connect();
+    const nothing = () => {};
+    equal(await code(client.publish("nobody", 1)), "unknown-topic");
+    equal(await code(client.publish("", 1)), "bad-topic");
+    equal(await code(client.publish("kept", "x".repeat(300 << 10))), "too-large", "of the topic");
+    equal(await code(client.publish("kept", "\u00fc".repeat(700 << 10))), "too-large", "of the server");
+    equal(await code(client.publish("kept", undefined)), "TypeError");
+    equal(await code(client.publish("kept", 1n)), "TypeError");
+    equal(await code(client.subscribe("nobody", nothing)), "unknown-topic");
+    await client.subscribe("kept", nothing);
+    equal(await code(client.subscribe("kept", nothing)), "already-subscribed");
+    const pending = code(client.subscribe("other", nothing));
+    client.unsubscribe("other");
+    equal(await pending, "unsubscribed");
+    equal((await client.publish("kept", 1)).matched, 1);
+    equal((await client.publish("other", 1)).matched, 0);
+    equal([client.told.open.length, client.told.close, client.told.error, client.told.ended], [1, [], [], []]);
+    client.close();
+    client.close();
+    equal(client.told.close, [{ code: 1000, reason: "closed by the application", willReconnectInMs: null }]);
+    equal(await code(client.publish("kept", 1)), "closed");
+    equal(await code(client.subscribe("kept", nothing)), "closed");
+  },
+
+  async "subscriptions end and begin anew"(world) {
+    const client = world.connect();
+    const first = await world.subscribe(client, "kept");
+    await client.publish("kept", "first");
+    await world.until(client, "a message", () => first.received.length === 1);
+    client.unsubscribe("kept");
+    client.unsubscribe("kept");
+    const second = world.subscribe(client, "kept", { messagesMax: 10, bytesMax: 1 << 20 });
+    client.unsubscribe("kept");
+    equal(await code(second), "unsubscribed");
+    const third = await world.subscribe(client, "kept");
+    await client.publish("kept", "third");
+    await world.until(client, "a message", () => third.received.length === 1);
+    equal([first.received.length, third.seq, third.received[0].data], [1, first.seq + 1, "third"]);
+    client.unsubscribe("kept");
+    equal((await client.publish("kept", "nobody")).matched, 0);
+  },
+
+  async "a consumer that is busy is told what it missed"(world) {
+    const count = 20_000;
+    const client = world.connect();
+    const { received, seq } = await world.subscribe(client, "small", { policy: "drop-oldest" });
+    world.controlBlocking(`flood?topic=small&count=${count}&bytes=2000`);
+    await world.until(client, "received + missed = published", () => received.length + sum(client.told.gap) >= count);
+    equal(received.length + sum(client.told.gap), count);
+    const numbers = received.map((message) => message.seq);
+    ok(ascends(numbers), "in order");
+    ok(sum(client.told.gap) > 0, "something was missed");
+    ok(client.told.gap.every(({ topic, reasons }) => topic === "small" && reasons.join() === "oldest"), "oldest");
+    ok(received.every((message) => message.seq === seq + 1 + message.data[0]), "each with its number");
+    equal([client.told.close, client.told.error], [[], []]);
+  },
+
+  async "a network that breaks costs exactly what was published meanwhile"(world) {
+    const client = world.connect(world.urls.proxied);
+    const { received, seq } = await world.subscribe(client, "kept");
+    await client.publish("kept", "before");
+    await world.until(client, "a message", () => received.length === 1);
+    await world.control("cut");
+    await world.until(client, "the end and a failed attempt", () => client.told.close.length >= 2);
+    await world.control("flood?topic=kept&count=7");
+    equal(client.told.gap, []);
+    await world.control("open");
+    await world.until(client, "the gap", () => client.told.gap.length > 0);
+    const gap = { topic: "kept", from: seq + 2, to: seq + 8, missed: 7, reasons: ["reconnect"] };
+    equal(client.told.gap, [gap]);
+    equal(await client.publish("kept", "after"), { seq: seq + 9, matched: 1 });
+    await world.until(client, "a message", () => received.length === 2);
+    equal(received.map((message) => [message.seq, message.data]), [[seq + 1, "before"], [seq + 9, "after"]]);
+    // Nothing published meanwhile, nothing to tell.
+    await world.control("cut");
+    await world.control("open");
+    await world.until(client, "a third connection", () => client.told.open.length === 3);
+    await client.publish("kept", "last");
+    await world.until(client, "a message", () => received.length === 3);
+    equal([client.told.gap, received[2].seq], [[gap], seq + 10]);
+    ok(client.told.close.every(({ willReconnectInMs }) => willReconnectInMs >= 0 && willReconnectInMs <= 200), "waits");
+  },
+
+  async "a connection cut in the middle of a stream adds up"(world) {
+    // Fewer bytes than a lane holds: nothing is lost but for the cut.
+    const count = 1_500;
+    const client = world.connect(world.urls.proxied);
+    const { received, seq } = await world.subscribe(client, "kept");
+    await world.control("cutAfter?bytes=200000");
+    await world.control(`flood?topic=kept&count=${count}&bytes=500`);
+    await world.until(client, "the end", () => client.told.close.length > 0);
+    await world.control("open");
+    await world.until(client, "received + missed = published", () => received.length + sum(client.told.gap) >= count);
+    equal(received.length + sum(client.told.gap), count);
+    ok(received.length > 0, "something was received");
+    const { to, reasons } = client.told.gap.at(-1);
+    equal([to, reasons], [seq + count, ["reconnect"]]);
+    equal([...received.map((message) => message.seq), ...client.told.gap.flatMap((gap) => range(gap.from, gap.to))], range(seq + 1, seq + count));
+  },
+
+  async "a server that starts anew numbers anew, and waits grow until then"(world) {
+    const waits = (client, from) => client.told.close.slice(from, from + 6).map(({ willReconnectInMs }) => willReconnectInMs);
+    const bounds = { reconnectFirstMs: 10, reconnectMaxMs: 60 };
+    const client = world.connect(undefined, { ...bounds, stableMs: 0 });
+    const unstable = world.connect(undefined, { ...bounds, stableMs: 3_600_000 });
+    const { received, epoch } = await world.subscribe(client, "kept");
+    await client.publish("kept", "before");
+    await world.until(client, "a message", () => received.length === 1);
+    await world.until(unstable, "the connection", () => unstable.told.open.length === 1);
+    world.random(0.5);
+    await world.control("kill");
+    for (const one of [client, unstable]) {
+      await world.until(one, "failed attempts", () => one.told.close.length >= 6);
+      equal(waits(one, 0), [5, 10, 20, 30, 30, 30], "half of the bounds");
+    }
+    equal(client.told.gap, []);
+    await world.control("start");
+    await world.until(client, "the gap", () => client.told.gap.length > 0);
+    equal(client.told.gap, [{ topic: "kept", from: null, to: null, missed: null, reasons: ["reset"] }]);
+    equal(client.sockets.length, client.told.close.length + 1, "each ended once");
+    equal(await client.publish("kept", "after"), { seq: 1, matched: 1 });
+    await world.until(client, "a message", () => received.length === 2);
+    equal(received.map(({ data }) => data), ["before", "after"]);
+    client.unsubscribe("kept");
+    const again = await client.subscribe("kept", () => {});
+    ok(again.seq === 1 && again.epoch !== epoch, "another epoch");
+
+    await world.until(unstable, "the connection", () => unstable.told.open.length === 2);
+    const [failed, failedUnstable] = [client.told.close.length, unstable.told.close.length];
+    await world.control("kill");
+    await world.until(client, "failed attempts", () => client.told.close.length >= failed + 6);
+    await world.until(unstable, "failed attempts", () => unstable.told.close.length >= failedUnstable + 6);
+    equal(waits(client, failed), [5, 10, 20, 30, 30, 30], "from the first again");
+    equal(waits(unstable, failedUnstable), [30, 30, 30, 30, 30, 30], "as before");
+    world.random(0);
+    await world.until(client, "an attempt at once", () => client.told.close.at(-1).willReconnectInMs === 0);
+    await world.control("start");
+  },
+
+  async "an unanswered publish is lost and not repeated, an unsent one waits"(world) {
+    const client = world.connect();
+    const { received } = await world.subscribe(client, "kept");
+    await world.control("signal?name=SIGSTOP");
+    const sent = range(1, 10).map((number) => code(client.publish("kept", number)));
+    await world.control("kill");
+    await world.until(client, "the end", () => client.told.close.length > 0);
+    equal(await Promise.all(sent), sent.map(() => "lost"));
+    const unsent = range(11, 15).map((number) => client.publish("kept", number));
+    await world.control("start");
+    const answers = await Promise.all(unsent);
+    equal(answers, range(1, 5).map((seq) => ({ seq, matched: 1 })));
+    await world.until(client, "messages", () => received.length === 5);
+    equal(received.map(({ seq, data }) => [seq, data]), range(1, 5).map((seq) => [seq, seq + 10]));
+    equal(client.sockets.flatMap(({ sent }) => sent).filter((text) => text.includes('"publish"')).length, 15);
+  },
+
+  async "what waits to be published is bounded"(world) {
+    await world.control("cut");
+    const client = world.connect(world.urls.proxied, { publishMax: 10, publishBytesMax: 1_000 });
+    const waiting = range(1, 10).map((number) => client.publish("other", number));
+    equal(await code(client.publish("other", 11)), "full");
+    const [gone, large] = [world.connect(world.urls.proxied), world.connect(world.urls.proxied, { publishBytesMax: 1_000 })];
+    equal(await code(large.publish("other", "x".repeat(1_000))), "full");
+    const closed = code(gone.publish("other", 1));
+    const subscribing = code(gone.subscribe("other", () => {}));
+    gone.close();
+    equal([await closed, await subscribing], ["closed", "closed"]);
+    await world.control("open");
+    const answers = await Promise.all(waiting);
+    equal(answers.map(({ seq }) => seq), range(answers[0].seq, answers[0].seq + 9));
+    // Room again.
+    equal((await client.publish("other", 11)).seq, answers[9].seq + 1);
+  },
+
+  async "a socket is not handed more than it should buffer"(world) {
+    const client = world.connect(undefined, { publishMax: 400, publishBytesMax: 1 << 30, bufferedBytesMax: 300_000 });
+    const payload = "x".repeat(100_000);
+    await client.publish("other", 0);
+    await world.control("signal?name=SIGSTOP");
+    const [socket] = client.sockets;
+    let most = 0;
+    const publishes = range(1, 400).map((number) => {
+      const publish = client.publish("other", payload + number);
+      most = Math.max(most, socket.bufferedAmount);
+      return publish;
+    });
+    ok(most > 300_000 && most < 300_000 + 101_000, `buffered ${most}`);
+    ok(socket.sent.length < 400, "some were kept back");
+    await world.control("signal?name=SIGCONT");
+    const answers = await Promise.all(publishes);
+    equal(answers.map(({ seq }) => seq), range(answers[0].seq, answers[0].seq + 399));
+    equal(client.told.close, []);
+  },
+
+  async "a connection that is silent is given up, one that only has nothing to say is not"(world) {
+    const dead = world.connect(world.urls.proxied, { heartbeatMs: 200 });
+    await world.until(dead, "the connection", () => dead.told.open.length === 1);
+    await world.control("freeze");
+    await world.until(dead, "the end", () => dead.told.close.length > 0);
+    const [{ code, reason }] = dead.told.close;
+    equal([code, reason], [4000, "the server is silent"]);
+    await world.until(dead, "another connection", () => dead.told.open.length >= 2);
+    dead.close();
+
+    const quiet = world.connect(undefined, { heartbeatMs: 1_000 });
+    const { received } = await world.subscribe(quiet, "kept");
+    const pings = () => quiet.sockets[0].sent.filter((text) => text.includes('"ping"')).length;
+    quiet.sockets[0].addEventListener("message", () => quiet.wake?.());
+    await world.until(quiet, "pings answered", () => pings() >= 3);
+    equal([quiet.told.close, received], [[], []]);
+  },
+
+  async "the default URL is where the module came from"(world) {
+    const { library, WebSocket } = world;
+    let thrown = null;
+    try {
+      await world.control("script", JSON.stringify([{ texts: [HELLO] }]));
+      const client = library(undefined, { WebSocket });
+      world.clients.push(client);
+      await new Promise((resolve) => client.addEventListener("open", resolve));
+    } catch (error) {
+      thrown = error.name;
+    }
+    equal(thrown, world.isBrowser ? null : "SyntaxError", "from a file there is no server");
+  },
+
+  async "a listener that throws harms nobody else"(world) {
+    const client = world.connect();
+    const seen = [];
+    const uncaught = world.uncaught();
+    await client.subscribe("kept", ({ data }) => {
+      seen.push(data);
+      client.wake?.();
+      if (data === 1) throw new Error("of the application");
+    });
+    equal((await Promise.all([client.publish("kept", 1), client.publish("kept", 2)])).map(({ matched }) => matched), [1, 1]);
+    await world.until(client, "both messages", () => seen.length === 2);
+    equal((await uncaught).message, "of the application");
+    equal([client.told.close, client.told.error], [[], []]);
+  },
+
+  async "a close code that says stay away is obeyed"(world) {
+    for (const code of [1002, 1003, 1007, 1008, 1010]) {
+      await world.control("script", JSON.stringify([{ texts: [HELLO], code }]));
+      const client = world.connect(world.urls.scripted);
+      await world.until(client, "the end", () => client.told.close.length > 0);
+      equal(client.told.close, [{ code, reason: "", willReconnectInMs: null }]);
+      const refused = await client.publish("t", 1).catch((error) => error);
+      equal([refused.code, refused instanceof Error], ["closed", true]);
+      equal(client.sockets.length, 1);
+    }
+  },
+
+  async "nothing is delivered behind an unsubscribe"(world) {
+    const message = (seq) => JSON.stringify({ op: "message", topic: "t", seq, data: seq });
+    const gap = JSON.stringify({ op: "gap", topic: "t", from: 3, to: 3, missed: 1, reasons: ["oldest"] });
+    const answer = JSON.stringify({ op: "ok", id: 1, topic: "t", epoch: "e", seq: 0 });
+    const last = JSON.stringify({ op: "error", code: "last", message: "" });
+    await world.control("script", JSON.stringify([{ texts: [HELLO, answer, message(1), message(2), gap, last] }]));
+    const client = world.connect(world.urls.scripted);
+    const seen = [];
+    await client.subscribe("t", ({ seq }) => {
+      seen.push(seq);
+      client.unsubscribe("t");
+    });
+    await world.until(client, "the end of the script", () => client.told.error.length === 1);
+    equal([seen, client.told.gap], [[1], []]);
+  },
+
+  async "merged gaps add up over a reconnect, and what is unknown is ignored"(world) {
+    const message = (seq, more) => JSON.stringify({ op: "message", topic: "t", seq, data: seq, new: 1, ...more });
+    const scripts = [
+      {
+        texts: [
+          HELLO,
+          JSON.stringify({ op: "later", topic: "t" }),
+          JSON.stringify({ op: "ok", id: 1, topic: "t", epoch: "e", seq: 4, new: [] }),
+          message(5),
+          // 6 to 12, of which 8, 9 and 11 are still to come: only 8 does.
+          JSON.stringify({ op: "gap", topic: "t", from: 6, to: 12, missed: 4, reasons: ["newest"] }),
+          message(8, { key: "k" }),
+        ],
+        code: 1001,
+      },
+      {
+        texts: [
+          HELLO,
+          JSON.stringify({ op: "ok", id: 2, topic: "t", epoch: "e", seq: 20 }),
+          message(21),
+          // 22 to 24 were superseded, as was the rest of the gap.
+          message(25),
+          JSON.stringify({ op: "gap", topic: "t", from: 26, to: 28, missed: 2, reasons: ["oldest"] }),
+          message(30),
+        ],
+        code: 1001,
+      },
+      // A server that drains is asked again at the next connection.
+      { texts: [HELLO, JSON.stringify({ op: "error", code: "draining", message: "later", id: 3 })], code: 1001 },
+      {
+        texts: [
+          HELLO,
+          JSON.stringify({ op: "ok", id: 4, topic: "t", epoch: "e", seq: 33 }),
+          message(34),
+          JSON.stringify({ op: "ended", topic: "t", code: "overflow" }),
+          message(35),
+          JSON.stringify({ op: "error", code: "bad-message", message: "?" }),
+          "[",
+        ],
+      },
+    ];
+    await world.control("script", JSON.stringify(scripts));
+    const client = world.connect(world.urls.scripted);
+    const { received, epoch, seq } = await world.subscribe(client, "t");
+    equal([epoch, seq], ["e", 4]);
+    await world.until(client, "the end of the script", () => client.told.error.length === 2);
+    equal(received.map(({ seq, data, key }) => [seq, data, key]), [
+      [5, 5, undefined], [8, 8, "k"], [21, 21, undefined], [25, 25, undefined], [30, 30, undefined], [34, 34, undefined],
+    ]);
+    equal(Object.keys(received[0]), ["topic", "seq", "data"]);
+    equal(client.told.gap, [
+      { topic: "t", from: 6, to: 12, missed: 4, reasons: ["newest"] },
+      { topic: "t", from: 9, to: 20, missed: 10, reasons: ["reconnect"] },
+      { topic: "t", from: 26, to: 28, missed: 2, reasons: ["oldest"] },
+      { topic: "t", from: 31, to: 33, missed: 3, reasons: ["reconnect"] },
+    ]);
+    equal(client.told.ended, [{ topic: "t", code: "overflow" }]);
+    equal(client.told.error.map(({ code, message }) => [code, message]), [
+      ["bad-message", "?"], ["bad-message", "the server sent what is not JSON"],
+    ]);
+    equal(client.told.close.map(({ code }) => code), [1001, 1001, 1001]);
+  },
+};
+
+const HELLO = JSON.stringify({ op: "hello", version: 1, session: "0".repeat(32), limits: { message_bytes_max: 1 << 20 } });

@@ -1,0 +1,474 @@
+/**
+ * A client of Forebay for browsers and Node: one file, no dependencies. It speaks `forebay.v1`, reconnects by itself,
+ * subscribes again, and tells exactly what was missed.
+ *
+ * ```js
+ * import { connect } from "/forebay.js";
+ * const client = connect();                                   // in Node: connect("ws://127.0.0.1:8080")
+ * client.addEventListener("gap", ({ detail }) => console.log("missed", detail.missed, "of", detail.topic));
+ * await client.subscribe("log", ({ seq, data }) => console.log(seq, data));
+ * await client.publish("log", { hello: "world" });            // { seq, matched }
+ * ```
+ *
+ * Node 22 and newer have a WebSocket; with an older one pass that of the package `ws`:
+ * `connect(url, { WebSocket: (await import("ws")).WebSocket })`.
+ * @module
+ */
+
+/**
+ * @typedef {object} ConnectOptions
+ * @property {number} [reconnectFirstMs] Bound of the first wait before a reconnect (250). Each further attempt doubles
+ *   it; how long is waited is random, from 0 up to the bound.
+ * @property {number} [reconnectMaxMs] Bound that doubling does not exceed (30,000).
+ * @property {number} [stableMs] A connection that lasted so long starts the waits from the first again (5,000).
+ * @property {number} [heartbeatMs] A server that is silent for so long is sent a ping; one that is silent for three
+ *   times as long is given up (20,000).
+ * @property {number} [publishMax] Publishes that may wait, to be sent or answered; one more is refused: `full` (1,024).
+ * @property {number} [publishBytesMax] The same, in characters of their requests (16 Mi).
+ * @property {number} [bufferedBytesMax] No publish is handed to the socket while it buffers more than this (1 MiB).
+ * @property {any} [WebSocket] The class to connect with, where there is no global one or another is wanted.
+ */
+/**
+ * @typedef {object} SubscribeOptions What is left out is as the server has it for this topic.
+ * @property {"drop-oldest" | "drop-newest" | "latest-per-key" | "latest-only" | "disconnect"} [policy] What happens
+ *   when a message does not fit what waits for this subscriber.
+ * @property {number} [messagesMax] How many messages may wait.
+ * @property {number} [bytesMax] How many bytes of payload may wait.
+ */
+/**
+ * @typedef {object} Message
+ * @property {string} topic
+ * @property {number} seq Its number in the topic.
+ * @property {any} [data] The payload, if it was JSON.
+ * @property {Uint8Array} [bytes] The payload, if it was bytes.
+ * @property {string} [key] The key it was published with.
+ */
+/**
+ * @typedef {object} Gap Messages `from` to `to` of which `missed` will never come. All three are `null` for a `reset`.
+ * @property {string} topic
+ * @property {number | null} from
+ * @property {number | null} to
+ * @property {number | null} missed
+ * @property {string[]} reasons The server's (`oldest`, `log_bound`, `overload`, ...), or `reconnect`: published while
+ *   there was no connection; or `reset`: the topic numbers anew, nobody knows how many were missed.
+ */
+/**
+ * @typedef {object} ClientEvents What `event.detail` is, by the event's type.
+ * @property {{ session: string, limits: Record<string, number> }} open The server said hello.
+ * @property {{ code: number, reason: string, willReconnectInMs: number | null }} close A connection ended, or could not
+ *   be made. `null`: for good, because of `client.close()` or a close code that says that coming back is useless.
+ * @property {Gap} gap Messages were missed. It comes in order: before the first message behind `from`.
+ * @property {{ topic: string, code: string }} ended The server ended a subscription, or refused it after a reconnect.
+ * @property {ForebayError} error Something went wrong that is nobody's answer: for logs.
+ */
+
+/** The close codes that say that this client is at fault: coming back would end the same way. */
+const FINAL_CODES = [1002, 1003, 1007, 1008, 1010];
+/** A server that is silent for too long; 4000 to 4999 are the application's (RFC 6455 §7.4.2). */
+const SILENT_CODE = 4000;
+/** How long until a full socket is looked at again: it does not say when there is room. */
+const BUFFERED_POLL_MS = 20;
+
+/**
+ * What promises are rejected with. `code` is the server's (see the protocol), or one of this client: `full` (too many
+ * publishes wait), `lost` (the connection ended before the answer: nobody knows whether it was carried out), `closed`
+ * (the client is closed), `unsubscribed` (by `client.unsubscribe`, before the server had answered).
+ */
+export class ForebayError extends Error {
+  /** @param {string} code @param {string} message */
+  constructor(code, message) {
+    super(message);
+    this.name = "ForebayError";
+    /** For programs; the message is for people. */
+    this.code = code;
+  }
+}
+
+/**
+ * Connects at once, and again whenever the connection is lost, until `client.close()`.
+ * @param {string | URL} [url] `ws:`, `wss:`, `http:` or `https:`; by default the server that this file came from.
+ * @param {ConnectOptions} [options]
+ * @returns {Client}
+ */
+export function connect(url, options) {
+  return new Client(url, options);
+}
+
+/** @typedef {{ op: string, id?: any, [member: string]: any }} Incoming A message from the server. */
+/** @typedef {(answer: Incoming) => void} Settle Takes the answer, or the error `lost` when none can come. */
+/**
+ * @typedef {object} Subscription
+ * @property {object} members Of the request.
+ * @property {(message: Message) => void} onMessage
+ * @property {(position: { epoch: string, seq: number }) => void} resolve
+ * @property {(error: Error) => void} reject
+ * @property {string} [epoch] Of the last answer; none before the first.
+ * @property {number} seen The last message received.
+ * @property {number} told Every number up to here was received or told missed, but for the `owed`.
+ * @property {number} owed How many inside told gaps were not missed and are still to come.
+ */
+/**
+ * @typedef {object} Topic
+ * @property {Subscription} [wanted] The application's.
+ * @property {Subscription} [lane] Whose lane the server has, on this connection.
+ * @property {boolean} busy A request that changes the lane was not answered yet.
+ */
+
+/** Made by {@link connect}. */
+export class Client extends EventTarget {
+  #url;
+  #options;
+  /** @type {any} The WebSocket in use, open or not. */ #socket = null;
+  /** @type {Incoming | null} What the server said first; `null` until it did. */ #hello = null;
+  #isClosed = false;
+  #openedAt = Infinity;
+  #attempts = 0;
+  #silentTicks = 0;
+  /** @type {any} */ #reconnectTimer;
+  /** @type {any} */ #heartbeatTimer;
+  /** @type {any} */ #bufferedTimer;
+  #lastId = 0;
+  /** @type {Map<number, Settle>} What was sent and not answered. */ #unanswered = new Map();
+  /** @type {{ id: number, text: string, settle: Settle }[]} Publishes that were not sent yet. */ #queue = [];
+  #publishes = 0;
+  #publishBytes = 0;
+  /** @type {Map<string, Topic>} */ #topics = new Map();
+
+  /** @param {string | URL} [url] @param {ConnectOptions} [options] */
+  constructor(url = "/", options = {}) {
+    super();
+    const {
+      reconnectFirstMs = 250, reconnectMaxMs = 30_000, stableMs = 5_000, heartbeatMs = 20_000, publishMax = 1_024,
+      publishBytesMax = 16 << 20, bufferedBytesMax = 1 << 20, WebSocket = globalThis.WebSocket,
+    } = options;
+    this.#options = {
+      reconnectFirstMs, reconnectMaxMs, stableMs, heartbeatMs, publishMax, publishBytesMax, bufferedBytesMax, WebSocket,
+    };
+    if (!WebSocket) throw new TypeError("no WebSocket here: pass one in the options");
+    this.#url = new URL(url, import.meta.url);
+    this.#url.protocol = this.#url.protocol.replace("http", "ws");
+    this.#connect();
+  }
+
+  /**
+   * Subscribes, now and after every reconnect. `onMessage` is called for one message at a time, in order; while it runs
+   * nothing is read from the server, so a slow one meets the lane's policy. It is not awaited: what has to wait belongs
+   * into a bounded queue of the application.
+   * @param {string} topic
+   * @param {(message: Message) => void} onMessage
+   * @param {SubscribeOptions} [options]
+   * @returns {Promise<{ epoch: string, seq: number }>} Once the server has answered: what comes begins behind `seq`.
+   */
+  subscribe(topic, onMessage, { policy, messagesMax, bytesMax } = {}) {
+    return new Promise((resolve, reject) => {
+      this.#refuseIfClosed();
+      const entry = this.#topics.get(topic) ?? { busy: false };
+      if (entry.wanted) throw new ForebayError("already-subscribed", `already subscribed to ${topic}`);
+      const members = { topic, policy, messages_max: messagesMax, bytes_max: bytesMax };
+      entry.wanted = { members, onMessage, resolve, reject, seen: 0, told: 0, owed: 0 };
+      this.#topics.set(topic, entry);
+      this.#reconcile(topic, entry);
+    });
+  }
+
+  /**
+   * Ends a subscription; nothing is delivered any more. Of a topic without one: does nothing.
+   * @param {string} topic
+   */
+  unsubscribe(topic) {
+    const entry = this.#topics.get(topic);
+    if (!entry?.wanted) return;
+    entry.wanted.reject(new ForebayError("unsubscribed", `unsubscribed from ${topic}`)); // unless it was answered
+    entry.wanted = undefined;
+    this.#reconcile(topic, entry);
+  }
+
+  /**
+   * Publishes JSON, or bytes. Without a connection it waits for one. Nothing is ever sent twice.
+   * @param {string} topic
+   * @param {any} data What `JSON.stringify` takes, or a Uint8Array, or other binary data.
+   * @param {{ key?: string }} [options] `key`: what subscribers with the policy `latest-per-key` keep the latest of.
+   * @returns {Promise<{ seq: number, matched: number }>} Once the server has it: its number, and for how many.
+   */
+  publish(topic, data, { key } = {}) {
+    return new Promise((resolve, reject) => {
+      this.#refuseIfClosed();
+      const id = ++this.#lastId;
+      const text = `${JSON.stringify({ op: "publish", topic, key, id }).slice(0, -1)},${payload(data)}}`;
+      const { publishMax, publishBytesMax } = this.#options;
+      if (this.#publishes >= publishMax || this.#publishBytes + text.length > publishBytesMax) {
+        throw new ForebayError("full", `${this.#publishes} publishes wait already`);
+      }
+      this.#publishes += 1;
+      this.#publishBytes += text.length;
+      const settle = (/** @type {Incoming} */ answer) => {
+        this.#publishes -= 1;
+        this.#publishBytes -= text.length;
+        if (answer.op === "ok") resolve({ seq: answer.seq, matched: answer.matched });
+        else reject(new ForebayError(answer.code, answer.message));
+      };
+      this.#queue.push({ id, text, settle });
+      this.#flush();
+    });
+  }
+
+  /** Ends the connection and everything that waits. There is no way back: connect anew. */
+  close() {
+    if (this.#isClosed) return;
+    this.#socket?.close(1000);
+    this.#disconnected(1000, "closed by the application", true);
+  }
+
+  /**
+   * @template {keyof ClientEvents} T
+   * @param {T} type
+   * @param {((event: Event & { detail: ClientEvents[T] }) => void) | EventListenerObject | null} listener
+   * @param {boolean | AddEventListenerOptions} [options]
+   */
+  addEventListener(type, listener, options) {
+    super.addEventListener(type, /** @type {any} */ (listener), options);
+  }
+
+  #refuseIfClosed() {
+    if (this.#isClosed) throw new ForebayError("closed", "the client is closed");
+  }
+
+  /** @template {keyof ClientEvents} T @param {T} type @param {ClientEvents[T]} detail */
+  #tell(type, detail) {
+    this.dispatchEvent(Object.assign(new Event(type), { detail }));
+  }
+
+  #connect() {
+    const socket = new this.#options.WebSocket(this.#url.href, "forebay.v1");
+    this.#socket = socket;
+    this.#silentTicks = 0;
+    this.#heartbeatTimer = setInterval(() => this.#heartbeat(), this.#options.heartbeatMs);
+    // What a socket says that was given up is of no interest.
+    const on = (/** @type {string} */ type, /** @type {(event: any) => void} */ act) =>
+      socket.addEventListener(type, (/** @type {any} */ event) => socket === this.#socket && act(event));
+    on("message", (event) => this.#receive(event.data));
+    on("error", (event) => {
+      this.#tell("error", new ForebayError("connection", event.message || "the connection failed"));
+      // It is the end, and "close" may not follow: Node's WebSocket leaves it out (nodejs/undici#3546).
+      if (socket === this.#socket) this.#disconnected(1006, "", false);
+    });
+    on("close", ({ code, reason }) => this.#disconnected(code, reason, FINAL_CODES.includes(code)));
+  }
+
+  /** Browsers send no pings, and a connection whose network has gone ends only when something is sent. */
+  #heartbeat() {
+    this.#silentTicks += 1;
+    if (this.#silentTicks === 1 && this.#hello) this.#request("ping", {}, () => {});
+    if (this.#silentTicks < 3) return;
+    this.#socket.close();
+    this.#disconnected(SILENT_CODE, "the server is silent", false);
+  }
+
+  /** @param {number} code @param {string} reason @param {boolean} isFinal */
+  #disconnected(code, reason, isFinal) {
+    clearInterval(this.#heartbeatTimer);
+    clearTimeout(this.#bufferedTimer);
+    clearTimeout(this.#reconnectTimer);
+    this.#bufferedTimer = undefined;
+    this.#socket = this.#hello = null;
+    this.#isClosed = isFinal;
+    for (const entry of this.#topics.values()) Object.assign(entry, { lane: undefined, busy: false });
+    const unanswered = [...this.#unanswered.values()];
+    this.#unanswered.clear();
+    const lost = { op: "error", code: "lost", message: "the connection ended before the answer" };
+    for (const settle of unanswered) settle(lost);
+    if (isFinal) {
+      const closed = { op: "error", code: "closed", message: `the client is closed: ${reason || code}` };
+      for (const { settle } of this.#queue.splice(0)) settle(closed);
+      for (const { wanted } of this.#topics.values()) wanted?.reject(new ForebayError(closed.code, closed.message));
+      this.#topics.clear();
+      return this.#tell("close", { code, reason, willReconnectInMs: null });
+    }
+    const { reconnectFirstMs, reconnectMaxMs, stableMs } = this.#options;
+    if (performance.now() - this.#openedAt >= stableMs) this.#attempts = 0;
+    this.#openedAt = Infinity;
+    // Random over the whole range: many clients that lost the same server do not come back at once.
+    const willReconnectInMs = Math.random() * Math.min(reconnectMaxMs, reconnectFirstMs * 2 ** this.#attempts);
+    this.#attempts += 1;
+    this.#reconnectTimer = setTimeout(() => this.#connect(), willReconnectInMs);
+    this.#tell("close", { code, reason, willReconnectInMs });
+  }
+
+  /** @param {string} op @param {object} members @param {Settle} settle */
+  #request(op, members, settle) {
+    const id = ++this.#lastId;
+    this.#unanswered.set(id, settle);
+    this.#socket.send(JSON.stringify({ op, ...members, id }));
+  }
+
+  /** Sends what waits, as long as the socket takes it. */
+  #flush() {
+    while (this.#queue.length > 0 && this.#hello && this.#socket.readyState === 1) {
+      if (this.#socket.bufferedAmount > this.#options.bufferedBytesMax) {
+        const again = () => ((this.#bufferedTimer = undefined), this.#flush());
+        this.#bufferedTimer ??= setTimeout(again, BUFFERED_POLL_MS);
+        return;
+      }
+      const { id, text, settle } = /** @type {any} */ (this.#queue.shift());
+      const bytesMax = this.#hello.limits?.message_bytes_max ?? Infinity;
+      if (text.length * 3 > bytesMax && new TextEncoder().encode(text).length > bytesMax) {
+        // The server would end the connection (1009), and everything else that is unanswered with it.
+        settle({ op: "error", code: "too-large", message: `the request is longer than ${bytesMax} bytes` });
+        continue;
+      }
+      this.#unanswered.set(id, settle);
+      this.#socket.send(text);
+    }
+  }
+
+  /** @param {string} text */
+  #receive(text) {
+    this.#silentTicks = 0;
+    /** @type {Incoming} */
+    let incoming;
+    try {
+      incoming = JSON.parse(text);
+    } catch {
+      return this.#tell("error", new ForebayError("bad-message", "the server sent what is not JSON"));
+    }
+    const settle = this.#unanswered.get(incoming.id);
+    switch (incoming.op) {
+      case "message": return this.#receiveMessage(incoming);
+      case "gap": return this.#receiveGap(incoming);
+      case "ended": return this.#receiveEnded(incoming);
+      case "hello": return this.#receiveHello(incoming);
+      case "ok": case "pong": case "error":
+        this.#unanswered.delete(incoming.id);
+        if (settle) settle(incoming);
+        else if (incoming.op === "error") this.#tell("error", new ForebayError(incoming.code, incoming.message));
+        this.#flush();
+    }
+  }
+
+  /** @param {Incoming} hello */
+  #receiveHello(hello) {
+    this.#hello = hello;
+    this.#openedAt = performance.now();
+    for (const [topic, entry] of this.#topics) this.#reconcile(topic, entry);
+    this.#tell("open", { session: hello.session, limits: hello.limits });
+    this.#flush();
+  }
+
+  /** @param {Incoming} incoming */
+  #receiveMessage({ topic, seq, key, data, data64 }) {
+    const subscription = this.#delivering(topic);
+    if (!subscription) return;
+    // A number that is skipped without a gap was superseded (`latest-*`): it is not missed, and not owed any more.
+    subscription.owed = seq > subscription.told ? 0 : subscription.owed - 1;
+    subscription.told = Math.max(subscription.told, seq);
+    subscription.seen = seq;
+    /** @type {Message} */
+    const message = data64 === undefined ? { topic, seq, data } : { topic, seq, bytes: fromBase64(data64) };
+    if (key !== undefined) message.key = key;
+    try {
+      subscription.onMessage(message);
+    } catch (error) {
+      queueMicrotask(() => { throw error; }); // uncaught, as in any listener, and without harm to the connection
+    }
+  }
+
+  /** @param {Incoming} incoming */
+  #receiveGap({ topic, from, to, missed, reasons }) {
+    const subscription = this.#delivering(topic);
+    if (!subscription) return;
+    const told = Math.max(subscription.told, to);
+    subscription.owed += told - subscription.told - missed;
+    subscription.told = told;
+    this.#tell("gap", { topic, from, to, missed, reasons });
+  }
+
+  /** @param {Incoming} incoming */
+  #receiveEnded({ topic, code }) {
+    const entry = this.#topics.get(topic);
+    if (!entry?.lane) return;
+    if (entry.wanted === entry.lane) this.#end(topic, entry, code);
+    entry.lane = undefined;
+    this.#reconcile(topic, entry);
+  }
+
+  /** The subscription that messages of a topic are for, if the application still wants it. @param {string} topic */
+  #delivering(topic) {
+    const entry = this.#topics.get(topic);
+    return entry?.lane === entry?.wanted ? entry?.lane : undefined;
+  }
+
+  /** @param {string} topic @param {Topic} entry @param {string} code */
+  #end(topic, entry, code) {
+    entry.wanted = undefined;
+    this.#tell("ended", { topic, code });
+  }
+
+  /** Makes the server's lane what the application wants, one request at a time. @param {string} topic @param {Topic} entry */
+  #reconcile(topic, entry) {
+    const { wanted, lane } = entry;
+    if (!wanted && !lane && !entry.busy) this.#topics.delete(topic);
+    if (!this.#hello || entry.busy || wanted === lane) return;
+    entry.busy = true;
+    if (lane) {
+      // Also when it is refused there is no lane: the server has ended it by itself.
+      this.#request("unsubscribe", { topic }, ({ code }) => {
+        if (code === "lost") return;
+        entry.lane = undefined;
+        entry.busy = false;
+        this.#reconcile(topic, entry);
+      });
+    } else if (wanted) {
+      this.#request("subscribe", wanted.members, (answer) => {
+        // A server that drains ends the connection soon: the next one is asked again.
+        if (answer.code === "lost" || answer.code === "draining") return;
+        entry.busy = false;
+        if (answer.op === "ok") this.#subscribed(topic, entry, wanted, answer);
+        else if (entry.wanted === wanted) {
+          if (wanted.epoch !== undefined) this.#end(topic, entry, answer.code);
+          entry.wanted = undefined;
+          wanted.reject(new ForebayError(answer.code, answer.message));
+        }
+        this.#reconcile(topic, entry);
+      });
+    }
+  }
+
+  /** @param {string} topic @param {Topic} entry @param {Subscription} subscription @param {Incoming} answer */
+  #subscribed(topic, entry, subscription, { epoch, seq }) {
+    const before = { ...subscription };
+    entry.lane = subscription;
+    Object.assign(subscription, { epoch, seen: seq, told: seq, owed: 0 });
+    if (entry.wanted !== subscription) return;
+    if (before.epoch === undefined) return subscription.resolve({ epoch, seq });
+    if (before.epoch !== epoch) {
+      return this.#tell("gap", { topic, from: null, to: null, missed: null, reasons: ["reset"] });
+    }
+    const missed = seq - before.told + before.owed;
+    const from = (before.owed > 0 ? before.seen : before.told) + 1;
+    if (missed > 0) this.#tell("gap", { topic, from, to: seq, missed, reasons: ["reconnect"] });
+  }
+}
+
+/** A payload as a member of a request. @param {any} data */
+function payload(data) {
+  if (data instanceof ArrayBuffer) return `"data64":"${toBase64(new Uint8Array(data))}"`;
+  if (ArrayBuffer.isView(data)) {
+    return `"data64":"${toBase64(new Uint8Array(data.buffer, data.byteOffset, data.byteLength))}"`;
+  }
+  const json = JSON.stringify(data);
+  if (json === undefined) throw new TypeError("data must be JSON or bytes");
+  return `"data":${json}`;
+}
+
+/** @param {Uint8Array} bytes */
+function toBase64(bytes) {
+  let text = "";
+  // In parts: the number of arguments of a call is bounded.
+  for (let at = 0; at < bytes.length; at += 8192) text += String.fromCharCode(...bytes.subarray(at, at + 8192));
+  return btoa(text);
+}
+
+/** @param {string} text */
+function fromBase64(text) {
+  return Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+}

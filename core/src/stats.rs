@@ -1,0 +1,192 @@
+//! The numbers: what entered, was sent, waits and was lost, and how full everything is.
+
+use crate::id::ConnId;
+use crate::output::{LossReason, Position};
+use crate::policy::Policy;
+
+/// Messages and payload bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Count {
+    /// Messages.
+    pub messages: u64,
+    /// Payload bytes.
+    pub bytes: u64,
+}
+
+impl Count {
+    /// A count.
+    #[must_use]
+    pub const fn new(messages: u64, bytes: u64) -> Self {
+        Self { messages, bytes }
+    }
+}
+
+impl core::ops::AddAssign for Count {
+    fn add_assign(&mut self, other: Count) {
+        self.messages += other.messages;
+        self.bytes += other.bytes;
+    }
+}
+
+/// The terms of the queue law: `entered = sent + waiting + lost`, at every moment, per lane, topic and hub.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Totals {
+    /// Entered a lane.
+    pub entered: Count,
+    /// Covered by `handle_sent` to the last byte: accepted by the kernel, not received by the peer.
+    pub sent: Count,
+    /// Waiting, outstanding included.
+    pub waiting: Count,
+    /// Lost, by reason in the order of [`LossReason::ALL`].
+    pub lost: [Count; LossReason::ALL.len()],
+}
+
+impl Totals {
+    /// What was lost for a reason.
+    #[must_use]
+    pub const fn lost_by(&self, reason: LossReason) -> Count {
+        self.lost[reason as usize]
+    }
+
+    /// All that was lost.
+    #[must_use]
+    pub fn lost_total(&self) -> Count {
+        let mut total = Count::default();
+        self.lost.iter().for_each(|lost| total += *lost);
+        total
+    }
+
+    /// Entered less sent, waiting and lost, in messages: 0.
+    #[must_use]
+    pub fn conservation_error(&self) -> i128 {
+        let lost = self.lost_total();
+        let error = |entered: u64, sent: u64, waiting: u64, lost: u64| {
+            i128::from(entered) - i128::from(sent) - i128::from(waiting) - i128::from(lost)
+        };
+        let messages = error(self.entered.messages, self.sent.messages, self.waiting.messages, lost.messages);
+        let bytes = error(self.entered.bytes, self.sent.bytes, self.waiting.bytes, lost.bytes);
+        if messages == 0 { bytes } else { messages }
+    }
+}
+
+/// How full something is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Hash)]
+pub enum Level {
+    /// Below the marks.
+    #[default]
+    Nominal,
+    /// At or above 3/4 of a limit, and since then not at or below half of it.
+    High,
+    /// At a limit: the policy acts.
+    Critical,
+}
+
+/// The pressure of a lane.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LanePressure {
+    /// The connection it belongs to; `None`: an in-process consumer's.
+    pub conn: Option<ConnId>,
+    /// What happens when it is full.
+    pub policy: Policy,
+    /// The terms of the queue law.
+    pub totals: Totals,
+    /// Of what waits, how much is outstanding (in a Transmit, or partly sent).
+    pub outstanding: Count,
+    /// The lane's limit in messages.
+    pub messages_max: u32,
+    /// The lane's limit in payload bytes.
+    pub bytes_max: u64,
+    /// Age of the oldest message that waits and is not outstanding.
+    pub oldest_age: core::time::Duration,
+}
+
+/// The pressure of a topic.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TopicPressure {
+    /// Whether it was declared. If not, it is forgotten when it has neither lanes nor parked publishes.
+    pub is_declared: bool,
+    /// The terms of the queue law, over its lanes of all time.
+    pub totals: Totals,
+    /// Where its numbering stands: the last message published, 0 before the first.
+    pub head: Position,
+    /// Lanes now.
+    pub lanes: u32,
+    /// Clients' publishes that wait for room.
+    pub parked: u32,
+    /// Resident bytes, by allocated capacity.
+    pub resident_bytes: usize,
+    /// Their bound.
+    pub log_bytes_max: usize,
+}
+
+/// The pressure of a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ConnectionPressure {
+    /// Whole inbound messages that wait for the application or behind a parked publish, in bytes, and what is kept raw.
+    pub inbound_bytes: usize,
+    /// Replies that wait, in bytes.
+    pub reply_bytes: usize,
+    /// What is in a Transmit that was not answered, and the rest of a partly sent message, in bytes.
+    pub outstanding_bytes: usize,
+    /// What the kernel still held at the last `handle_kernel`, in bytes.
+    pub kernel_bytes: u32,
+    /// Lanes of its session.
+    pub lanes: u32,
+    /// Whether output is blocked: the last Transmit was sent in part, or not at all, and `handle_writable` did not come yet.
+    /// Until then the socket is to be watched for writability.
+    pub is_blocked: bool,
+    /// Whether the hub wants no more input from it.
+    pub is_paused: bool,
+}
+
+/// The pressure of a hub.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Pressure {
+    /// Waiting in all lanes.
+    pub waiting: Count,
+    /// Resident bytes, by allocated capacity.
+    pub resident_bytes: usize,
+    /// Their bound.
+    pub resident_bytes_max: usize,
+    /// How full it is.
+    pub level: Level,
+}
+
+/// The hub's numbers. Counters never fall.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Stats {
+    /// All lanes of topics, of all time.
+    pub lanes: Totals,
+    /// All direct lanes, of all time.
+    pub direct: Totals,
+    /// Publishes that were taken.
+    pub published: Count,
+    /// Publishes refused because a `Block` lane was full (a parked one counts when `block_max` is over).
+    pub refused_full: u64,
+    /// Publishes refused because they were too large.
+    pub refused_too_large: u64,
+    /// Publishes refused because the budget left no room.
+    pub refused_overloaded: u64,
+    /// Client publishes that were parked.
+    pub parked: u64,
+    /// Inbound messages.
+    pub received: Count,
+    /// Connections accepted or started.
+    pub accepted: u64,
+    /// Opening handshakes done.
+    pub opened: u64,
+    /// Connections that ended.
+    pub closed: u64,
+    /// Gap notices handed to the kernel.
+    pub gaps_sent: u64,
+    /// Calls with an id that names nothing any more.
+    pub stale_inputs: u64,
+    /// Connections now.
+    pub connections: u32,
+    /// Topics now.
+    pub topics: u32,
+    /// Lanes now, without direct lanes.
+    pub lanes_now: u32,
+    /// Resident bytes now, by allocated capacity.
+    pub resident_bytes: usize,
+}

@@ -1,0 +1,269 @@
+//! What a lane looks at: a run of the log or a few, or the latest messages.
+
+use alloc::boxed::Box;
+
+use super::{Encoded, Topic};
+use crate::config::{LaneLimits, TopicOptions};
+use crate::dialect::{Dialect, ENCODINGS, raw_payload};
+use crate::lane::{Lane, Run};
+use crate::latest::{Latest, LatestLane};
+use crate::log::Log;
+use crate::losses::Losses;
+use crate::output::{Gap, LossReason, Message, OwnedPayload};
+use crate::policy::Policy;
+use crate::stats::{Count, Totals};
+
+/// What a lane looks at.
+#[derive(Debug)]
+pub(crate) enum Window {
+    /// A run of the log, or a few.
+    Log(Lane),
+    /// The latest messages.
+    Latest(LatestLane),
+}
+
+impl Window {
+    pub(crate) fn losses(&self) -> &Losses {
+        match self {
+            Self::Log(lane) => &lane.losses,
+            Self::Latest(lane) => &lane.losses,
+        }
+    }
+
+    pub(crate) fn losses_mut(&mut self) -> &mut Losses {
+        match self {
+            Self::Log(lane) => &mut lane.losses,
+            Self::Latest(lane) => &mut lane.losses,
+        }
+    }
+
+    pub(crate) fn outstanding(&self) -> Count {
+        match self {
+            Self::Log(lane) => lane.outstanding().count(),
+            Self::Latest(lane) => lane.outstanding(),
+        }
+    }
+
+    pub(super) fn is_ended(&self) -> bool {
+        match self {
+            Self::Log(lane) => lane.is_ended(),
+            Self::Latest(lane) => lane.is_ended(),
+        }
+    }
+}
+
+/// The place of the latest messages that lanes with a policy look at; `None`: they look at the log.
+pub(crate) fn latest_place(policy: Policy) -> Option<usize> {
+    match policy {
+        Policy::LatestPerKey => Some(0),
+        Policy::LatestOnly => Some(1),
+        _ => None,
+    }
+}
+
+/// The latest messages, and who reads them.
+#[derive(Debug)]
+pub(crate) struct Keyed {
+    pub(crate) latest: Latest,
+    /// Whether one constant key stands for all.
+    pub(crate) is_constant: bool,
+    pub(crate) readers: [Option<Reader>; ENCODINGS],
+    /// Lanes that have not ended.
+    pub(crate) live_lanes: u32,
+}
+
+/// Lanes of one encoding.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    pub(crate) dialect: &'static dyn Dialect,
+    pub(crate) prefix: Box<[u8]>,
+    /// Ended ones included.
+    pub(crate) lanes: u32,
+}
+
+impl Keyed {
+    /// The key of a message here.
+    pub(crate) fn key<'a>(&self, message: Message<'a>) -> &'a str {
+        if self.is_constant { "" } else { message.key }
+    }
+
+    /// How long the frames of a message are, by encoding; 0 where nobody reads them.
+    pub(crate) fn frame_bytes(&self, seq: u64, message: Message<'_>) -> [usize; ENCODINGS] {
+        core::array::from_fn(|encoding| {
+            let reader = self.readers[encoding].as_ref();
+            reader.map_or(0, |reader| reader.dialect.message_bytes(&reader.prefix, seq, message))
+        })
+    }
+}
+
+/// A lane and what it looks at.
+pub(crate) enum View<'a> {
+    Log(&'a Lane, &'a Log),
+    Latest(&'a LatestLane, &'a Latest),
+}
+
+/// The same, to be changed. Of a log, only through `change_lane`.
+pub(crate) enum ViewMut<'a> {
+    Log(&'a mut Lane, &'a mut Log),
+    Latest(&'a mut LatestLane, &'a mut Latest),
+}
+
+/// Changes a lane and tells its log what it needs now.
+pub(crate) fn change_lane<R>(lane: &mut Lane, log: &mut Log, change: impl FnOnce(&mut Lane, &Log) -> R) -> R {
+    let before = lane.needs();
+    let result = change(lane, log);
+    log.change_needs(&before, &lane.needs());
+    result
+}
+
+impl Topic {
+    /// The lane at `place` with what it looks at.
+    pub(crate) fn view(&self, place: usize) -> View<'_> {
+        let lane = &self.lanes[place];
+        match &lane.window {
+            Window::Log(window) => {
+                let encoded = self.logs[lane.encoding].as_ref().expect("a lane's log exists");
+                View::Log(window, &encoded.log)
+            }
+            Window::Latest(window) => View::Latest(window, &self.keyed_of(lane.policy).latest),
+        }
+    }
+
+    pub(crate) fn view_mut(&mut self, place: usize) -> ViewMut<'_> {
+        let lane = &mut self.lanes[place];
+        match &mut lane.window {
+            Window::Log(window) => {
+                let encoded = self.logs[lane.encoding].as_mut().expect("a lane's log exists");
+                ViewMut::Log(window, &mut encoded.log)
+            }
+            Window::Latest(window) => {
+                let keyed = latest_place(lane.policy).and_then(|place| self.keyed[place].as_mut());
+                ViewMut::Latest(window, &mut keyed.expect("a lane's latest messages exist").latest)
+            }
+        }
+    }
+
+    pub(crate) fn keyed_of(&self, policy: Policy) -> &Keyed {
+        let keyed = latest_place(policy).and_then(|place| self.keyed[place].as_ref());
+        keyed.expect("a lane's latest messages exist")
+    }
+
+    /// The log that the lane at `place` reads.
+    pub(crate) fn log(&self, place: usize) -> &Log {
+        match self.view(place) {
+            View::Log(_, log) => log,
+            View::Latest(..) => panic!("a lane of the latest messages has no log"),
+        }
+    }
+
+    /// The lane at `place`, where it reads the log.
+    pub(crate) fn run_lane(&self, place: usize) -> Option<&Lane> {
+        match &self.lanes[place].window {
+            Window::Log(lane) => Some(lane),
+            Window::Latest(_) => None,
+        }
+    }
+
+    /// Changes a lane that reads the log, and tells the log what it needs now.
+    pub(crate) fn change<R>(&mut self, place: usize, change: impl FnOnce(&mut Lane, &Log) -> R) -> R {
+        match self.view_mut(place) {
+            ViewMut::Log(lane, log) => change_lane(lane, log, change),
+            ViewMut::Latest(..) => panic!("a lane of the latest messages has no log"),
+        }
+    }
+
+    /// The number of the lane's next message that waits and is not outstanding.
+    pub(crate) fn next(&self, place: usize) -> Option<u64> {
+        match self.view(place) {
+            View::Log(lane, _) => lane.next(self.head),
+            View::Latest(lane, latest) => lane.next(latest).map(|(seq, _)| seq),
+        }
+    }
+
+    /// Whether the lane has something waiting, or to tell.
+    pub(crate) fn has_something(&self, place: usize) -> bool {
+        self.lanes[place].window.losses().gap().is_some() || self.next(place).is_some()
+    }
+
+    /// A gap that is to be told before the lane's next message.
+    pub(crate) fn take_due_gap(&mut self, place: usize) -> Option<Gap> {
+        self.lanes[place].window.losses().gap()?;
+        let next = self.next(place);
+        self.lanes[place].window.losses_mut().take_due_gap(next)
+    }
+
+    /// Takes the next message out of an in-process lane: its number, its payload, and what it counts.
+    pub(crate) fn take(&mut self, place: usize) -> Option<(u64, OwnedPayload, Count)> {
+        let (head, encoding) = (self.head, self.lanes[place].encoding);
+        match self.view_mut(place) {
+            ViewMut::Latest(lane, latest) => {
+                let taken = lane.start(latest, encoding)?;
+                Some((taken.seq, raw_payload(&taken.frame), lane.sent(taken.bytes)))
+            }
+            ViewMut::Log(lane, log) => {
+                log.freeze();
+                let after = lane.front(head).after;
+                let seq = lane.next(head)?;
+                let cut = log.mark(seq);
+                let (bytes, range) = log.pieces(Run { after, through: cut }).next().expect("one message is one piece");
+                let payload = raw_payload(&bytes.slice(range));
+                let sent = change_lane(lane, log, |lane, _| {
+                    lane.start(head, cut);
+                    lane.sent(cut)
+                });
+                Some((seq, payload, sent))
+            }
+        }
+    }
+
+    /// A lane's terms of the queue law.
+    pub(crate) fn lane_totals(&self, place: usize) -> Totals {
+        match self.view(place) {
+            View::Log(lane, _) => lane.totals(self.head),
+            View::Latest(lane, latest) => lane.totals(latest, self.head),
+        }
+    }
+
+    /// Ends a lane: what waits is lost.
+    pub(crate) fn end_window(&mut self, place: usize, reason: LossReason) -> Count {
+        let head = self.head;
+        let policy = self.lanes[place].policy;
+        let lost = match self.view_mut(place) {
+            ViewMut::Log(lane, log) => change_lane(lane, log, |lane, _| lane.end(head, reason)),
+            ViewMut::Latest(lane, latest) => lane.end(latest, head, reason),
+        };
+        if let Some(keyed) = latest_place(policy).and_then(|place| self.keyed[place].as_mut()) {
+            keyed.live_lanes -= 1;
+        }
+        lost
+    }
+
+    pub(super) fn add_run_lane(&mut self, limits: LaneLimits, policy: Policy, dialect: &'static dyn Dialect) -> Lane {
+        let lane = Lane::new(limits, policy, self.head);
+        let encoded = self.logs[dialect.encoding()].get_or_insert_with(|| {
+            let prefix = dialect.prefix(&self.name);
+            Box::new(Encoded { dialect, prefix, log: Log::new(self.head), lanes: 0 })
+        });
+        encoded.lanes += 1;
+        encoded.log.change_needs(&Lane::NO_NEEDS, &lane.needs());
+        lane
+    }
+
+    pub(super) fn add_latest_lane(&mut self, place: usize, dialect: &'static dyn Dialect) -> LatestLane {
+        let is_constant = latest_place(Policy::LatestOnly) == Some(place);
+        let TopicOptions { keys_max, keys_bytes_max, .. } = self.options;
+        let keyed = self.keyed[place].get_or_insert_with(|| {
+            // One message fits any lane.
+            let latest = if is_constant { Latest::new(1, u64::MAX) } else { Latest::new(keys_max, keys_bytes_max) };
+            Box::new(Keyed { latest, is_constant, readers: [const { None }; ENCODINGS], live_lanes: 0 })
+        });
+        let reader = keyed.readers[dialect.encoding()].get_or_insert_with(|| Reader {
+            dialect,
+            prefix: dialect.prefix(&self.name),
+            lanes: 0,
+        });
+        reader.lanes += 1;
+        keyed.live_lanes += 1;
+        LatestLane::new(self.head)
+    }
+}
