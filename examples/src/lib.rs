@@ -186,3 +186,36 @@ pub fn ask(client: &mut Client, text: &str) -> String {
     say(client, text);
     read(client)
 }
+
+/// The first of these programs that is there.
+///
+/// # Panics
+/// When it is not, and `FOREBAY_REQUIRE_ALL=1` says that nothing may be missing.
+#[must_use]
+pub fn program(names: &[&'static str]) -> Option<&'static str> {
+    let is_there = |name: &&str| Command::new(name).arg("--version").output().is_ok();
+    let found = names.iter().copied().find(is_there);
+    if found.is_none() {
+        assert!(std::env::var_os("FOREBAY_REQUIRE_ALL").is_none_or(|value| value != "1"), "needs {}", names[0]);
+        println!("skipped: needs {}", names[0]);
+    }
+    found
+}
+
+/// A script of Node's among the tests, with a global `WebSocket`: Node 20 has one if asked, 22 by itself.
+///
+/// # Panics
+/// As [`program`].
+#[must_use]
+pub fn node(script: &str) -> Option<Command> {
+    const FLAGS: [&str; 2] = ["--no-warnings", "--experimental-websocket"];
+    let node = program(&["node"])?;
+    let has_websocket = Command::new(node).args(FLAGS).args(["-e", "WebSocket"]).stderr(Stdio::null()).status();
+    if !has_websocket.is_ok_and(|status| status.success()) {
+        println!("skipped: needs a newer node"); // No package makes up for it, so nothing is missing on this machine.
+        return None;
+    }
+    let mut command = Command::new(node);
+    command.args(FLAGS).arg(format!("{}/tests/{script}", env!("CARGO_MANIFEST_DIR")));
+    Some(command)
+}
