@@ -11,6 +11,7 @@ mod lanes;
 mod latest;
 mod outputs;
 mod overflow;
+mod pressure;
 mod publish;
 mod request;
 mod retention;
@@ -21,7 +22,6 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use bytes::Bytes;
-use core::time::Duration;
 
 #[cfg(feature = "std")]
 pub use drain::IoSlices;
@@ -37,14 +37,14 @@ use crate::error::{AcceptError, ConnectError, DocumentError, PublishError, SendE
 use crate::id::{ConnId, LaneId, SessionId, TopicId};
 use crate::output::{
     ClientRequest, Deadline, Effect, EndReason, Entry, Event, LossReason, Message, OwnedPayload, Payload, Peer,
-    Position, Published, Upgraded,
+    Published, Upgraded,
 };
 use crate::session::Session;
 use crate::slab::Slab;
 use crate::stats::{ConnectionPressure, LanePressure, Level, Pressure, Stats, TopicPressure};
 use crate::time::Instant;
 use crate::timers::Timers;
-use crate::topics::{Owner, Topics, View};
+use crate::topics::{Owner, Topics};
 use crate::wire::CloseCode;
 
 /// Who wants to be woken.
@@ -392,7 +392,7 @@ impl Hub {
         message
     }
 
-    /// Answers plain HTTP requests (`GET` and `HEAD`) for `path` with a document, for pages and scripts that belong to the
+    /// Answers plain HTTP requests (`GET`) for `path` with a document, for pages and scripts that belong to the
     /// service; the connection ends then ([`EndReason::Served`]). Again for the same path: in its place.
     ///
     /// # Errors
@@ -492,40 +492,13 @@ impl Hub {
     /// A lane's pressure. A lane that ended is there until what is outstanding of it is settled.
     #[must_use]
     pub fn lane(&self, lane: LaneId) -> Option<LanePressure> {
-        let (topic, place) = self.topics.of_lane(lane)?;
-        let topic = self.topics.slab.get(topic)?;
-        let oldest = match topic.view(place) {
-            View::Log(lane, log) => lane.next(topic.head).map(|seq| log.at(seq)),
-            View::Latest(lane, latest) => lane.next(latest).map(|(_, slot)| slot.at),
-        };
-        let state = &topic.lanes[place];
-        let conn = match topic.lanes[place].owner {
-            Owner::Session(session) => self.sessions.get(session).map(|session| session.conn),
-            Owner::Local => None,
-        };
-        Some(LanePressure {
-            conn,
-            policy: topic.lanes[place].policy,
-            totals: topic.lane_totals(place),
-            outstanding: state.window.outstanding(),
-            messages_max: state.limits.messages_max,
-            bytes_max: state.limits.bytes_max,
-            oldest_age: oldest.map_or(Duration::ZERO, |at| self.now.since(at)),
-        })
+        self.lane_pressure(lane)
     }
 
     /// A topic's pressure.
     #[must_use]
     pub fn topic_pressure(&self, topic: TopicId) -> Option<TopicPressure> {
-        self.topics.get(topic).map(|topic| TopicPressure {
-            is_declared: topic.is_declared,
-            totals: topic.totals,
-            head: Position { epoch: topic.epoch, seq: topic.head.messages },
-            lanes: topic.live_lanes,
-            parked: u32::try_from(topic.parked.len()).unwrap_or(u32::MAX),
-            resident_bytes: topic.charged,
-            log_bytes_max: topic.options.log_bytes_max,
-        })
+        self.pressure_of_topic(topic)
     }
 
     /// All topics by name, declared or not.
@@ -548,17 +521,7 @@ impl Hub {
     /// A connection's pressure.
     #[must_use]
     pub fn connection(&self, conn: ConnId) -> Option<ConnectionPressure> {
-        let conn = self.conns.get(conn)?;
-        let lanes = self.sessions.get(conn.session).map_or(0, |session| session.lanes().len());
-        Some(ConnectionPressure {
-            inbound_bytes: conn.inbound.inbox_bytes + conn.inbound.undecoded.len() + conn.inbound.message.len(),
-            reply_bytes: conn.outbound.reply_bytes(),
-            outstanding_bytes: conn.outbound.outstanding_bytes(),
-            kernel_bytes: conn.outbound.kernel_bytes,
-            lanes: u32::try_from(lanes).unwrap_or(u32::MAX),
-            is_blocked: conn.outbound.is_blocked,
-            is_paused: !conn.wants_read(),
-        })
+        self.pressure_of_conn(conn)
     }
 
     /// The hub's numbers.

@@ -149,7 +149,7 @@ impl World {
 
 #[test]
 fn what_is_needed_is_there_and_what_is_not_is_freed() {
-    for seed in 0..60 {
+    for seed in 0..30 {
         let needs = Needs { tail: Some(Mark::default()), ..Lane::NO_NEEDS };
         let mut log = Log::new(Mark::default());
         log.change_needs(&Lane::NO_NEEDS, &needs);
@@ -188,7 +188,9 @@ fn an_old_run_costs_no_more_than_itself_however_much_follows() {
         if round == 10_000 {
             resident = log.resident();
         }
-        log.check();
+        if round % 500 == 0 {
+            log.check();
+        }
     }
     assert_eq!(log.resident(), resident);
     log.check_needs(&[before]);

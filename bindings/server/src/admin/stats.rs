@@ -10,8 +10,8 @@ use crate::process;
 
 /// Lanes that are listed where the query does not say.
 const LANES_DEFAULT: usize = 1_000;
-/// Lanes that are listed at most: about 100 MB of JSON, and a few hundredths of a second of the hub's.
-const LANES_LIMIT: usize = 100_000;
+/// Lanes that are listed at most: about 10 MB of JSON, and a few milliseconds of the hub's.
+const LANES_LIMIT: usize = 10_000;
 
 /// How many lanes a query wants (`lanes=N`). Other members are passed over.
 pub(super) fn lanes_max(query: &str) -> Result<usize, String> {
@@ -85,7 +85,7 @@ struct Terms {
     sent: Messages,
     waiting: Messages,
     lost: BTreeMap<&'static str, Messages>,
-    conservation_error: i128,
+    conservation_error: i64,
 }
 
 #[derive(Serialize)]
@@ -228,7 +228,7 @@ impl From<&Totals> for Terms {
             sent: totals.sent.into(),
             waiting: totals.waiting.into(),
             lost: lost.collect(),
-            conservation_error: totals.conservation_error(),
+            conservation_error: i64::try_from(totals.conservation_error()).unwrap_or(i64::MAX),
         }
     }
 }
@@ -255,8 +255,8 @@ mod tests {
     fn a_query_says_how_many_lanes() {
         assert_eq!(lanes_max(""), Ok(1_000));
         assert_eq!(lanes_max("lanes=0"), Ok(0));
-        assert_eq!(lanes_max("pretty&lanes=100000"), Ok(100_000));
-        for bad in ["lanes=", "lanes=-1", "lanes=x", "lanes=100001"] {
+        assert_eq!(lanes_max("pretty&lanes=10000"), Ok(10_000));
+        for bad in ["lanes=", "lanes=-1", "lanes=x", "lanes=10001"] {
             assert!(lanes_max(bad).is_err(), "{bad}");
         }
     }

@@ -17,7 +17,7 @@ const AHEAD_BYTES_MAX: u32 = 16 << 10;
 const SLOW_PAUSE: Duration = Duration::from_millis(200);
 /// How long somebody reads who was woken.
 const AWAKE: Duration = Duration::from_secs(1);
-/// How long a wait for a message may take before a look at whether it is all over.
+/// How long whoever is slow or was woken waits for a message.
 const LOOK: Duration = Duration::from_millis(200);
 /// Before somebody whose connection ended comes back.
 const AWAY: Duration = Duration::from_millis(500);
@@ -136,10 +136,13 @@ impl Consumer {
         if !matches!(answer.as_text().map(protocol::parse), Some(Ok(Incoming::Ok(_)))) {
             return Err(gone);
         }
-        *self.shared.lock() = State { peer: Some(client.local_addr()), is_woken: false, ..self.state() };
+        {
+            let mut state = self.shared.lock();
+            (state.peer, state.is_woken) = (Some(client.local_addr()), false);
+        }
         loop {
             match self.pace {
-                Pace::Fast => receive(&client)?,
+                Pace::Fast => drop(client.receive().map_err(|closed| closed.reason)?),
                 Pace::Slow if self.rest(Some(SLOW_PAUSE)) => receive_all(&client)?,
                 Pace::Slow => receive(&client)?,
                 Pace::Frozen => {
