@@ -14,8 +14,8 @@ use tungstenite::{Message, WebSocket};
 pub type Client = WebSocket<TcpStream>;
 
 /// How long to wait for what must come; then the test has failed. Less than the `stall_timeout` of 30 s, which would hide that
-/// the end of a connection was overlooked.
-pub const PATIENCE: Duration = Duration::from_secs(25);
+/// the end of a connection was overlooked, and than the `ping_interval` of 25 s: a read that sees a ping begins to wait anew.
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// An example that listens; it is killed when this is dropped.
 #[derive(Debug)]
