@@ -11,7 +11,7 @@ use std::error::Error;
 use std::thread;
 use std::time::Duration;
 
-use forebay_threads::{CallError, Message, Payload, Policy, PublishError, Server, ServerOptions, TopicOptions};
+use forebay_threads::{CallError, Handle, Message, Payload, Policy, PublishError, Server, ServerOptions, TopicOptions};
 
 const SYMBOLS: [&str; 20] = [
     "AG", "AL", "AU", "BI", "CD", "CO", "CR", "CU", "FE", "IN", "LI", "MG", "MN", "MO", "NI", "PB", "PD", "PT", "SN",
@@ -28,15 +28,17 @@ fn main() -> Result<(), Box<dyn Error>> {
     let server = Server::bind(address, options)?;
     println!("listening on ws://{}", server.local_addr()?);
     let handle = server.handle();
-    thread::spawn(move || -> Result<(), CallError<PublishError>> {
-        for tick in 0.. {
-            for (number, symbol) in (0..).zip(SYMBOLS) {
-                let price = format!("{:.2}", 100.0 + 10.0 * f64::sin(f64::from(tick) / 10.0 + f64::from(number)));
-                handle.publish("prices", Message::new(Payload::Text(&price)).with_key(symbol))?;
-            }
-            thread::sleep(pause);
-        }
-        Ok(())
-    });
+    thread::spawn(move || feed(&handle, pause).unwrap_or_else(|error| eprintln!("the feed has ended: {error}")));
     Ok(server.run()?)
+}
+
+fn feed(handle: &Handle, pause: Duration) -> Result<(), CallError<PublishError>> {
+    for tick in 0.. {
+        for (number, symbol) in (0..).zip(SYMBOLS) {
+            let price = format!("{:.2}", 100.0 + 10.0 * f64::sin(f64::from(tick) / 10.0 + f64::from(number)));
+            handle.publish("prices", Message::new(Payload::Text(&price)).with_key(symbol))?;
+        }
+        thread::sleep(pause);
+    }
+    Ok(())
 }

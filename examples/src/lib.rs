@@ -14,8 +14,8 @@ use tungstenite::{Message, WebSocket};
 pub type Client = WebSocket<TcpStream>;
 
 /// How long to wait for what must come; then the test has failed. Less than the `stall_timeout` of 30 s, which would hide that
-/// the end of a connection was overlooked.
-pub const PATIENCE: Duration = Duration::from_secs(25);
+/// the end of a connection was overlooked, and than the `ping_interval` of 25 s: a read that sees a ping begins to wait anew.
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// An example that listens; it is killed when this is dropped.
 #[derive(Debug)]
@@ -185,4 +185,37 @@ pub fn say(client: &mut Client, text: &str) {
 pub fn ask(client: &mut Client, text: &str) -> String {
     say(client, text);
     read(client)
+}
+
+/// The first of these programs that is there.
+///
+/// # Panics
+/// When it is not, and `FOREBAY_REQUIRE_ALL=1` says that nothing may be missing.
+#[must_use]
+pub fn program(names: &[&'static str]) -> Option<&'static str> {
+    let is_there = |name: &&str| Command::new(name).arg("--version").output().is_ok();
+    let found = names.iter().copied().find(is_there);
+    if found.is_none() {
+        assert!(std::env::var_os("FOREBAY_REQUIRE_ALL").is_none_or(|value| value != "1"), "needs {}", names[0]);
+        println!("skipped: needs {}", names[0]);
+    }
+    found
+}
+
+/// A script of Node's among the tests, with a global `WebSocket`: Node 20 has one if asked, 22 by itself.
+///
+/// # Panics
+/// As [`program`].
+#[must_use]
+pub fn node(script: &str) -> Option<Command> {
+    const FLAGS: [&str; 2] = ["--no-warnings", "--experimental-websocket"];
+    let node = program(&["node"])?;
+    let has_websocket = Command::new(node).args(FLAGS).args(["-e", "WebSocket"]).stderr(Stdio::null()).status();
+    if !has_websocket.is_ok_and(|status| status.success()) {
+        println!("skipped: needs a newer node"); // No package makes up for it, so nothing is missing on this machine.
+        return None;
+    }
+    let mut command = Command::new(node);
+    command.args(FLAGS).arg(format!("{}/tests/{script}", env!("CARGO_MANIFEST_DIR")));
+    Some(command)
 }

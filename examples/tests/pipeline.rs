@@ -2,12 +2,12 @@
 
 use std::io::{BufRead as _, BufReader, Lines};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdout, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
-use forebay_examples::{Client, Server, ask, read, wait_until};
+use forebay_examples::{Client, Server, ask, node, read, wait_until};
 
 /// 20 MB, where the lanes hold 64 KiB each.
 const LINES: usize = 20_000;
@@ -104,16 +104,11 @@ struct Node {
 
 impl Node {
     fn start(server: &Server, bad: usize) -> Option<Self> {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pipeline.mjs");
-        let (url, [count, bytes, bad]) =
-            (format!("ws://{}/", server.address), [LINES, LINE_BYTES, bad].map(|it| it.to_string()));
-        let mut command = Command::new("node");
-        command.args(["--no-warnings", "--experimental-websocket"]).arg(script).args([url, count, bytes, bad]);
-        let Ok(mut child) = command.stdout(Stdio::piped()).spawn() else {
-            assert!(std::env::var_os("FOREBAY_REQUIRE_ALL").is_none_or(|value| value != "1"), "needs node");
-            println!("skipped: needs node");
-            return None;
-        };
+        let mut command = node("pipeline.mjs")?;
+        command
+            .arg(format!("ws://{}/", server.address))
+            .args([LINES, LINE_BYTES, bad].map(|number| number.to_string()));
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("node runs");
         let (lines, made) = (BufReader::new(child.stdout.take().unwrap()).lines(), Arc::new(AtomicUsize::new(0)));
         let follow = |lines: Lines<BufReader<ChildStdout>>, made: Arc<AtomicUsize>| {
             let mut last = String::new();
