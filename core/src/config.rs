@@ -34,6 +34,9 @@ pub struct TopicOptions {
     /// The limits of its lanes: 16,384 messages, 1 MiB. (One 64 KiB read from a client can hold a thousand publishes, and all
     /// of a tick's input comes before its output.)
     pub lane: LaneLimits,
+    /// How old a message may become while it waits: then it is lost (`age`). `None`: as old as it likes. Only with a
+    /// policy that may lose single messages ([`Policy::is_lossy`]); lanes with other policies pay no heed to it.
+    pub age_max: Option<Duration>,
     /// Payload bytes of one message; a larger publish is refused. At most `lane.bytes_max`. 256 KiB.
     pub message_bytes_max: u32,
     /// Resident bytes of the topic's log, by allocated capacity. 16 MiB. At least `2 * message_bytes_max + 4096`: that
@@ -57,6 +60,7 @@ impl Default for TopicOptions {
             policy: Policy::DropOldest,
             choices: Policies::LOSSY,
             lane: LaneLimits { messages_max: 16_384, bytes_max: 1 << 20 },
+            age_max: None,
             message_bytes_max: 256 << 10,
             log_bytes_max: 16 << 20,
             keys_max: 1_024,
@@ -75,13 +79,16 @@ pub struct LaneOptions {
     pub messages_max: Option<u32>,
     /// Waiting payload bytes; at most the topic's, at least the topic's `message_bytes_max`.
     pub bytes_max: Option<u64>,
+    /// How old a message may become while it waits; at most the topic's, where it has one. Only with a policy that may
+    /// lose single messages.
+    pub age_max: Option<Duration>,
 }
 
 impl LaneOptions {
     /// The topic's limits, with this policy.
     #[must_use]
     pub const fn with_policy(policy: Policy) -> Self {
-        Self { policy: Some(policy), messages_max: None, bytes_max: None }
+        Self { policy: Some(policy), messages_max: None, bytes_max: None, age_max: None }
     }
 }
 
@@ -240,6 +247,12 @@ impl TopicOptions {
             "log_bytes_max",
             "must be at least 2 * message_bytes_max + 4096: one message with its envelope",
         )?;
+        check(self.age_max.is_none_or(|age| age >= Duration::from_millis(1)), "age_max", "must be at least 1 ms")?;
+        check(
+            self.age_max.is_none() || self.policy.is_lossy(),
+            "age_max",
+            "needs a policy that may lose single messages: not block, not disconnect",
+        )?;
         check(!self.choices.contains(Policy::Block), "choices", "must not hold block: that is the topic's to set")?;
         check(self.keys_max > 0, "keys_max", "must be at least 1")?;
         check(self.keys_max <= 1 << 20, "keys_max", "must be at most 1048576")?;
@@ -341,6 +354,13 @@ mod tests {
         assert_eq!(refused(|o| o.topic_defaults.log_bytes_max = 528_383), "log_bytes_max");
         assert_eq!(refused(|o| o.topic_defaults.choices = Policies::of(&[Policy::Block])), "choices");
         assert_eq!(refused(|o| o.topic_defaults.keys_max = 0), "keys_max");
+        assert_eq!(refused(|o| o.topic_defaults.age_max = Some(Duration::from_micros(999))), "age_max");
+        let aging = TopicOptions { age_max: Some(Duration::from_millis(1)), ..TopicOptions::default() };
+        assert!(aging.check().is_ok());
+        assert_eq!(
+            TopicOptions { policy: Policy::Block, ..aging }.check().map_err(|error| error.field),
+            Err("age_max")
+        );
         let keyed_bytes_max = |bytes| {
             let topic = TopicOptions { policy: Policy::LatestPerKey, keys_bytes_max: bytes, ..TopicOptions::default() };
             topic.check().map_err(|error| error.field)

@@ -230,6 +230,8 @@ pub(crate) struct LatestLane {
     ended: Option<Mark>,
     /// Every latest message behind it waits.
     place: u64,
+    /// What was published up to here is too old for this lane.
+    expired: u64,
     outstanding: Count,
     sent: Count,
     pub(crate) losses: Losses,
@@ -241,6 +243,7 @@ impl LatestLane {
             began: head,
             ended: None,
             place: head.messages,
+            expired: 0,
             outstanding: Count::default(),
             sent: Count::default(),
             losses: Losses::default(),
@@ -306,6 +309,7 @@ impl LatestLane {
         self.settle(taken.bytes);
         let reason = match (end_reason, latest.by_key.get(&taken.key)) {
             (Some(reason), _) => reason,
+            (None, Some(seq)) if *seq == taken.seq && taken.seq <= self.expired => LossReason::Age,
             (None, Some(seq)) if *seq == taken.seq => {
                 latest.by_seq.get_mut(seq).expect("a key has a latest message").waiting += 1;
                 // Nothing between was passed over: what is the latest now was so then, and is outstanding too.
@@ -330,6 +334,24 @@ impl LatestLane {
         if reason != LossReason::Superseded {
             self.losses.lose((seq, seq), Count::new(1, bytes), reason);
         }
+    }
+
+    /// What waits and is too old is lost.
+    pub(crate) fn expire(&mut self, latest: &mut Latest, is_too_old: impl Fn(Instant) -> bool) -> Count {
+        let mut lost = Count::default();
+        if self.is_ended() {
+            return lost;
+        }
+        for (seq, slot) in latest.by_seq.range_mut(self.place + 1..) {
+            if !is_too_old(slot.at) {
+                break;
+            }
+            slot.waiting -= 1;
+            lost += Count::new(1, slot.bytes);
+            self.losses.lose((*seq, *seq), Count::new(1, slot.bytes), LossReason::Age);
+            (self.place, self.expired) = (*seq, *seq);
+        }
+        lost
     }
 
     /// Ends the lane: what waits is lost. What is outstanding is settled by `sent` and `returned`.

@@ -141,6 +141,8 @@ pub enum LossReason {
     Oldest,
     /// The lane was full: `Policy::DropNewest`.
     Newest,
+    /// It had waited for the lane's `age_max`.
+    Age,
     /// The topic's `log_bytes_max` was reached.
     LogBound,
     /// The hub's `resident_bytes_max` was reached.
@@ -153,10 +155,11 @@ pub enum LossReason {
 
 impl LossReason {
     /// All reasons, in the order of [`Totals::lost`].
-    pub const ALL: [LossReason; 7] = [
+    pub const ALL: [LossReason; 8] = [
         Self::Superseded,
         Self::Oldest,
         Self::Newest,
+        Self::Age,
         Self::LogBound,
         Self::Overload,
         Self::Closed,
@@ -175,6 +178,7 @@ impl LossReason {
             Self::Superseded => "superseded",
             Self::Oldest => "oldest",
             Self::Newest => "newest",
+            Self::Age => "age",
             Self::LogBound => "log_bound",
             Self::Overload => "overload",
             Self::Closed => "closed",

@@ -50,6 +50,12 @@ impl Policy {
         Self::ALL.iter().copied().find(|policy| policy.name() == name)
     }
 
+    /// Whether single messages may be lost to a lane with it: all but `Disconnect` and `Block`.
+    #[must_use]
+    pub const fn is_lossy(self) -> bool {
+        !matches!(self, Self::Disconnect | Self::Block)
+    }
+
     const fn bit(self) -> u8 {
         1 << self as u8
     }

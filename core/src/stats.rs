@@ -96,6 +96,8 @@ pub struct LanePressure {
     pub messages_max: u32,
     /// The lane's limit in payload bytes.
     pub bytes_max: u64,
+    /// The lane's limit in age.
+    pub age_max: Option<core::time::Duration>,
     /// Age of the oldest message that waits and is not outstanding.
     pub oldest_age: core::time::Duration,
 }

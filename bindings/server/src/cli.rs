@@ -2,12 +2,13 @@
 
 use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use forebay_core::Policy;
 
-use crate::config::value::{parse_admin_listen, parse_listen, parse_size};
+use crate::config::value::{parse_admin_listen, parse_duration, parse_listen, parse_size};
 use crate::pointer::Pointer;
 
 const EXAMPLES: &str = "\
@@ -193,6 +194,9 @@ pub(crate) struct SubscribeArguments {
     /// Bytes of their payloads, at most the topic's
     #[arg(long, value_name = "SIZE", value_parser = |text: &str| lane_size(text))]
     pub(crate) bytes_max: Option<u64>,
+    /// How long a message may wait at the server, such as 500ms; at most the topic's
+    #[arg(long, value_name = "DURATION", value_parser = |text: &str| age(text))]
+    pub(crate) age_max: Option<Duration>,
     /// Print every payload as JSON text, strings with their quotes
     #[arg(long)]
     pub(crate) json: bool,
@@ -220,6 +224,11 @@ fn policy(text: &str) -> Result<Policy, String> {
 fn lane_size(text: &str) -> Result<u64, String> {
     let size = parse_size(text).filter(|size| *size > 0);
     size.ok_or_else(|| "must be a number of bytes or text like \"64 KiB\"".to_owned())
+}
+
+fn age(text: &str) -> Result<Duration, String> {
+    let wanted = "must be a whole number with a unit, such as 500ms or 30s, at least 1ms";
+    parse_duration(text).filter(|age| *age >= Duration::from_millis(1)).ok_or_else(|| wanted.to_owned())
 }
 
 fn message_size(text: &str) -> Result<u32, String> {

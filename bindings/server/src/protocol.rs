@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use std::fmt;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -155,6 +156,7 @@ pub(crate) struct Lane {
     pub(crate) policy: Option<Policy>,
     pub(crate) messages_max: Option<u32>,
     pub(crate) bytes_max: Option<u64>,
+    pub(crate) age_max: Option<Duration>,
 }
 
 /// A subscribe request.
@@ -162,7 +164,8 @@ pub(crate) fn subscribe(topic: &str, lane: Lane, id: u64) -> String {
     let policy = lane.policy.map(|policy| format!(r#","policy":"{policy}""#)).unwrap_or_default();
     let messages_max = lane.messages_max.map(|messages| format!(r#","messages_max":{messages}"#)).unwrap_or_default();
     let bytes_max = lane.bytes_max.map(|bytes| format!(r#","bytes_max":{bytes}"#)).unwrap_or_default();
-    format!(r#"{{"op":"subscribe","topic":{}{policy}{messages_max}{bytes_max},"id":{id}}}"#, quoted(topic))
+    let age_max = lane.age_max.map(|age| format!(r#","age_max_ms":{}"#, age.as_millis())).unwrap_or_default();
+    format!(r#"{{"op":"subscribe","topic":{}{policy}{messages_max}{bytes_max}{age_max},"id":{id}}}"#, quoted(topic))
 }
 
 /// A subscribe request that wants no `ok`.
@@ -347,8 +350,13 @@ mod tests {
         assert_eq!(keyed.make(2, b"{"), Err(Unfit::NotJson));
 
         assert_eq!(subscribe("t", Lane::default(), 1), r#"{"op":"subscribe","topic":"t","id":1}"#);
-        let lane = Lane { policy: Some(Policy::LatestOnly), messages_max: Some(2), bytes_max: Some(3) };
-        let request = r#"{"op":"subscribe","topic":"t","policy":"latest-only","messages_max":2,"bytes_max":3,"id":1}"#;
+        let lane = Lane {
+            policy: Some(Policy::LatestOnly),
+            messages_max: Some(2),
+            bytes_max: Some(3),
+            age_max: Some(Duration::from_millis(4)),
+        };
+        let request = r#"{"op":"subscribe","topic":"t","policy":"latest-only","messages_max":2,"bytes_max":3,"age_max_ms":4,"id":1}"#;
         assert_eq!(subscribe("t", lane, 1), request);
     }
 

@@ -52,6 +52,7 @@ pub(crate) fn run(arguments: &SubscribeArguments) -> Result<ExitCode, Failure> {
         policy: arguments.policy,
         messages_max: arguments.messages_max.map(NonZeroU32::get),
         bytes_max: arguments.bytes_max,
+        age_max: arguments.age_max,
     };
     for (topic, id) in arguments.topics.iter().zip(1..) {
         let request = protocol::subscribe(topic, lane, id);

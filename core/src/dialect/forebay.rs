@@ -8,6 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{BufMut, BytesMut};
 use core::fmt::Write as _;
+use core::time::Duration;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
@@ -44,6 +45,8 @@ struct Members<'a> {
     messages_max: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
     bytes_max: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    age_max_ms: Option<&'a RawValue>,
 }
 
 /// Without it `"data":null` would be the same as no `data`.
@@ -213,6 +216,7 @@ fn lane_options<'a>(members: &Members<'a>, id: Option<&'a str>) -> Result<LaneOp
         // Above 2^32 it is above every topic's limit, too.
         messages_max: messages_max.map(|number| u32::try_from(number).unwrap_or(u32::MAX)),
         bytes_max: number(members.bytes_max, "bytes_max must be a whole number")?,
+        age_max: number(members.age_max_ms, "age_max_ms must be a whole number")?.map(Duration::from_millis),
     })
 }
 

@@ -24,8 +24,15 @@ fn requests_are_read_in_any_order_and_unknown_members_are_ignored() {
     assert_eq!(request.action, publish("t", "", ActionPayload::Binary(std::vec![0, 1, 255])));
     let request = decode(r#"{"op":"publish","topic":"t","data":0,"key":"a\u0022"}"#).unwrap();
     assert_eq!(request.action, publish("t", "a\"", ActionPayload::Text("0")));
-    let request = decode(r#"{"op":"subscribe","topic":"t","policy":"latest-only","messages_max":10,"bytes_max":9}"#);
-    let options = LaneOptions { policy: Some(Policy::LatestOnly), messages_max: Some(10), bytes_max: Some(9) };
+    let request = decode(
+        r#"{"op":"subscribe","topic":"t","policy":"latest-only","messages_max":10,"bytes_max":9,"age_max_ms":7}"#,
+    );
+    let options = LaneOptions {
+        policy: Some(Policy::LatestOnly),
+        messages_max: Some(10),
+        bytes_max: Some(9),
+        age_max: Some(Duration::from_millis(7)),
+    };
     assert_eq!(request.unwrap().action, Action::Subscribe("t".into(), options));
     let request = decode(r#"{"op":"subscribe","topic":"t","messages_max":4294967297}"#).unwrap();
     let options = LaneOptions { messages_max: Some(u32::MAX), ..LaneOptions::default() };

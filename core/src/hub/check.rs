@@ -20,6 +20,17 @@ impl Hub {
             assert!(topic.is_removed || self.topics.by_name.get(&*topic.name) == Some(&id), "a topic has its name");
             assert!(!topic.is_forgettable() || self.forgettable.contains(&id), "an empty topic is forgotten");
             assert_eq!(topic.has_room, self.room.contains(&id));
+            let is_aging = |lane: &&TopicLane| lane.age_max.is_some() && lane.end_reason.is_none();
+            assert_eq!(
+                topic.lanes.iter().filter(is_aging).count(),
+                topic.aging_lanes as usize,
+                "lanes with an age_max"
+            );
+            for place in 0..topic.lanes.len() {
+                let armed = topic.age_timer.and_then(|timer| self.timers.deadline(timer));
+                let at = topic.expires_at(place).filter(|_| topic.lanes[place].end_reason.is_none());
+                assert!(at.is_none_or(|at| armed.is_some_and(|armed| armed <= at)), "ages are looked at in time");
+            }
             for lane in &topic.lanes {
                 assert_eq!(self.topics.of_lane(lane.id).map(|(topic, _)| topic), Some(id), "a lane knows its topic");
                 self.check_owner(topic, lane);

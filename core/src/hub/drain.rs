@@ -138,6 +138,7 @@ impl Hub {
             if conn.is_ended() || conn.outbound.is_blocked || conn.outbound.outstanding.is_some() {
                 continue;
             }
+            self.expire_session(id);
             let outstanding = self.build(id);
             if outstanding.len == 0 {
                 self.spare.push(outstanding);

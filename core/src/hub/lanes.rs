@@ -1,5 +1,7 @@
 //! Topics and lanes: made, ended, taken from.
 
+use core::time::Duration;
+
 use super::publish::has_control_characters;
 use super::{Hub, News};
 use crate::config::{LaneLimits, LaneOptions, TopicOptions};
@@ -93,6 +95,7 @@ impl Hub {
         while let Some(id) = self.forgettable.pop() {
             if self.topics.slab.get(id).is_some_and(Topic::is_forgettable) {
                 let topic = self.topics.slab.remove(id).expect("just looked up");
+                self.forget_age(topic.age_timer);
                 self.recharge(topic.charged, 0);
                 self.stats.topics -= 1;
                 if !topic.is_removed {
@@ -152,7 +155,15 @@ impl Hub {
         if !is_lower || !is_enough || !holds_keys {
             return Err(SubscribeError::InvalidLimits);
         }
-        let id = self.topics.add_lane(topic_id, limits, (owner, policy), dialect);
+        let declared = topic.options.age_max;
+        let age_max = options.age_max.or(declared).filter(|_| policy.is_lossy());
+        let is_younger = options.age_max.is_none_or(|age| {
+            policy.is_lossy() && age >= Duration::from_millis(1) && declared.is_none_or(|declared| age <= declared)
+        });
+        if !is_younger {
+            return Err(SubscribeError::InvalidLimits);
+        }
+        let id = self.topics.add_lane(topic_id, (limits, age_max), (owner, policy), dialect);
         self.stats.lanes_now += 1;
         self.recharge_topic(topic_id);
         Ok(id)
@@ -206,10 +217,11 @@ impl Hub {
 
     pub(super) fn take_entry(&mut self, id: LaneId) -> Option<Entry> {
         let (topic_id, place) = self.topics.of_lane(id)?;
-        let topic = self.topics.get_mut(topic_id)?;
-        if topic.lanes[place].owner != Owner::Local {
+        if self.topics.get(topic_id)?.lanes[place].owner != Owner::Local {
             return None;
         }
+        self.expire_lane(id);
+        let topic = self.topics.get_mut(topic_id)?;
         if let Some(gap) = topic.take_due_gap(place) {
             self.rest_if_empty(id);
             return Some(Entry::Gap(gap));
@@ -248,6 +260,7 @@ impl Hub {
         }
         if end_reason.is_none() {
             self.activate(id);
+            self.look_at_age_of(id);
         }
     }
 
@@ -290,6 +303,7 @@ impl Hub {
                 if topic.lanes[place].end_reason.is_none() {
                     topic.look_at(place);
                     self.activate(id);
+                    self.look_at_age_of(id);
                 }
             }
             Source::Direct => {

@@ -1,6 +1,7 @@
 //! The hub: the state machine that everything else is part of.
 
 mod accept;
+mod age;
 mod check;
 mod closing;
 mod direct;
@@ -51,6 +52,8 @@ use crate::wire::CloseCode;
 #[derive(Clone, Copy, Debug)]
 enum TimerKey {
     Conn(ConnId),
+    /// A message may have become too old.
+    Topic(TopicId),
     Drain,
 }
 

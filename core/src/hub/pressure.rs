@@ -6,16 +6,13 @@ use super::Hub;
 use crate::id::{ConnId, LaneId, TopicId};
 use crate::output::Position;
 use crate::stats::{ConnectionPressure, LanePressure, TopicPressure};
-use crate::topics::{Owner, View};
+use crate::topics::Owner;
 
 impl Hub {
     pub(super) fn lane_pressure(&self, lane: LaneId) -> Option<LanePressure> {
         let (topic, place) = self.topics.of_lane(lane)?;
         let topic = self.topics.slab.get(topic)?;
-        let oldest = match topic.view(place) {
-            View::Log(lane, log) => lane.next(topic.head).map(|seq| log.at(seq)),
-            View::Latest(lane, latest) => lane.next(latest).map(|(_, slot)| slot.at),
-        };
+        let oldest = topic.oldest_at(place);
         let state = &topic.lanes[place];
         let conn = match topic.lanes[place].owner {
             Owner::Session(session) => self.sessions.get(session).map(|session| session.conn),
@@ -28,6 +25,7 @@ impl Hub {
             outstanding: state.window.outstanding(),
             messages_max: state.limits.messages_max,
             bytes_max: state.limits.bytes_max,
+            age_max: state.age_max,
             oldest_age: oldest.map_or(Duration::ZERO, |at| self.now.since(at)),
         })
     }

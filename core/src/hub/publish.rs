@@ -161,6 +161,7 @@ impl Hub {
     fn append(&mut self, topic_id: TopicId, message: Message<'_>) -> Mark {
         let hub_room = self.resident_bytes_max_for_logs().saturating_sub(self.stats.resident_bytes);
         let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
+        let is_aging = topic.aging_lanes > 0;
         let (seq, bytes) = (topic.head.messages + 1, message.payload.as_bytes().len() as u64);
         let room = topic.options.log_bytes_max.saturating_sub(topic.charged).min(hub_room);
         // What is left when every log has what it needs: chunks may be as much larger.
@@ -169,6 +170,9 @@ impl Hub {
         for encoded in topic.logs.iter_mut().flatten() {
             let (dialect, prefix) = (encoded.dialect, &encoded.prefix);
             let len = dialect.message_bytes(prefix, seq, message);
+            if is_aging {
+                encoded.log.begin_tick(self.now);
+            }
             let (before, needed) = (encoded.log.resident(), encoded.log.growth(len));
             encoded.log.append((bytes, len), (self.stamp, self.now), needed + spare, |out| {
                 dialect.put_message(out, prefix, seq, message);
@@ -188,6 +192,7 @@ impl Hub {
         }
         self.put_latest(topic_id, message);
         self.recharge_topic(topic_id);
+        self.look_at_age_from_now(topic_id);
         before
     }
 

@@ -21,6 +21,7 @@ impl Hub {
                     return;
                 }
                 Some(TimerKey::Drain) => self.end_draining(),
+                Some(TimerKey::Topic(id)) => self.expire_topic(id),
                 Some(TimerKey::Conn(id)) => {
                     self.time_out(id);
                     self.refresh(id);

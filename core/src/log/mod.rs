@@ -232,6 +232,13 @@ impl Log {
         self.collect();
     }
 
+    /// Freezes the open block if it was begun at another time: then a block's time is that of each of its messages.
+    pub(crate) fn begin_tick(&mut self, now: Instant) {
+        if self.blocks.back().is_some_and(|block| block.is_open && block.at != now) {
+            self.freeze();
+        }
+    }
+
     /// Closes the newest chunk, so that it goes as soon as nobody needs its blocks.
     pub(crate) fn seal(&mut self) {
         self.freeze();

@@ -5,6 +5,7 @@ use core::ops::Range;
 
 use super::{Block, INDEX_MIN, Log, Message};
 use crate::lane::{Mark, Run};
+use crate::time::Instant;
 
 /// Where a plan for a Transmit ends.
 #[derive(Clone, Copy, Debug)]
@@ -75,6 +76,13 @@ impl Log {
             if self.stamp(middle) < stamp { low = middle } else { high = middle - 1 }
         }
         if low == run.after.messages { run.after } else { self.mark(low) }
+    }
+
+    /// The last message at the front of `run` that was published when `is` holds; `None` if it does not for the first.
+    pub(crate) fn last_at(&self, run: Run, is: impl Fn(Instant) -> bool) -> Option<Mark> {
+        let from = (!run.is_empty()).then(|| self.find(run.first()))?;
+        let blocks = self.blocks.range(from..).take_while(|block| block.first <= run.last() && is(block.at));
+        blocks.last().map(|block| self.mark(block.last.min(run.last())))
     }
 
     /// The most resident bytes a copy of `run` may have.

@@ -6,6 +6,7 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use crate::config::{LaneLimits, TopicOptions};
 use crate::dialect::{Dialect, ENCODINGS};
@@ -16,6 +17,7 @@ use crate::output::LossReason;
 use crate::policy::Policy;
 use crate::slab::Slab;
 use crate::stats::{Count, Totals};
+use crate::timers::TimerId;
 pub(crate) use window::{Keyed, View, ViewMut, Window, change_lane, latest_place};
 
 /// Whom a lane belongs to.
@@ -42,6 +44,7 @@ pub(crate) struct TopicLane {
     pub(crate) owner: Owner,
     pub(crate) policy: Policy,
     pub(crate) limits: LaneLimits,
+    pub(crate) age_max: Option<Duration>,
     pub(crate) encoding: usize,
     /// Whether it is listed among its session's active lanes (an in-process lane: is ready, or was the last time somebody
     /// looked).
@@ -95,6 +98,12 @@ pub(crate) struct Topic {
     pub(crate) parked: VecDeque<ConnId>,
     /// The application was refused and has not been told of room since.
     pub(crate) owes_drained: bool,
+    /// Lanes with an `age_max` that have not ended.
+    pub(crate) aging_lanes: u32,
+    /// No lane's `age_max` is less.
+    pub(crate) age_min: Option<Duration>,
+    /// When the first of their messages may be too old; there while there are such lanes.
+    pub(crate) age_timer: Option<TimerId>,
     /// Resident bytes of the logs, as charged to the hub.
     pub(crate) charged: usize,
     /// Whether it is listed in the hub's `unfrozen`.
@@ -125,6 +134,9 @@ impl Topic {
             keeping_parked: 0,
             parked: VecDeque::new(),
             owes_drained: false,
+            aging_lanes: 0,
+            age_min: None,
+            age_timer: None,
             charged: 0,
             is_unfrozen: false,
             has_room: false,
@@ -201,7 +213,7 @@ impl Topics {
     pub(crate) fn add_lane(
         &mut self,
         topic_id: TopicId,
-        limits: LaneLimits,
+        (limits, age_max): (LaneLimits, Option<Duration>),
         (owner, policy): (Owner, Policy),
         dialect: &'static dyn Dialect,
     ) -> LaneId {
@@ -219,6 +231,7 @@ impl Topics {
             owner,
             policy,
             limits,
+            age_max,
             encoding,
             is_active: false,
             is_announced: false,
@@ -228,6 +241,11 @@ impl Topics {
             end_reason: None,
         });
         topic.live_lanes += 1;
+        if let Some(age) = age_max {
+            let before = topic.age_min.filter(|_| topic.aging_lanes > 0);
+            topic.age_min = Some(before.map_or(age, |before| before.min(age)));
+            topic.aging_lanes += 1;
+        }
         topic.look_at(place as usize);
         self.list_idle(id);
         id
@@ -304,7 +322,7 @@ mod tests {
     impl World {
         fn add(&mut self) {
             let options = TopicOptions::default();
-            let id = self.topics.add_lane(self.topic, options.lane, (Owner::Local, options.policy), RAW);
+            let id = self.topics.add_lane(self.topic, (options.lane, None), (Owner::Local, options.policy), RAW);
             assert!(self.lanes.insert(id, true).is_none(), "an id is given out once");
         }
 

@@ -12,6 +12,7 @@ use crate::losses::Losses;
 use crate::output::{Gap, LossReason, Message, OwnedPayload};
 use crate::policy::Policy;
 use crate::stats::{Count, Totals};
+use crate::time::Instant;
 
 /// What a lane looks at.
 #[derive(Debug)]
@@ -216,6 +217,37 @@ impl Topic {
         }
     }
 
+    /// Drops what has waited in a lane for `age_max` or longer.
+    pub(crate) fn expire(&mut self, place: usize, now: Instant) -> Count {
+        let head = self.head;
+        let mut lost = Count::default();
+        let Some(age_max) = self.lanes[place].age_max else { return lost };
+        match self.view_mut(place) {
+            ViewMut::Log(lane, log) => {
+                while let Some(cut) = log.last_at(lane.front(head), |at| at + age_max <= now) {
+                    lost += change_lane(lane, log, |lane, _| lane.drop_through(cut, head, LossReason::Age));
+                }
+            }
+            ViewMut::Latest(lane, latest) => lost = lane.expire(latest, |at| at + age_max <= now),
+        }
+        self.totals.lose(LossReason::Age, lost);
+        lost
+    }
+
+    /// When the oldest message that waits in a lane will be too old.
+    pub(crate) fn expires_at(&self, place: usize) -> Option<Instant> {
+        let age_max = self.lanes[place].age_max?;
+        self.oldest_at(place).map(|at| at + age_max)
+    }
+
+    /// When the oldest message that waits in a lane was published.
+    pub(crate) fn oldest_at(&self, place: usize) -> Option<Instant> {
+        match self.view(place) {
+            View::Log(lane, log) => lane.next(self.head).map(|seq| log.at(seq)),
+            View::Latest(lane, latest) => lane.next(latest).map(|(_, slot)| slot.at),
+        }
+    }
+
     /// A lane's terms of the queue law.
     pub(crate) fn lane_totals(&self, place: usize) -> Totals {
         match self.view(place) {
@@ -235,6 +267,7 @@ impl Topic {
         if let Some(keyed) = latest_place(policy).and_then(|place| self.keyed[place].as_mut()) {
             keyed.live_lanes -= 1;
         }
+        self.aging_lanes -= u32::from(self.lanes[place].age_max.is_some());
         lost
     }
 

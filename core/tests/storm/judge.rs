@@ -112,6 +112,8 @@ impl World {
             any = true;
         }
         self.outputs();
+        self.hub.handle_timeout(self.now);
+        self.check("timeout");
         any
     }
 

@@ -66,8 +66,11 @@ pub(super) struct World {
 pub(super) fn topic_options(rng: &mut Rng, message_bytes_max: u32) -> TopicOptions {
     let lane = LaneLimits { messages_max: rng.pick(&[1, 2, 5, 40]), bytes_max: rng.pick(&[1000, 1500, 5000]) };
     let scope = rng.pick(&[DisconnectScope::Connection, DisconnectScope::Topic]);
+    let policy = rng.pick(Policy::ALL);
+    let ages = [None, None, Some(Duration::from_millis(1)), Some(Duration::from_millis(200))];
     TopicOptions {
-        policy: rng.pick(Policy::ALL),
+        policy,
+        age_max: rng.pick(&ages).filter(|_| policy.is_lossy()),
         choices: rng.pick(&[Policies::LOSSY, Policies::LOSSY, Policies::NONE]),
         lane,
         message_bytes_max,
@@ -126,7 +129,9 @@ impl World {
     pub(super) fn lane_options(&mut self) -> LaneOptions {
         let policy = self.rng.chance(50).then(|| self.rng.pick(Policy::ALL));
         if self.rng.chance(30) {
-            LaneOptions { policy, messages_max: Some(1), bytes_max: Some(1000) }
+            LaneOptions { policy, messages_max: Some(1), bytes_max: Some(1000), age_max: None }
+        } else if self.rng.chance(20) {
+            LaneOptions { policy, age_max: Some(Duration::from_millis(50)), ..LaneOptions::default() }
         } else {
             LaneOptions { policy, ..LaneOptions::default() }
         }

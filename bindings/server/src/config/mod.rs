@@ -122,6 +122,11 @@ fn read_topic(section: &mut Section<'_>, topic: &mut TopicOptions, mut keys: Key
     section.read("choices", &mut topic.choices, value::choices);
     section.read("messages_max", &mut topic.lane.messages_max, count);
     section.read("bytes_max", &mut topic.lane.bytes_max, size);
+    section.read("age_max", &mut topic.age_max, value::age);
+    if !section.has("age_max") {
+        // The defaults' is for policies that lose.
+        topic.age_max = topic.age_max.filter(|_| topic.policy.is_lossy());
+    }
     section.read("message_bytes_max", &mut topic.message_bytes_max, size);
     section.read("log_bytes_max", &mut topic.log_bytes_max, size);
     section.read("keys_max", &mut keys.keys_max, count);

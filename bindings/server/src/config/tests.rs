@@ -116,6 +116,7 @@ fn everything_can_be_set() {
     let a = TopicOptions {
         policy: Policy::Block,
         lane: LaneLimits { messages_max: 50, bytes_max: 512 << 10 },
+        age_max: None,
         message_bytes_max: 1_000,
         log_bytes_max: 1 << 20,
         choices: Policies::of(&[Policy::LatestOnly, Policy::DropNewest]),
@@ -193,7 +194,7 @@ fn unknown_keys_are_refused_with_line_and_what_there_is() {
     assert_refused(
         "[[topics]]\nname = \"log\"\npolcy = \"block\"\n",
         &["f.toml:3: [[topics]] \"log\" polcy: unknown key; there are name, policy, choices, messages_max, \
-           bytes_max, message_bytes_max, log_bytes_max, keys_max, keys_bytes_max, disconnect"],
+           bytes_max, age_max, message_bytes_max, log_bytes_max, keys_max, keys_bytes_max, disconnect"],
     );
     assert_refused(
         "[limits.direct_lane]\nx = 1\n",
@@ -296,6 +297,15 @@ fn bad_values_are_refused_with_what_is_allowed() {
 fn topics_have_names_of_their_own() {
     for (source, line) in [
         ("\n[[topics]]\npolicy = \"block\"\n", "f.toml:2: [[topics]] name: is missing"),
+        (
+            "[[topics]]\nname = \"t\"\npolicy = \"block\"\nage_max = \"1s\"\n",
+            "f.toml:4: [[topics]] \"t\" age_max: needs a policy that may lose single messages: not block, not disconnect",
+        ),
+        (
+            "[defaults]\nage_max = 5\n",
+            "f.toml:2: [defaults] age_max: must be \"none\" or text like \"500ms\" or \"30s\" (a whole number; units: ms, s, m, h), \
+             not 5",
+        ),
         ("[[topics]]\nname = \"\"\n", "f.toml:2: [[topics]] name: must not be empty"),
         ("[[topics]]\nname = \"a\\tb\"\n", "f.toml:2: [[topics]] name: must not contain control characters"),
         (

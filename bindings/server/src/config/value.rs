@@ -52,6 +52,14 @@ pub(crate) fn duration(value: &DeValue<'_>) -> Result<Duration, String> {
     })
 }
 
+/// As [`duration`], or `"none"`.
+pub(crate) fn age(value: &DeValue<'_>) -> Result<Option<Duration>, String> {
+    if matches!(value, DeValue::String(text) if text == "none") {
+        return Ok(None);
+    }
+    duration(value).map(Some).map_err(|problem| problem.replacen("must be", "must be \"none\" or", 1))
+}
+
 /// Text.
 pub(crate) fn text(value: &DeValue<'_>) -> Result<String, String> {
     match value {
@@ -174,7 +182,7 @@ pub(crate) fn parse_size(text: &str) -> Option<u64> {
     number.checked_mul(factor)
 }
 
-fn parse_duration(text: &str) -> Option<Duration> {
+pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
     let (number, unit) = split_unit(text)?;
     let millis = match unit {
         "ms" => 1,

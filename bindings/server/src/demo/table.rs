@@ -269,6 +269,7 @@ mod tests {
             outstanding: Count::default(),
             messages_max: 200,
             bytes_max: 1 << 20,
+            age_max: None,
             oldest_age: Duration::from_millis(1_240),
         };
         let state = State { ends: 2, end_code: Some(1013), ..State::default() };

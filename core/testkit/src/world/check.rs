@@ -42,7 +42,11 @@ pub(super) fn subscribed(topic: &TopicOptions, lane: &LaneOptions, answer: Resul
     let holds_keys = messages_max >= topic.keys_max && bytes_max >= topic.keys_bytes_max;
     let are_good = (1..=topic.lane.messages_max).contains(&messages_max)
         && (u64::from(topic.message_bytes_max)..=topic.lane.bytes_max).contains(&bytes_max)
-        && (policy != Policy::LatestPerKey || holds_keys);
+        && (policy != Policy::LatestPerKey || holds_keys)
+        && lane.age_max.is_none_or(|age| {
+            let is_lossy = !matches!(policy, Policy::Block | Policy::Disconnect);
+            is_lossy && age.as_millis() > 0 && topic.age_max.is_none_or(|most| age <= most)
+        });
     match answer {
         Ok(_) => assert!(is_allowed && are_good, "{lane:?} of {topic:?}"),
         Err(SubscribeError::PolicyNotAllowed) => assert!(!is_allowed, "{lane:?} of {topic:?}"),

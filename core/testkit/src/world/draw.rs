@@ -70,11 +70,13 @@ pub(super) fn topic(choices: &mut Choices) -> TopicOptions {
     let policy = if choices.one_in(3) { Policy::Block } else { policy(choices) };
     // Now and then keys that fit no lane, where that can be had.
     let more = u32::from(policy != Policy::LatestPerKey && choices.one_in(8));
+    let ages = policy.is_lossy() && choices.one_in(4);
     let lossy: Vec<Policy> = Policies::LOSSY.iter().filter(|_| choices.one_in(2)).collect();
     TopicOptions {
         policy,
         choices: if choices.one_in(2) { Policies::LOSSY } else { Policies::of(&lossy) },
         lane: LaneLimits { messages_max, bytes_max },
+        age_max: ages.then(|| millis(choices, 1, 2_000)),
         message_bytes_max,
         log_bytes_max: message_bytes_max as usize * 2 + 4_096 + choices.index(8_192),
         keys_max: choices.small(1, messages_max) + more * messages_max,
@@ -92,6 +94,9 @@ pub(super) fn lane(choices: &mut Choices, topic: Option<&TopicOptions>) -> LaneO
         lane.messages_max = Some(choices.small(0, topic.lane.messages_max + 1));
         lane.bytes_max = Some(choices.between(u64::from(topic.message_bytes_max) - 1, topic.lane.bytes_max + 1));
     }
+    if choices.one_in(6) {
+        lane.age_max = Some(millis(choices, 0, 2_000));
+    }
     lane
 }
 
@@ -101,6 +106,7 @@ pub(super) fn wish(lane: LaneOptions) -> Wish<'static> {
         policy: lane.policy.map(Policy::name),
         messages_max: lane.messages_max.map(u64::from),
         bytes_max: lane.bytes_max,
+        age_max_ms: lane.age_max.map(|age| u64::try_from(age.as_millis()).expect("short")),
     }
 }
 

@@ -88,7 +88,7 @@ fn lowered_limits_are_judged_one_by_one() {
         [(None, None, 5), (Some(2), None, 2), (None, Some(40), 4), (Some(3), Some(20), 2)]
             .into_iter()
             .map(|(messages_max, bytes_max, holds)| {
-                let lane = LaneOptions { policy: None, messages_max, bytes_max };
+                let lane = LaneOptions { policy: None, messages_max, bytes_max, ..LaneOptions::default() };
                 (house.frozen(Kind::Client, lane), holds)
             })
             .collect();

@@ -19,6 +19,7 @@ fn ask(options: TopicOptions, lane: LaneOptions) -> Result<Policy, SubscribeErro
         policy: lane.policy.map(Policy::name),
         messages_max: lane.messages_max.map(u64::from),
         bytes_max: lane.bytes_max,
+        age_max_ms: lane.age_max.map(|age| u64::try_from(age.as_millis()).expect("short")),
     };
     stage.client(client).subscribe_as("t", wish);
     stage.pump();
@@ -77,7 +78,7 @@ fn limits_are_at_most_the_topics_and_hold_one_message_and_the_keys() {
             (None, Some(149), !is_keyed),
             (None, Some(100), !is_keyed),
         ] {
-            let answer = ask(options, LaneOptions { policy: None, messages_max, bytes_max });
+            let answer = ask(options, LaneOptions { policy: None, messages_max, bytes_max, ..LaneOptions::default() });
             let expected = if good { Ok(*policy) } else { Err(SubscribeError::InvalidLimits) };
             assert_eq!(answer, expected, "{policy}: {messages_max:?}, {bytes_max:?}");
         }
@@ -113,7 +114,10 @@ fn lowered_limits_act_at_their_edge() {
                     options.message_bytes_max = 10;
                     options.lane.messages_max = 100;
                 });
-                let consumer = house.frozen(kind, LaneOptions { policy: Some(policy), messages_max, bytes_max });
+                let consumer = house.frozen(
+                    kind,
+                    LaneOptions { policy: Some(policy), messages_max, bytes_max, ..LaneOptions::default() },
+                );
                 let fits = "abcdefgh".get(..fit).expect("few");
                 house.put_all(fits);
                 assert_eq!(house.lost(consumer.lane), "-", "{policy}: {fit} fit {messages_max:?}, {bytes_max:?}");
@@ -139,7 +143,7 @@ fn what_cannot_be_asked_for_over_the_dialect() {
     let topic = stage.topic("t", |options| options.message_bytes_max = 100);
     let conn = stage.join();
     let wish = |policy| Wish { policy: Some(policy), ..Wish::default() };
-    let limits = |messages_max, bytes_max| Wish { policy: None, messages_max, bytes_max };
+    let limits = |messages_max, bytes_max| Wish { policy: None, messages_max, bytes_max, ..Wish::default() };
     for (wish, code) in [
         (wish(""), "policy-not-allowed"),
         (wish("Drop-Oldest"), "policy-not-allowed"),

@@ -14,6 +14,8 @@ pub struct Wish<'a> {
     pub messages_max: Option<u64>,
     /// Waiting payload bytes.
     pub bytes_max: Option<u64>,
+    /// Age of what waits, in milliseconds.
+    pub age_max_ms: Option<u64>,
 }
 
 fn quoted(text: &str) -> String {
@@ -52,7 +54,9 @@ impl Reader {
         if let Some(policy) = wish.policy {
             members += &format!(",\"policy\":{}", quoted(policy));
         }
-        for (name, value) in [("messages_max", wish.messages_max), ("bytes_max", wish.bytes_max)] {
+        let limits =
+            [("messages_max", wish.messages_max), ("bytes_max", wish.bytes_max), ("age_max_ms", wish.age_max_ms)];
+        for (name, value) in limits {
             members += &value.map_or(String::new(), |value| format!(",\"{name}\":{value}"));
         }
         let text = self.ask(Asked::Subscribe, with_id, topic, 0, &members);

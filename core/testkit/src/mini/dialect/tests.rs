@@ -14,9 +14,10 @@ fn subscribed() -> Reader {
 fn subscribed_as(policy: &str) -> Reader {
     let mut reader = Reader::default();
     reader.text(HELLO).unwrap();
-    let wish = Wish { policy: Some(policy), messages_max: Some(3), bytes_max: Some(40) };
+    let wish = Wish { policy: Some(policy), messages_max: Some(3), bytes_max: Some(40), age_max_ms: Some(5) };
     let text = reader.subscribe_as("t", wish, true);
-    let members = format!(r#""op":"subscribe","topic":"t","policy":"{policy}","messages_max":3,"bytes_max":40"#);
+    let members =
+        format!(r#""op":"subscribe","topic":"t","policy":"{policy}","messages_max":3,"bytes_max":40,"age_max_ms":5"#);
     assert_eq!(text, format!(r#"{{{members},"id":1}}"#));
     reader.text(&format!(r#"{{"op":"ok","id":1,"topic":"t","epoch":"e","seq":10,"policy":"{policy}"}}"#)).unwrap();
     reader
@@ -80,7 +81,7 @@ fn what_a_policy_may_do() {
         ("drop-oldest", false, true, false, false),
         ("drop-newest", false, false, true, false),
         ("latest-per-key", true, true, false, false),
-        ("latest-only", true, true, false, false),
+        ("latest-only", true, false, false, false),
         ("disconnect", false, false, false, true),
         ("block", false, false, false, false),
     ] {
@@ -89,8 +90,10 @@ fn what_a_policy_may_do() {
         assert_eq!(takes(&gap("oldest")), oldest, "{policy}");
         assert_eq!(takes(&gap("newest")), newest, "{policy}");
         assert_eq!(takes(overflow), ends, "{policy}");
-        let is_lossy = oldest || newest;
-        assert_eq!((takes(&gap("log_bound")), takes(&gap("overload"))), (is_lossy, is_lossy), "{policy}");
+        let is_lossy = hole || oldest || newest;
+        for reason in ["log_bound", "overload", "age"] {
+            assert_eq!(takes(&gap(reason)), is_lossy, "{policy}: {reason}");
+        }
         assert!(!takes(&gap("superseded")) && !takes(&gap("closed")), "{policy}");
     }
     let mut reader = Reader::default();

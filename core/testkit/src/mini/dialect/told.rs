@@ -24,11 +24,11 @@ pub const CODES: [&str; 16] = [
 
 /// Every policy, and the reasons a subscription with it may be told in a gap.
 pub const POLICIES: [(&str, &[&str]); 6] = [
-    ("drop-oldest", &["oldest", "log_bound", "overload"]),
-    ("drop-newest", &["newest", "log_bound", "overload"]),
-    // `oldest`: a key that was forgotten. Under latest-only: for want of memory while it was out, and it came back.
-    ("latest-per-key", &["oldest", "log_bound", "overload"]),
-    ("latest-only", &["oldest", "log_bound", "overload"]),
+    ("drop-oldest", &["oldest", "age", "log_bound", "overload"]),
+    ("drop-newest", &["newest", "age", "log_bound", "overload"]),
+    // `oldest`: a key that was forgotten.
+    ("latest-per-key", &["oldest", "age", "log_bound", "overload"]),
+    ("latest-only", &["age", "log_bound", "overload"]),
     // These end, or refuse, rather than lose anything.
     ("disconnect", &[]),
     ("block", &[]),

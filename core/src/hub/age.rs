@@ -1,0 +1,76 @@
+//! `age_max`: what has waited for too long is lost. One deadline per topic.
+
+use super::{Hub, TimerKey};
+use crate::id::{ConnId, LaneId, TopicId};
+use crate::output::LossReason;
+
+impl Hub {
+    /// Drops what is too old in a lane, and sees that the rest is looked at in time.
+    pub(super) fn expire_lane(&mut self, id: LaneId) {
+        let (topic, place) = self.topics.lane_mut(id);
+        let lane = &topic.lanes[place];
+        if lane.age_max.is_none() || lane.end_reason.is_some() {
+            return;
+        }
+        let lost = topic.expire(place, self.now);
+        self.stats.lanes.lose(LossReason::Age, lost);
+        if lost.messages > 0 {
+            let topic_id = self.topics.of_lane(id).expect("the lane exists").0;
+            self.recharge_topic(topic_id);
+        }
+        self.look_at_age_of(id);
+    }
+
+    /// Drops what is too old in a session's lanes, before they are drained.
+    pub(super) fn expire_session(&mut self, conn: ConnId) {
+        let session = self.conn_mut(conn).session;
+        let mut nth = 0;
+        while let Some(lane) = self.sessions.get(session).and_then(|session| session.active.get(nth)).copied() {
+            self.expire_lane(lane);
+            nth += 1;
+        }
+    }
+
+    /// The lane is looked at when its oldest message will be too old.
+    pub(super) fn look_at_age_of(&mut self, id: LaneId) {
+        let (topic, place) = self.topics.lane(id);
+        if let Some(at) = topic.expires_at(place) {
+            let topic_id = self.topics.of_lane(id).expect("the lane exists").0;
+            self.look_at_age(topic_id, at);
+        }
+    }
+
+    /// A message was published.
+    pub(super) fn look_at_age_from_now(&mut self, topic_id: TopicId) {
+        let topic = self.topics.slab.get(topic_id).expect("the topic exists");
+        if let Some(age) = topic.age_min.filter(|_| topic.aging_lanes > 0) {
+            self.look_at_age(topic_id, self.now + age);
+        }
+    }
+
+    /// The topic's lanes are looked at then, if not sooner.
+    fn look_at_age(&mut self, topic_id: TopicId, at: crate::Instant) {
+        let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
+        let timer = *topic.age_timer.get_or_insert_with(|| self.timers.add(TimerKey::Topic(topic_id)));
+        if self.timers.deadline(timer).is_none_or(|armed| at < armed) {
+            self.timers.arm(timer, at);
+        }
+    }
+
+    /// A message may be too old in one of the topic's lanes.
+    pub(super) fn expire_topic(&mut self, topic_id: TopicId) {
+        let mut place = 0;
+        while let Some(lane) = self.topics.slab.get(topic_id).and_then(|topic| topic.lanes.get(place)) {
+            let id = lane.id;
+            self.expire_lane(id);
+            place += 1;
+        }
+    }
+
+    /// The topic is gone.
+    pub(super) fn forget_age(&mut self, timer: Option<crate::timers::TimerId>) {
+        if let Some(timer) = timer {
+            self.timers.remove(timer);
+        }
+    }
+}
