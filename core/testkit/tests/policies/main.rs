@@ -1,5 +1,6 @@
-//! The overflow policies: every cell of the table of policies, and what follows from it. (There is no limit by age yet.)
+//! The overflow policies: every cell of the table of policies, and what follows from it.
 
+mod ages;
 mod beside;
 mod choices;
 mod ends;
