@@ -4,6 +4,7 @@
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use forebay_benches::{Fleet, Speech, json_text};
+use forebay_core::Policy;
 
 const SUBSCRIBERS: usize = 1_000;
 
@@ -33,8 +34,9 @@ fn fanout(c: &mut Criterion) {
 /// 100 more subscribers that have stopped reading, with full lanes: what that costs the other 1,000.
 fn frozen(c: &mut Criterion) {
     let mut group = c.benchmark_group("fanout/100 more frozen");
-    for in_flight in [1, 16] {
-        let mut fleet = Fleet::new(Speech::Raw, SUBSCRIBERS + 100, 1);
+    let policies = [Policy::DropOldest, Policy::DropNewest, Policy::LatestPerKey, Policy::LatestOnly];
+    for (policy, in_flight) in policies.into_iter().flat_map(|policy| [(policy, 1), (policy, 16)]) {
+        let mut fleet = Fleet::with_policy(Speech::Raw, SUBSCRIBERS + 100, 1, policy);
         let text = json_text(1_024);
         fleet.freeze(100);
         for _ in 0..2_000 {
@@ -42,12 +44,15 @@ fn frozen(c: &mut Criterion) {
             fleet.drain();
         }
         group.throughput(Throughput::Elements((SUBSCRIBERS * in_flight) as u64));
-        group.bench_function(BenchmarkId::new("raw", format!("1 KiB, {in_flight} in flight")), |b| {
+        group.bench_function(BenchmarkId::new(policy.name(), format!("1 KiB, {in_flight} in flight")), |b| {
             b.iter(|| {
                 for _ in 0..in_flight {
                     fleet.publish(0, &text);
                 }
-                assert!(fleet.drain() > SUBSCRIBERS * in_flight * 1_024);
+                // Of the latest only one of these is left.
+                let is_latest = matches!(policy, Policy::LatestPerKey | Policy::LatestOnly);
+                let least = if is_latest { 1 } else { in_flight };
+                assert!(fleet.drain() > SUBSCRIBERS * least * 1_024);
             });
         });
     }

@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use std::hint::black_box;
 
 use forebay_core::{
-    Config, ConnId, Hub, Instant, LaneLimits, LaneOptions, Mode, Options, Payload, Peer, Start, TopicId, TopicOptions,
-    Upgraded,
+    Config, ConnId, Hub, Instant, LaneLimits, LaneOptions, Mode, Options, Payload, Peer, Policy, Start, TopicId,
+    TopicOptions, Upgraded,
 };
 
 /// How the connections of a [`Fleet`] speak.
@@ -44,12 +44,19 @@ pub struct Fleet {
     /// The time.
     pub now: Instant,
     speech: Speech,
+    policy: Policy,
 }
 
 impl Fleet {
     /// A hub with `conns` connections, all subscribed to each of `topics` topics, and nothing left to poll.
     #[must_use]
     pub fn new(speech: Speech, conns: usize, topics: usize) -> Self {
+        Self::with_policy(speech, conns, topics, Policy::DropOldest)
+    }
+
+    /// The same, with a policy of the lanes.
+    #[must_use]
+    pub fn with_policy(speech: Speech, conns: usize, topics: usize, policy: Policy) -> Self {
         let options = Options { resident_bytes_max: 1 << 30, connections_max: 1 << 20, ..Options::default() };
         let config = Config::try_from(options).expect("good options");
         let mut fleet = Self {
@@ -58,6 +65,7 @@ impl Fleet {
             topics: Vec::new(),
             now: Instant::ZERO,
             speech,
+            policy,
         };
         fleet.connect(conns);
         for _ in 0..topics {
@@ -84,7 +92,8 @@ impl Fleet {
         let name = format!("topic-{}", self.topics.len());
         let topic = self.hub.topic(&name, topic_options()).expect("a new topic");
         for conn in &self.conns {
-            self.hub.subscribe(*conn, topic, LaneOptions::default(), Start::Latest, self.now).expect("a new lane");
+            let lane = LaneOptions::with_policy(self.policy);
+            self.hub.subscribe(*conn, topic, lane, Start::Latest, self.now).expect("a new lane");
         }
         self.topics.push(topic);
         self.drain();
@@ -151,7 +160,8 @@ impl Fleet {
 /// A lane holds 1,000 messages or 1 MiB, whatever the defaults are.
 #[must_use]
 pub fn topic_options() -> TopicOptions {
-    TopicOptions { lane: LaneLimits { messages_max: 1_000, bytes_max: 1 << 20 }, ..TopicOptions::default() }
+    let lane = LaneLimits { messages_max: 1_000, bytes_max: 1 << 20 };
+    TopicOptions { lane, keys_max: lane.messages_max, ..TopicOptions::default() }
 }
 
 /// A JSON string of `bytes` bytes.
