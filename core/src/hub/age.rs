@@ -23,6 +23,9 @@ impl Hub {
 
     /// Drops what is too old in a session's lanes, before they are drained.
     pub(super) fn expire_session(&mut self, conn: ConnId) {
+        if self.aging_lanes == 0 {
+            return;
+        }
         let session = self.conn_mut(conn).session;
         let mut nth = 0;
         while let Some(lane) = self.sessions.get(session).and_then(|session| session.active.get(nth)).copied() {

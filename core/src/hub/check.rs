@@ -12,11 +12,12 @@ impl Hub {
     pub(super) fn check(&self) {
         let mut waiting = Count::default();
         let mut resident = 0;
-        let mut lanes = 0;
+        let (mut lanes, mut aging) = (0, 0);
         for (id, topic) in self.topics.slab.iter() {
             waiting += topic.check();
             resident += topic.charged;
             lanes += topic.live_lanes;
+            aging += topic.aging_lanes;
             assert!(topic.is_removed || self.topics.by_name.get(&*topic.name) == Some(&id), "a topic has its name");
             assert!(!topic.is_forgettable() || self.forgettable.contains(&id), "an empty topic is forgotten");
             assert_eq!(topic.has_room, self.room.contains(&id));
@@ -37,7 +38,7 @@ impl Hub {
             }
         }
         assert_eq!(self.stats.lanes.waiting, waiting, "the hub's lanes");
-        assert_eq!(self.stats.lanes_now, lanes);
+        assert_eq!((self.stats.lanes_now, self.aging_lanes), (lanes, aging));
         assert_eq!(self.stats.topics as usize, self.topics.slab.len());
         assert_eq!(self.stats.lanes.conservation_error(), 0, "the queue law of the hub");
         assert_eq!(self.stats.direct.conservation_error(), 0, "the queue law of direct lanes");

@@ -164,6 +164,7 @@ impl Hub {
             return Err(SubscribeError::InvalidLimits);
         }
         let id = self.topics.add_lane(topic_id, (limits, age_max), (owner, policy), dialect);
+        self.aging_lanes += u32::from(age_max.is_some());
         self.stats.lanes_now += 1;
         self.recharge_topic(topic_id);
         Ok(id)
@@ -183,6 +184,7 @@ impl Hub {
         let (topic, place) = self.topics.lane_mut(id);
         topic.lanes[place].end_reason = Some(reason);
         topic.live_lanes -= 1;
+        self.aging_lanes -= u32::from(topic.lanes[place].age_max.is_some());
         let lost = topic.end_window(place, reason);
         topic.totals.lose(reason, lost);
         self.stats.lanes.lose(reason, lost);

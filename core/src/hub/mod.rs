@@ -85,6 +85,8 @@ pub struct Hub {
     room: Vec<TopicId>,
     /// Lanes that were full and have ended, and what is to become of their consumers; empty between calls.
     overflowed: Vec<Overflowed>,
+    /// Lanes with an `age_max` that have not ended.
+    aging_lanes: u32,
     /// Topics that may have nothing left.
     forgettable: Vec<TopicId>,
     events: VecDeque<News>,
@@ -120,6 +122,7 @@ impl Hub {
             unfrozen_direct: Vec::new(),
             room: Vec::new(),
             overflowed: Vec::new(),
+            aging_lanes: 0,
             forgettable: Vec::new(),
             events: VecDeque::new(),
             effects: VecDeque::new(),
