@@ -59,7 +59,7 @@ errors! {
         PolicyNotAllowed = "the topic does not allow this policy",
         /// A limit above the topic's, zero, or below the topic's `message_bytes_max`; with `LatestPerKey` also below the
         /// topic's `keys_max` or `keys_bytes_max`; an `age_max` with `Disconnect` or `Block`.
-        InvalidLimits = "limits above the topic's or too low for one message",
+        InvalidLimits = "limits above the topic's, or too low for one message or for the topic's keys",
         /// The hub is draining.
         Draining = "draining",
     }

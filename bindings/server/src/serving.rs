@@ -64,6 +64,14 @@ impl Handle {
         }
     }
 
+    /// The same, unless it takes longer than `timeout`: `None`.
+    pub(crate) fn snapshot_timeout(&self, lanes_max: usize, timeout: Duration) -> Option<Snapshot> {
+        match self {
+            Self::Threads(handle) => handle.snapshot_timeout(lanes_max, timeout),
+            Self::Smol(handle) => smol::block_on(handle.snapshot_timeout(lanes_max, timeout)),
+        }
+    }
+
     /// Its numbers, for a registry.
     pub(crate) fn collector(&self) -> Box<dyn Collector> {
         Box::new(match self {

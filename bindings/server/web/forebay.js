@@ -386,21 +386,18 @@ export class Client extends EventTarget {
   #receiveEnded({ topic, code }) {
     const entry = this.#topics.get(topic);
     if (!entry?.lane) return;
-    if (entry.wanted === entry.lane) this.#end(topic, entry, code);
+    const isWanted = entry.wanted === entry.lane;
+    if (isWanted) entry.wanted = undefined;
     entry.lane = undefined;
     this.#reconcile(topic, entry);
+    // Last: whoever is told may subscribe again at once.
+    if (isWanted) this.#tell("ended", { topic, code });
   }
 
   /** The subscription that messages of a topic are for, if the application still wants it. @param {string} topic */
   #delivering(topic) {
     const entry = this.#topics.get(topic);
     return entry?.lane === entry?.wanted ? entry?.lane : undefined;
-  }
-
-  /** @param {string} topic @param {Topic} entry @param {string} code */
-  #end(topic, entry, code) {
-    entry.wanted = undefined;
-    this.#tell("ended", { topic, code });
   }
 
   /** Makes the server's lane what the application wants, one request at a time. @param {string} topic @param {Topic} entry */
@@ -422,13 +419,15 @@ export class Client extends EventTarget {
         // A server that drains ends the connection soon: the next one is asked again.
         if (answer.code === "lost" || answer.code === "draining") return;
         entry.busy = false;
+        const isRefused = answer.op !== "ok" && entry.wanted === wanted;
         if (answer.op === "ok") this.#subscribed(topic, entry, wanted, answer);
-        else if (entry.wanted === wanted) {
-          if (wanted.epoch !== undefined) this.#end(topic, entry, answer.code);
+        else if (isRefused) {
           entry.wanted = undefined;
           wanted.reject(new ForebayError(answer.code, answer.message));
         }
         this.#reconcile(topic, entry);
+        // Last: whoever is told may subscribe again at once.
+        if (isRefused && wanted.epoch !== undefined) this.#tell("ended", { topic, code: answer.code });
       });
     }
   }

@@ -47,18 +47,16 @@ impl<T> Mailbox<T> {
     /// # Errors
     /// The mailbox is closed; here is the command back.
     pub fn post(&self, command: T) -> Result<(), T> {
-        let mut command = Some(command);
-        let posted = self.queue.block(None, |queue| queue.push(&mut command, self.commands_max));
-        posted.expect("it waits without a deadline").inspect(|()| self.wake.wake())
+        self.post_until(command, None).expect("it waits without a deadline")
     }
 
-    /// Posts a command; blocks while there is no room, until `deadline`: `None`.
+    /// Posts a command; blocks while there is no room, until `deadline`, if there is one: `None`.
     ///
     /// # Errors
     /// The mailbox is closed; here is the command back.
-    pub fn post_until(&self, command: T, deadline: Instant) -> Option<Result<(), T>> {
+    pub fn post_until(&self, command: T, deadline: Option<Instant>) -> Option<Result<(), T>> {
         let mut command = Some(command);
-        let posted = self.queue.block(Some(deadline), |queue| queue.push(&mut command, self.commands_max))?;
+        let posted = self.queue.block(deadline, |queue| queue.push(&mut command, self.commands_max))?;
         Some(posted.inspect(|()| self.wake.wake()))
     }
 
@@ -141,14 +139,14 @@ mod tests {
         let mailbox = mailbox(1);
         mailbox.post(1).unwrap();
         mailbox.post_bounded_otherwise(2).unwrap();
-        assert_eq!(mailbox.post_until(3, Instant::now()), None, "there is no room");
+        assert_eq!(mailbox.post_until(3, Some(Instant::now())), None, "there is no room");
         let waiting = std::thread::spawn({
             let mailbox = Arc::clone(&mailbox);
             move || mailbox.post(3)
         });
         mailbox.close();
         assert_eq!(waiting.join().unwrap(), Err(3));
-        assert_eq!(mailbox.post_until(5, Instant::now()), Some(Err(5)));
+        assert_eq!(mailbox.post_until(5, Some(Instant::now())), Some(Err(5)));
         assert_eq!(mailbox.post(4), Err(4));
         assert!(mailbox.is_empty());
     }

@@ -44,7 +44,7 @@ impl Collector {
 
     /// All workers' numbers; of one that does not answer in time, the last ones.
     fn snapshot(&self) -> Snapshot {
-        let deadline = Instant::now() + WAIT_MAX;
+        let deadline = Some(Instant::now() + WAIT_MAX);
         let mut seen = lock(&self.seen);
         let mut all = Snapshot::default();
         for (link, seen) in self.links.iter().zip(&mut *seen) {
@@ -58,13 +58,10 @@ impl Collector {
 }
 
 /// A worker's numbers, its last ones if it has stopped; `None`: no answer in time.
-fn ask(link: &ServerLink, deadline: Instant) -> Option<Snapshot> {
+fn ask(link: &ServerLink, deadline: Option<Instant>) -> Option<Snapshot> {
     let (answer, reply) = reply();
     match link.mailbox.post_until(Command::Snapshot(0, answer), deadline)? {
-        Ok(()) => {
-            let left = deadline.saturating_duration_since(Instant::now());
-            reply.wait_timeout(left).ok().map(|answer| answer.unwrap_or_else(|| link.last()))
-        }
+        Ok(()) => reply.wait_until(deadline).ok().map(|answer| answer.unwrap_or_else(|| link.last())),
         Err(_stopped) => Some(link.last()),
     }
 }

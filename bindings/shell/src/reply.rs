@@ -92,7 +92,11 @@ impl<T> Reply<T> {
         self.wait_until(Instant::now().checked_add(timeout))
     }
 
-    fn wait_until(self, deadline: Option<Instant>) -> Result<Option<T>, TimedOut> {
+    /// Waits until `deadline` (`None`: for ever); `None` if there will be no answer.
+    ///
+    /// # Errors
+    /// It is over: there was no answer and there will be none.
+    pub fn wait_until(self, deadline: Option<Instant>) -> Result<Option<T>, TimedOut> {
         let mut state = lock(&self.0.state);
         loop {
             match std::mem::replace(&mut *state, State::Over) {

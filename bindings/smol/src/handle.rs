@@ -166,6 +166,15 @@ impl Handle {
         Some(all)
     }
 
+    /// The same, unless it takes longer than `timeout`: `None`.
+    pub async fn snapshot_timeout(&self, lanes_max: usize, timeout: Duration) -> Option<Snapshot> {
+        let timer = async {
+            Timer::after(timeout).await;
+            None
+        };
+        self.snapshot(lanes_max).or(timer).await
+    }
+
     /// The terms of a topic's queue law; `None` if there is no such topic, or the server has stopped.
     pub async fn topic_totals(&self, topic: &str) -> Option<Totals> {
         Self::call(self.link(topic), |answer| Command::TopicTotals(topic.into(), answer)).await.flatten()

@@ -12,8 +12,8 @@ use forebay_core::{
 #[cfg(feature = "metrics")]
 use forebay_shell::Collector;
 use forebay_shell::{
-    Adopt, AdoptError, Answer, CallError, Command, Handover, LaneInbox, NextError, Nothing, Publish, Reply, ServerLink,
-    Snapshot, TimedOut, reply,
+    Adopt, AdoptError, Answer, CallError, Command, Handover, LaneInbox, NextError, Nothing, Publish, ServerLink,
+    Snapshot, reply,
 };
 
 /// A server's handle, for any thread.
@@ -43,7 +43,9 @@ impl Handle {
         topic: &str,
         message: impl Into<Message<'a>>,
     ) -> Result<Published, CallError<PublishError>> {
-        self.post_publish(topic, message.into(), false).wait().unwrap_or(Err(CallError::Stopped))
+        let message = message.into().into();
+        let publish = |answer| Command::Publish(Publish { topic: topic.into(), message, waits: false, answer });
+        Self::call(self.link(topic), publish).unwrap_or(Err(CallError::Stopped))
     }
 
     /// Publishes; where a lane with the policy `Block` has no room, waits for it. Publishes of one topic that wait are
@@ -57,23 +59,15 @@ impl Handle {
         message: impl Into<Message<'a>>,
         timeout: Duration,
     ) -> Result<Published, CallError<PublishError>> {
-        match self.post_publish(topic, message.into(), true).wait_timeout(timeout) {
-            Ok(answer) => answer.unwrap_or(Err(CallError::Stopped)),
-            Err(TimedOut) => Err(CallError::Refused(PublishError::Full)),
-        }
-    }
-
-    fn post_publish(
-        &self,
-        topic: &str,
-        message: Message<'_>,
-        waits: bool,
-    ) -> Reply<Result<Published, CallError<PublishError>>> {
+        let deadline = Instant::now().checked_add(timeout);
         let (answer, reply) = reply();
-        let publish = Publish { topic: topic.into(), message: message.into(), waits, answer };
+        let message = message.into().into();
+        let command = Command::Publish(Publish { topic: topic.into(), message, waits: true, answer });
+        let mailbox = &self.link(topic).mailbox;
         // Refused because the server stopped, the command is dropped, and the reply tells.
-        drop(self.link(topic).mailbox.post(Command::Publish(publish)));
-        reply
+        let posted = mailbox.post_until(command, deadline).map(drop);
+        let answered = posted.and_then(|()| reply.wait_until(deadline).ok());
+        answered.map_or(Err(CallError::Refused(PublishError::Full)), |answer| answer.unwrap_or(Err(CallError::Stopped)))
     }
 
     /// Posts a command with an answer and waits for it; `None` if the server has stopped.
@@ -147,6 +141,20 @@ impl Handle {
         for link in &*self.links {
             let lanes_left = lanes_max - all.lanes.len();
             all.add(Self::call(link, |answer| Command::Snapshot(lanes_left, answer))?);
+        }
+        Some(all)
+    }
+
+    /// The same, unless it takes longer than `timeout`: `None`.
+    #[must_use]
+    pub fn snapshot_timeout(&self, lanes_max: usize, timeout: Duration) -> Option<Snapshot> {
+        let deadline = Instant::now().checked_add(timeout);
+        let mut all = Snapshot::default();
+        for link in &*self.links {
+            let (answer, reply) = reply();
+            let command = Command::Snapshot(lanes_max - all.lanes.len(), answer);
+            link.mailbox.post_until(command, deadline)?.ok()?;
+            all.add(reply.wait_until(deadline).ok()??);
         }
         Some(all)
     }

@@ -2,7 +2,7 @@
 //! a few connections at a time, and nobody may take long.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{IpAddr, Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -34,6 +34,7 @@ pub(crate) enum Status {
     BadRequest,
     NotFound,
     MethodNotAllowed,
+    Misdirected,
     HeadTooLarge,
     Unavailable,
 }
@@ -45,6 +46,7 @@ impl Status {
             Self::BadRequest => "400 Bad Request",
             Self::NotFound => "404 Not Found",
             Self::MethodNotAllowed => "405 Method Not Allowed\r\nAllow: GET, HEAD",
+            Self::Misdirected => "421 Misdirected Request",
             Self::HeadTooLarge => "431 Request Header Fields Too Large",
             Self::Unavailable => "503 Service Unavailable",
         }
@@ -76,19 +78,20 @@ pub(crate) type Documents = dyn Fn(&str, &str) -> Response + Send + Sync;
 /// # Errors
 /// A thread cannot be started.
 pub(crate) fn serve(listener: TcpListener, documents: &Arc<Documents>) -> io::Result<()> {
+    let is_local = listener.local_addr()?.ip().is_loopback();
     let listener = Arc::new(listener);
     for _ in 0..CONNECTIONS_MAX {
         let (listener, documents) = (Arc::clone(&listener), Arc::clone(documents));
-        std::thread::Builder::new().name("admin".to_owned()).spawn(move || accept(&listener, &*documents))?;
+        std::thread::Builder::new().name("admin".to_owned()).spawn(move || accept(&listener, is_local, &*documents))?;
     }
     Ok(())
 }
 
-fn accept(listener: &TcpListener, documents: &Documents) {
+fn accept(listener: &TcpListener, is_local: bool, documents: &Documents) {
     loop {
         match listener.accept() {
             // What becomes of one connection is its client's matter.
-            Ok((stream, peer)) => match answer(&stream, documents) {
+            Ok((stream, peer)) => match answer(&stream, is_local, documents) {
                 Ok(()) => {}
                 Err(error) => log::debug!("administration: {peer}: {error}"),
             },
@@ -100,12 +103,12 @@ fn accept(listener: &TcpListener, documents: &Documents) {
     }
 }
 
-fn answer(stream: &TcpStream, documents: &Documents) -> io::Result<()> {
+fn answer(stream: &TcpStream, is_local: bool, documents: &Documents) -> io::Result<()> {
     let mut reader = Until::new(stream, REQUEST_TIMEOUT);
     let mut head = [0; HEAD_BYTES_MAX];
     let mut filled = 0;
     let (response, has_body) = loop {
-        match respond(&head[..filled], documents) {
+        match respond(&head[..filled], is_local, documents) {
             Some(response) => break response,
             None if filled == head.len() => {
                 break (Response::text(Status::HeadTooLarge, "the head of the request is too long\n"), true);
@@ -128,8 +131,9 @@ fn answer(stream: &TcpStream, documents: &Documents) -> io::Result<()> {
     Ok(())
 }
 
-/// The response to a request, and whether its body goes with it; `None` while the head is not complete.
-fn respond(head: &[u8], documents: &Documents) -> Option<(Response, bool)> {
+/// The response to a request, and whether its body goes with it; `None` while the head is not complete. `is_local`: of a
+/// listener that only this machine reaches.
+fn respond(head: &[u8], is_local: bool, documents: &Documents) -> Option<(Response, bool)> {
     let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
     let mut request = httparse::Request::new(&mut fields);
     match request.parse(head) {
@@ -142,12 +146,28 @@ fn respond(head: &[u8], documents: &Documents) -> Option<(Response, bool)> {
             let target = request.path.unwrap_or_default();
             let (path, query) = target.split_once('?').unwrap_or((target, ""));
             let method = request.method.unwrap_or_default();
+            let mut hosts = request.headers.iter().filter(|field| field.name.eq_ignore_ascii_case("host"));
             Some(match method {
+                _ if is_local && !hosts.all(|host| is_this_machine(host.value)) => {
+                    (Response::text(Status::Misdirected, "only by an IP address or as localhost\n"), true)
+                }
                 "GET" | "HEAD" => (documents(path, query), method == "GET"),
                 _ => (Response::text(Status::MethodNotAllowed, "only GET and HEAD\n"), true),
             })
         }
     }
+}
+
+/// Whether a `Host` is an address or `localhost`. A web page could have a name of its own resolved to this machine, and
+/// would then be shown as its own what only this machine's users are to see (DNS rebinding).
+fn is_this_machine(host: &[u8]) -> bool {
+    let host = str::from_utf8(host).unwrap_or_default();
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|letter| letter.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+    name.eq_ignore_ascii_case("localhost") || address.parse::<IpAddr>().is_ok()
 }
 
 /// A stream that is read and written until a point in time, however small the pieces.
@@ -195,11 +215,11 @@ mod tests {
 
     #[test]
     fn requests_are_answered_once_their_head_is_complete() {
-        let head = b"GET /a?b=c HTTP/1.1\r\nHost: h\r\n\r\nmore";
+        let head = b"GET /a?b=c HTTP/1.1\r\nHost: localhost\r\n\r\nmore";
         for end in 0..head.len() - 4 {
-            assert_eq!(respond(&head[..end], &documents), None, "{end}");
+            assert_eq!(respond(&head[..end], true, &documents), None, "{end}");
         }
-        assert_eq!(respond(head, &documents), Some((Response::text(Status::Ok, "/a b=c"), true)));
+        assert_eq!(respond(head, true, &documents), Some((Response::text(Status::Ok, "/a b=c"), true)));
         for (request, status, has_body) in [
             ("HEAD /a HTTP/1.0\r\n\r\n", Status::Ok, false),
             ("GET /b HTTP/1.1\n\n", Status::NotFound, true),
@@ -207,11 +227,31 @@ mod tests {
             ("\x01", Status::BadRequest, true),
             ("GET /a HTTP/1.1\r\nno colon\r\n\r\n", Status::BadRequest, true),
         ] {
-            let response = respond(request.as_bytes(), &documents).map(|(response, body)| (response.status, body));
+            let response =
+                respond(request.as_bytes(), false, &documents).map(|(response, body)| (response.status, body));
             assert_eq!(response, Some((status, has_body)), "{request:?}");
         }
         let many = format!("GET /a HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(FIELDS_MAX + 1));
-        assert_eq!(respond(many.as_bytes(), &documents).unwrap().0.status, Status::HeadTooLarge);
+        assert_eq!(respond(many.as_bytes(), true, &documents).unwrap().0.status, Status::HeadTooLarge);
+    }
+
+    #[test]
+    fn names_that_may_be_anybodys_are_not_this_machine() {
+        let status = |is_local: bool, fields: &str| {
+            let request = format!("GET /a HTTP/1.1\r\n{fields}\r\n");
+            respond(request.as_bytes(), is_local, &documents).unwrap().0.status
+        };
+        for host in ["127.0.0.1", "127.0.0.1:9090", "localhost", "LocalHost:9090", "[::1]", "[::1]:9090", "10.1.2.3:1"]
+        {
+            assert_eq!(status(true, &format!("Host: {host}\r\n")), Status::Ok, "{host}");
+        }
+        for host in ["", "evil.example", "evil.example:9090", "127.0.0.1.evil.example", "localhost.evil", "a@127.0.0.1"]
+        {
+            assert_eq!(status(true, &format!("hOST: {host}\r\n")), Status::Misdirected, "{host}");
+            assert_eq!(status(false, &format!("Host: {host}\r\n")), Status::Ok, "{host}");
+        }
+        assert_eq!(status(true, ""), Status::Ok, "no browser leaves it out");
+        assert_eq!(status(true, "Host: localhost\r\nHost: evil.example\r\n"), Status::Misdirected);
     }
 
     /// What comes back over a real connection.

@@ -7,12 +7,15 @@ mod stats;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::time::Duration;
 
 use prometheus_client::registry::Registry;
 
 use crate::serving::Handle;
 use http::{Response, Status};
 
+/// How long a document waits for the server.
+const WAIT_MAX: Duration = Duration::from_secs(1);
 /// What `/` says.
 const INDEX: &str = "\
 /metrics          for Prometheus (OpenMetrics text)
@@ -42,9 +45,9 @@ fn document(handle: &Handle, registry: &Registry, path: &str, query: &str) -> Re
             Err(error) => Response::text(Status::Unavailable, format!("{error}\n")),
         },
         "/stats" => stats(handle, query),
-        "/healthz" => match handle.snapshot(0) {
+        "/healthz" => match handle.snapshot_timeout(0, WAIT_MAX) {
             Some(_) => Response::text(Status::Ok, "ok\n"),
-            None => stopped(),
+            None => silent(),
         },
         _ => Response::text(Status::NotFound, format!("there are\n{INDEX}")),
     }
@@ -55,13 +58,34 @@ fn stats(handle: &Handle, query: &str) -> Response {
         Ok(lanes_max) => lanes_max,
         Err(problem) => return Response::text(Status::BadRequest, problem),
     };
-    let Some(snapshot) = handle.snapshot(lanes_max) else { return stopped() };
+    let Some(snapshot) = handle.snapshot_timeout(lanes_max, WAIT_MAX) else { return silent() };
     match stats::json(&snapshot) {
         Ok(body) => Response { status: Status::Ok, content_type: "application/json", body },
         Err(error) => Response::text(Status::Unavailable, format!("{error}\n")),
     }
 }
 
-fn stopped() -> Response {
-    Response::text(Status::Unavailable, "the server has stopped\n")
+fn silent() -> Response {
+    Response::text(Status::Unavailable, "the server does not answer, or has stopped\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::Binding;
+    use crate::serving::Serving;
+
+    #[test]
+    fn a_server_that_does_not_answer_is_not_well() {
+        for binding in [Binding::Threads, Binding::Smol] {
+            // It is not run.
+            let Serving { handle, run, .. } = Serving::bind(binding, "127.0.0.1:0", Default::default()).unwrap();
+            let registry = metrics::registry(&handle);
+            let status = |path: &str| document(&handle, &registry, path, "").status;
+            assert_eq!([status("/healthz"), status("/stats")], [Status::Unavailable; 2]);
+            assert_eq!(status("/metrics"), Status::Ok, "its last numbers");
+            drop(run);
+            assert_eq!([status("/healthz"), status("/stats")], [Status::Unavailable; 2]);
+        }
+    }
 }

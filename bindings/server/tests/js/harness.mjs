@@ -1,5 +1,6 @@
-// What the scenarios need around them: a real server to kill and start again, a proxy to cut, a scripted peer, and an
-// HTTP server through which the client under test gets its modules and asks for all this, from Node or from a browser.
+// What the scenarios need around them: a real server to kill and start again, which serves the client under test, a proxy
+// to cut, a scripted peer, and an HTTP server through which the scenarios are had and ask for all this, from Node or from a
+// browser.
 //
 //   node harness.mjs FOREBAY BINDING DIRECTORY COMMAND...
 //
@@ -18,6 +19,7 @@ const CONFIG = `
 [limits]
 stall_timeout = "1h"
 pong_timeout = "1h"
+close_timeout = "1h"
 block_max = "1h"
 [defaults]
 create = "application"
@@ -27,6 +29,22 @@ name = "kept"
 name = "other"
 [[topics]]
 name = "small"
+messages_max = 5
+[[topics]]
+name = "keyed"
+messages_max = 100
+keys_max = 20
+[[topics]]
+name = "fixed"
+choices = []
+[[topics]]
+name = "ends"
+policy = "disconnect"
+messages_max = 5
+disconnect = { scope = "topic" }
+[[topics]]
+name = "closes"
+policy = "disconnect"
 messages_max = 5
 `;
 
@@ -72,14 +90,14 @@ async function killServer() {
   await ended;
 }
 
-/** Publishes lines through a client of its own; returns when all are acknowledged. */
-async function flood({ topic, count, bytes = 1, first = 0 }) {
-  const publish = start(forebay, ["publish", "--topic", topic, "--json", `ws://127.0.0.1:${serverPort}`], {
-    stdio: ["pipe", "ignore", "inherit"],
-  });
+/** Publishes lines through a client of its own, with so many keys; returns when all are acknowledged. */
+async function flood({ topic, count, bytes = 1, first = 0, keys = 0 }) {
+  const args = ["publish", "--topic", topic, "--json", ...(keys ? ["--key", "/2"] : []), `ws://127.0.0.1:${serverPort}`];
+  const publish = start(forebay, args, { stdio: ["pipe", "ignore", "inherit"] });
   const filler = "x".repeat(bytes);
   for (let number = 0; number < count; number += 1) {
-    const line = `${JSON.stringify([Number(first) + number, filler])}\n`;
+    const key = keys ? [`key ${number % keys}`] : [];
+    const line = `${JSON.stringify([Number(first) + number, filler, ...key])}\n`;
     if (!publish.stdin.write(line)) await once(publish.stdin, "drain");
   }
   publish.stdin.end();
@@ -144,6 +162,7 @@ function upgrade(request, socket) {
 
 const commands = {
   urls: () => ({
+    library: `http://127.0.0.1:${serverPort}/forebay.js`,
     direct: `ws://127.0.0.1:${serverPort}`,
     proxied: `ws://127.0.0.1:${proxy.port}`,
     scripted: `http://127.0.0.1:${harness.address().port}/scripted`,
@@ -170,8 +189,6 @@ function report(results) {
 const FILES = {
   "/": ["text/html", "page.html"],
   "/scenarios.mjs": ["text/javascript", "scenarios.mjs"],
-  // The client under test, for browsers and for Node.
-  "/forebay.js": ["text/javascript", "../../web/forebay.js"],
 };
 
 async function answer(request) {

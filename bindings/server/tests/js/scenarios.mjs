@@ -67,7 +67,7 @@ class World {
         super.send(text);
       }
     }
-    const client = this.library(url, { WebSocket, reconnectFirstMs: 20, reconnectMaxMs: 200, ...options });
+    const client = this.library(url ?? undefined, { WebSocket, reconnectFirstMs: 20, reconnectMaxMs: 200, ...options });
     client.sockets = sockets;
     client.told = { open: [], close: [], gap: [], ended: [], error: [] };
     for (const [type, details] of Object.entries(client.told)) {
@@ -157,6 +157,21 @@ const SCENARIOS = {
     equal(await code(client.publish("kept", undefined)), "TypeError");
     equal(await code(client.publish("kept", 1n)), "TypeError");
     equal(await code(client.subscribe("nobody", nothing)), "unknown-topic");
+    equal(await code(client.subscribe("fixed", nothing, { policy: "latest-only" })), "policy-not-allowed");
+    for (const policy of ["block", "latest", ""]) {
+      equal(await code(client.subscribe("keyed", nothing, { policy })), "policy-not-allowed", policy);
+    }
+    for (const limits of [{ messagesMax: 0 }, { messagesMax: 101 }, { bytesMax: 1_000 }, { bytesMax: 1 << 30 }]) {
+      equal(await code(client.subscribe("keyed", nothing, limits)), "bad-limits", JSON.stringify(limits));
+    }
+    equal(await code(client.subscribe("keyed", nothing, { policy: "latest-per-key", messagesMax: 19 })), "bad-limits");
+    equal(await code(client.subscribe("keyed", nothing, { messagesMax: 1.5 })), "bad-message");
+    for (const key of ["k".repeat(257), "\u{fc}".repeat(129), "\n"]) {
+      equal(await code(client.publish("keyed", 1, { key })), "bad-key", key);
+    }
+    equal(await code(client.publish("keyed", 1, { key: 1 })), "bad-message");
+    await client.subscribe("fixed", nothing, { policy: "drop-oldest", messagesMax: 1 });
+    await client.subscribe("keyed", nothing, { policy: "latest-per-key", messagesMax: 20 });
     await client.subscribe("kept", nothing);
     equal(await code(client.subscribe("kept", nothing)), "already-subscribed");
     const pending = code(client.subscribe("other", nothing));
@@ -203,6 +218,72 @@ const SCENARIOS = {
     ok(client.told.gap.every(({ topic, reasons }) => topic === "small" && reasons.join() === "oldest"), "oldest");
     ok(received.every((message) => message.seq === seq + 1 + message.data[0]), "each with its number");
     equal([client.told.close, client.told.error], [[], []]);
+  },
+
+  async "a consumer that is busy gets the latest message of each key"(world) {
+    const [count, keys] = [5_000, 20];
+    const client = world.connect();
+    const { received, seq } = await world.subscribe(client, "keyed", { policy: "latest-per-key" });
+    world.controlBlocking(`flood?topic=keyed&count=${count}&bytes=8000&keys=${keys}`);
+    await world.until(client, "the last message", () => received.at(-1)?.seq === seq + count);
+    ok(received.length < count && ascends(received.map((message) => message.seq)), "some were superseded");
+    const latest = new Map(received.map((message) => [message.key, message.seq]));
+    equal([...latest.values()].sort((one, other) => one - other), range(seq + count - keys + 1, seq + count));
+    ok(received.every(({ key, data }) => key === data[2]), "each with its key");
+    // Without a key there is none; the empty one is none as well.
+    await client.publish("keyed", "none");
+    await client.publish("keyed", "empty", { key: "" });
+    await client.publish("keyed", "one", { key: "\u{1f511}" });
+    await world.until(client, "three messages", () => received.at(-1)?.data === "one");
+    equal(received.slice(-3).map((message) => ["key" in message, message.key]), [
+      [false, undefined], [false, undefined], [true, "\u{1f511}"],
+    ]);
+    equal([client.told.gap, client.told.close, client.told.error], [[], [], []]);
+  },
+
+  async "a consumer that is busy gets the latest message"(world) {
+    const count = 5_000;
+    const client = world.connect();
+    const { received, seq } = await world.subscribe(client, "keyed", { policy: "latest-only", messagesMax: 20 });
+    world.controlBlocking(`flood?topic=keyed&count=${count}&bytes=8000&keys=20`);
+    await world.until(client, "the last message", () => received.at(-1)?.seq === seq + count);
+    ok(received.length < count && ascends(received.map((message) => message.seq)), "some were superseded");
+    equal([client.told.gap, client.told.close, client.told.error], [[], [], []]);
+  },
+
+  async "a subscription that overflows ends, and may begin anew"(world) {
+    const count = 5_000;
+    const client = world.connect();
+    const first = await world.subscribe(client, "ends");
+    const again = new Promise((resolve) => {
+      client.addEventListener("ended", () => resolve(world.subscribe(client, "ends")), { once: true });
+    });
+    world.controlBlocking(`flood?topic=ends&count=${count}&bytes=8000`);
+    const { received, seq, epoch } = await again;
+    equal(client.told.ended, [{ topic: "ends", code: "overflow" }]);
+    equal([seq, epoch], [first.seq + count, first.epoch]);
+    // Those that it had not yet got are not counted for it: it has ended.
+    ok(first.received.length < count, "some were not delivered");
+    equal(first.received.map((message) => message.seq), range(first.seq + 1, first.seq + first.received.length));
+    equal(await client.publish("ends", "more"), { seq: seq + 1, matched: 1 });
+    await world.until(client, "a message", () => received.length === 1);
+    equal([client.told.open.length, client.told.gap, client.told.close, client.told.error], [1, [], [], []]);
+  },
+
+  async "a connection that overflows is closed, comes back and is told what it missed"(world) {
+    const count = 5_000;
+    const client = world.connect();
+    const { received, seq } = await world.subscribe(client, "closes");
+    await world.subscribe(client, "kept");
+    world.controlBlocking(`flood?topic=closes&count=${count}&bytes=8000`);
+    await world.until(client, "received + missed = published", () => received.length + sum(client.told.gap) >= count);
+    equal(client.told.close.map(({ code, reason }) => [code, reason]), [[1013, "lane full"]]);
+    equal(received.map((message) => message.seq), range(seq + 1, seq + received.length));
+    const gap = { from: seq + received.length + 1, to: seq + count, missed: count - received.length };
+    equal(client.told.gap, [{ topic: "closes", ...gap, reasons: ["reconnect"] }]);
+    equal((await client.publish("closes", "after")).matched, 1);
+    equal((await client.publish("kept", "after")).matched, 1);
+    equal([client.told.open.length, client.told.ended, client.told.error], [2, [], []]);
   },
 
   async "a network that breaks costs exactly what was published meanwhile"(world) {
@@ -361,13 +442,10 @@ const SCENARIOS = {
   },
 
   async "the default URL is where the module came from"(world) {
-    const { library, WebSocket } = world;
     let thrown = null;
     try {
-      await world.control("script", JSON.stringify([{ texts: [HELLO] }]));
-      const client = library(undefined, { WebSocket });
-      world.clients.push(client);
-      await new Promise((resolve) => client.addEventListener("open", resolve));
+      const client = world.connect(null);
+      equal((await client.publish("kept", 1)).matched, 0);
     } catch (error) {
       thrown = error.name;
     }
@@ -415,6 +493,33 @@ const SCENARIOS = {
     });
     await world.until(client, "the end of the script", () => client.told.error.length === 1);
     equal([seen, client.told.gap], [[1], []]);
+  },
+
+  async "whoever subscribes again when a subscription has ended is answered"(world) {
+    const answer = (id, seq) => JSON.stringify({ op: "ok", id, topic: "t", epoch: "e", seq });
+    const message = (seq) => JSON.stringify({ op: "message", topic: "t", seq, data: seq });
+    const scripts = [
+      { texts: [HELLO, answer(1, 0), message(1)], code: 1001 },
+      // Refused after the reconnect, taken when asked again, ended, taken again.
+      {
+        texts: [
+          HELLO, JSON.stringify({ op: "error", code: "topics-full", message: "?", id: 2 }), answer(3, 5), message(6),
+          JSON.stringify({ op: "ended", topic: "t", code: "removed" }), answer(4, 7), message(8),
+        ],
+      },
+    ];
+    await world.control("script", JSON.stringify(scripts));
+    const client = world.connect(world.urls.scripted);
+    const seen = [];
+    const subscribe = () => client.subscribe("t", ({ seq }) => (seen.push(seq), client.wake?.()));
+    const positions = [];
+    client.addEventListener("ended", () => positions.push(subscribe()));
+    positions.unshift(subscribe());
+    await world.until(client, "all messages", () => seen.length === 3);
+    equal(seen, [1, 6, 8]);
+    equal((await Promise.all(positions)).map(({ seq }) => seq), [0, 5, 7]);
+    equal(client.told.ended.map(({ code }) => code), ["topics-full", "removed"]);
+    equal([client.sockets.length, client.sockets[1].sent.length], [2, 3], "no request more than it needs");
   },
 
   async "merged gaps add up over a reconnect, and what is unknown is ignored"(world) {

@@ -96,6 +96,10 @@ impl Handle {
         block_on(self.0.snapshot(lanes_max))
     }
 
+    pub(crate) fn snapshot_timeout(&self, lanes_max: usize, timeout: Duration) -> Option<Snapshot> {
+        block_on(self.0.snapshot_timeout(lanes_max, timeout))
+    }
+
     pub(crate) fn topic_totals(&self, topic: &str) -> Option<Totals> {
         block_on(self.0.topic_totals(topic))
     }

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::common::start;
+use super::common::{HANG, start};
 use super::raw;
-use crate::binding::{LaneOptions, Payload, Policy, ServerOptions, TopicOptions};
+use crate::binding::{CallError, LaneOptions, Payload, Policy, PublishError, Server, ServerOptions, TopicOptions};
 
 #[test]
 fn a_snapshot_shows_who_is_behind_and_what_the_kernel_holds_for_him() {
@@ -59,4 +59,21 @@ fn a_snapshot_shows_who_is_behind_and_what_the_kernel_holds_for_him() {
     let handle = server.handle.clone();
     server.stop();
     assert!(handle.snapshot(1).is_none(), "it has stopped");
+    assert!(handle.snapshot_timeout(1, HANG).is_none(), "it has stopped");
+}
+
+#[test]
+fn who_is_not_answered_gives_up_even_if_there_is_no_room_for_the_question() {
+    let server = Server::unbound(ServerOptions { mailbox_max: 1, ..ServerOptions::default() }).unwrap();
+    let handle = server.handle();
+    for _ in 0..2 {
+        assert!(handle.snapshot_timeout(1, Duration::from_millis(1)).is_none());
+    }
+    let published = handle.publish_wait("t", Payload::Text("0"), Duration::from_millis(1));
+    assert_eq!(published, Err(CallError::Refused(PublishError::Full)));
+    let running = std::thread::spawn(move || server.run());
+    let snapshot = handle.snapshot_timeout(1, Duration::MAX).unwrap();
+    assert_eq!(snapshot.stats.published.messages, 0, "given up is not published");
+    handle.shutdown();
+    running.join().unwrap().unwrap();
 }
