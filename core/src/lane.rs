@@ -299,7 +299,7 @@ impl Lane {
             _ => self.older.insert(0, run),
         }
         // The next publish must find room for its run, unless it can be rejected.
-        if self.older.len() < RUNS_MAX || self.may_reject {
+        if self.older.len() < RUNS_MAX + usize::from(self.may_reject) {
             return Count::default();
         }
         let shortest = self.older.iter().enumerate().min_by_key(|(_, run)| run.count().messages);
@@ -312,7 +312,8 @@ impl Lane {
     pub(crate) fn reject(&mut self, before: Mark, head: Mark) -> Count {
         if self.tail.messages < before.messages {
             self.older.push(Run { after: self.tail, through: before });
-            assert!(self.older.len() <= RUNS_MAX, "a run that was begun has its place");
+            // One more where a loss at a bound parted what was outstanding from the rest, and it returned.
+            assert!(self.older.len() <= RUNS_MAX + 1, "a run that was begun has its place");
         }
         self.tail = head;
         self.lose(Run { after: before, through: head }, LossReason::Newest)

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use forebay_core::wire::CloseCode;
 use forebay_core::{
-    ClientRequest, Config, ConnId, EndReason, Event, Hub, Instant, LaneId, LaneLimits, LaneOptions, Mode, Options,
-    Payload, Peer, Policy, Start, TopicId, TopicOptions, Upgraded,
+    ClientRequest, Config, ConnId, EndReason, Event, Hub, Instant, LaneId, LaneLimits, LaneOptions, LossReason, Mode,
+    Options, Payload, Peer, Policy, Start, TopicId, TopicOptions, Upgraded,
 };
 
 const NOW: Instant = Instant::ZERO;
@@ -485,4 +485,38 @@ fn what_returns_is_sent_before_the_notice_of_what_was_lost_behind_it() {
     let text = String::from_utf8_lossy(&bytes);
     let (gap, message) = (text.find(r#""from":4,"to":5,"missed":2"#), text.find(r#""seq":6,"#));
     assert!(gap.expect("the gap") < message.expect("the message"), "{text}");
+}
+
+#[test]
+fn what_a_lane_that_drops_the_newest_holds_costs_others_nothing() {
+    // Two frozen readers hold all of the log, in runs that ended when they were full.
+    let options = TopicOptions {
+        policy: Policy::DropNewest,
+        lane: LaneLimits { messages_max: 8, bytes_max: 100_000 },
+        message_bytes_max: 1_000,
+        log_bytes_max: 20_000,
+        ..TopicOptions::default()
+    };
+    let mut hub = hub(Options { topic_defaults: options, ..Options::default() });
+    let topic = hub.topic("t", options).unwrap();
+    let json = format!("\"{}\"", "x".repeat(998));
+    let frozen: Vec<LaneId> = (0..2)
+        .map(|_| {
+            let lane = hub.subscribe_local(topic, LaneOptions::default(), Start::Latest, NOW).unwrap();
+            for _ in 0..9 {
+                publish(&mut hub, topic, &json);
+                assert_eq!(poll(&mut hub), None);
+            }
+            lane
+        })
+        .collect();
+    let lane = LaneOptions::with_policy(Policy::DropOldest);
+    let reader = hub.subscribe_local(topic, lane, Start::Latest, NOW).unwrap();
+    for _ in 0..20 {
+        publish(&mut hub, topic, &json);
+        assert!(hub.take(reader, NOW).is_some());
+        hub.check_invariants();
+    }
+    let lost = frozen.iter().map(|lane| hub.lane(*lane).unwrap().totals.lost_by(LossReason::LogBound).messages);
+    assert!(lost.sum::<u64>() > 0);
 }
