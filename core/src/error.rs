@@ -49,6 +49,8 @@ errors! {
     SubscribeError {
         /// No such connection, or it is not open.
         UnknownConnection = "no such open connection",
+        /// The connection is in the client role: frames of topics carry no masks (RFC 6455 §5.3).
+        ClientRole = "the connection is in the client role",
         /// No such topic.
         UnknownTopic = "no such topic",
         /// The session has a lane on that topic.

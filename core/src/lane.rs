@@ -55,18 +55,30 @@ impl Run {
 
 /// Runs a lane may have, the one that ends at the head included.
 pub(crate) const RUNS_MAX: usize = 8;
+/// One more than `RUNS_MAX`: a loss at a bound may part what is outstanding from the rest, and it may return.
+const OLDER_MAX: usize = RUNS_MAX + 1;
 
 /// What a log must keep for a lane: everything behind the tail, and the closed runs.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Needs {
     pub(crate) tail: Option<Mark>,
     pub(crate) held: Run,
-    pub(crate) older: Vec<Run>,
+    /// Filled up with empty ones. (No `Vec`: that would be an allocation per change of a lane.)
+    pub(crate) older: Option<[Run; OLDER_MAX]>,
 }
 
 impl Needs {
+    pub(crate) fn older(runs: &[Run]) -> Option<[Run; OLDER_MAX]> {
+        let filled = || core::array::from_fn(|place| runs.get(place).copied().unwrap_or_default());
+        (!runs.is_empty()).then(filled)
+    }
+
+    pub(crate) fn older_runs(&self) -> impl Iterator<Item = Run> {
+        self.older.iter().flatten().copied().filter(|run| !run.is_empty())
+    }
+
     pub(crate) fn runs(&self) -> impl Iterator<Item = Run> {
-        core::iter::once(self.held).chain(self.older.iter().copied()).filter(|run| !run.is_empty())
+        core::iter::once(self.held).filter(|run| !run.is_empty()).chain(self.older_runs())
     }
 }
 
@@ -99,7 +111,7 @@ impl Lane {
     pub(crate) const NO_NEEDS: Needs = Needs {
         tail: None,
         held: Run { after: Mark { messages: 0, bytes: 0 }, through: Mark { messages: 0, bytes: 0 } },
-        older: Vec::new(),
+        older: None,
     };
 
     pub(crate) fn new(limits: LaneLimits, policy: Policy, head: Mark) -> Self {
@@ -120,7 +132,8 @@ impl Lane {
 
     /// What the log must keep for this lane.
     pub(crate) fn needs(&self) -> Needs {
-        Needs { tail: if self.is_ended() { None } else { Some(self.tail) }, held: self.held, older: self.older.clone() }
+        let tail = if self.is_ended() { None } else { Some(self.tail) };
+        Needs { tail, held: self.held, older: Needs::older(&self.older) }
     }
 
     pub(crate) fn outstanding(&self) -> Run {
@@ -299,7 +312,7 @@ impl Lane {
             _ => self.older.insert(0, run),
         }
         // The next publish must find room for its run, unless it can be rejected.
-        if self.older.len() < RUNS_MAX || self.may_reject {
+        if self.older.len() < RUNS_MAX + usize::from(self.may_reject) {
             return Count::default();
         }
         let shortest = self.older.iter().enumerate().min_by_key(|(_, run)| run.count().messages);
@@ -312,7 +325,7 @@ impl Lane {
     pub(crate) fn reject(&mut self, before: Mark, head: Mark) -> Count {
         if self.tail.messages < before.messages {
             self.older.push(Run { after: self.tail, through: before });
-            assert!(self.older.len() <= RUNS_MAX, "a run that was begun has its place");
+            assert!(self.older.len() <= OLDER_MAX, "a run that was begun has its place");
         }
         self.tail = head;
         self.lose(Run { after: before, through: head }, LossReason::Newest)

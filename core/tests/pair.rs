@@ -6,7 +6,7 @@ use std::time::Duration;
 use forebay_core::wire::CloseCode;
 use forebay_core::{
     ClientRequest, Config, ConnId, Effect, EndReason, Entry, Event, Hub, Instant, LaneOptions, Mode, Options, Payload,
-    Peer, Policy, PublishError, SendError, Start, TopicOptions,
+    Peer, Policy, PublishError, SendError, Start, SubscribeError, TopicOptions,
 };
 
 struct Pair {
@@ -310,4 +310,15 @@ fn a_full_block_topic_refuses_and_then_tells_of_room() {
     assert_eq!(events(&mut hub), [Event::Drained(topic)]);
     publish(&mut hub).unwrap();
     hub.check_invariants();
+}
+
+#[test]
+fn a_connection_in_the_client_role_has_no_lanes() {
+    let mut pair = Pair::new(Options::default(), Mode::Raw);
+    let topic = pair.client.topic("feed", TopicOptions::default()).unwrap();
+    let lane = pair.client.subscribe(pair.at_client, topic, LaneOptions::default(), Start::Latest, pair.now);
+    pair.client.publish(topic, Payload::Text("1"), pair.now).unwrap();
+    pair.run();
+    assert_eq!(pair.server_events.iter().filter(|event| matches!(event, Event::Closed { .. })).count(), 0);
+    assert_eq!(lane, Err(SubscribeError::ClientRole), "frames of topics have no masks");
 }

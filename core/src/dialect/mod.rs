@@ -174,7 +174,9 @@ impl From<SubscribeError> for Code {
             SubscribeError::AlreadySubscribed => Code::AlreadySubscribed,
             SubscribeError::LanesFull => Code::LanesFull,
             SubscribeError::Draining => Code::Draining,
-            SubscribeError::UnknownTopic | SubscribeError::UnknownConnection => Code::UnknownTopic,
+            SubscribeError::UnknownTopic | SubscribeError::UnknownConnection | SubscribeError::ClientRole => {
+                Code::UnknownTopic
+            }
             SubscribeError::PolicyNotAllowed => Code::PolicyNotAllowed,
             SubscribeError::InvalidLimits => Code::BadLimits,
         }

@@ -48,7 +48,11 @@ impl<'a> Transmit<'a> {
                 Segment::Control { len } => (Some((&conn.outbound.control, 0..*len)), None),
                 Segment::Notice { frame, .. } => (Some(whole(frame)), None),
                 Segment::Latest { taken, .. } => (Some(whole(&taken.frame)), None),
-                Segment::Messages { source, run, .. } => (None, Some((hub.source_log(self.conn, *source), *run))),
+                Segment::Messages { source, run, copy, .. } => {
+                    // What a client published within the same poll may have pushed it out of the log.
+                    let log = copy.as_deref().unwrap_or_else(|| hub.source_log(self.conn, *source));
+                    (None, Some((log, *run)))
+                }
             };
             one.into_iter().chain(run.into_iter().flat_map(|(log, run)| log.pieces(run)))
         })

@@ -15,6 +15,7 @@ use crate::output::{Entry, LossReason};
 use crate::policy::Policy;
 use crate::stats::Count;
 use crate::topics::{Owner, Topic, ViewMut, Window};
+use crate::wire::Role;
 
 impl Hub {
     pub(super) fn check_name(&self, name: &str) -> Result<(), TopicError> {
@@ -112,6 +113,9 @@ impl Hub {
         options: LaneOptions,
     ) -> Result<LaneId, SubscribeError> {
         let conn = self.conns.get(conn_id).filter(|conn| conn.is_open()).ok_or(SubscribeError::UnknownConnection)?;
+        if conn.role == Role::Client {
+            return Err(SubscribeError::ClientRole);
+        }
         let (session_id, dialect) = (conn.session, conn.dialect.unwrap_or(RAW));
         let session = self.sessions.get(session_id).expect("a connection's session exists");
         if session.lane_on(topic_id).is_some() {

@@ -70,17 +70,19 @@ impl Hub {
         }
         let waits_behind_others = publisher != Publisher::Parked && !topic.parked.is_empty();
         let after = Mark { messages: topic.head.messages + 1, bytes: topic.head.bytes + bytes };
-        let is_due = after.messages > topic.due.messages || after.bytes > topic.due.bytes;
+        let is_due = |topic: &Topic| after.messages > topic.due.messages || after.bytes > topic.due.bytes;
         if !waits_behind_others {
             topic.forget_what_keeps_parked();
         }
-        if waits_behind_others || (is_due && refuse_where_full(topic, bytes)) {
+        if waits_behind_others || (is_due(topic) && refuse_where_full(topic, bytes)) {
             return Err(self.refused_full(topic_id, publisher));
         }
         match self.make_room_in_log(topic_id, message) {
             Err(PublishError::Full) => return Err(self.refused_full(topic_id, publisher)),
             other => other?,
         }
+        // Asked again: what was lost at a bound may have left a lane without a run.
+        let is_due = self.topics.slab.get(topic_id).is_some_and(is_due);
         let full = if is_due { self.make_room_in_lanes(topic_id, after) } else { Full::default() };
         full.overflowing.into_iter().for_each(|id| self.overflow(id, LossReason::Closed));
         let before = self.append(topic_id, message);

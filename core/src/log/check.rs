@@ -34,7 +34,7 @@ impl Log {
     /// Whether exactly these lanes need it.
     pub(crate) fn check_needs(&self, needs: &[Needs]) {
         let mut starts = alloc::vec![0_u32; self.blocks.len()];
-        let mut refs = starts.clone();
+        let (mut refs, mut held) = (starts.clone(), starts.clone());
         let mut caught_up = 0;
         for need in needs {
             match need.tail {
@@ -45,10 +45,15 @@ impl Log {
             for run in need.runs() {
                 (self.find(run.first())..=self.find(run.last())).for_each(|place| refs[place] += 1);
             }
+            if !need.held.is_empty() {
+                let places = self.find(need.held.first())..=self.find(need.held.last());
+                places.for_each(|place| held[place] += 1);
+            }
         }
         assert_eq!(self.caught_up, caught_up, "lanes at the head");
         assert!(self.blocks.iter().map(|block| block.starts).eq(starts.iter().copied()), "tails by block");
         assert!(self.blocks.iter().map(|block| block.refs).eq(refs.iter().copied()), "runs by block");
+        assert!(self.blocks.iter().map(|block| block.held).eq(held.iter().copied()), "outstanding runs by block");
         let mut is_live = false;
         for block in &self.blocks {
             is_live |= block.starts > 0;

@@ -53,6 +53,8 @@ struct Block {
     is_open: bool,
     starts: u32,
     refs: u32,
+    /// Of these, how many are outstanding: nobody can drop them.
+    held: u32,
     /// The number of its chunk; `None`: an allocation of its own.
     chunk: Option<u64>,
 }
@@ -179,6 +181,7 @@ impl Log {
                 is_open: true,
                 starts: 0,
                 refs: 0,
+                held: 0,
                 chunk: Some(chunk),
             });
         }
@@ -302,16 +305,20 @@ impl Log {
         }
         let (is_held_anew, is_older_anew) = (before.held != after.held, before.older != after.older);
         if is_held_anew {
-            self.hold(after.held);
+            self.blocks_of(after.held).for_each(|block| (block.held, block.refs) = (block.held + 1, block.refs + 1));
         }
         if is_older_anew {
-            // What is in both stays as it is: runs may be thousands of blocks.
-            after.older.iter().filter(|run| !before.older.contains(run)).for_each(|run| self.hold(*run));
-            for run in before.older.iter().filter(|run| !after.older.contains(run)) {
-                was_last |= self.release(*run);
+            // What is in both stays as it is: a lane that rejects has runs of thousands of blocks, and only its tail moves.
+            let is_in = |needs: &Needs, run: &Run| needs.older_runs().any(|other| other == *run);
+            for run in after.older_runs().filter(|run| !is_in(before, run)) {
+                self.blocks_of(run).for_each(|block| block.refs += 1);
+            }
+            for run in before.older_runs().filter(|run| !is_in(after, run)) {
+                was_last |= self.release(run);
             }
         }
         if is_held_anew {
+            self.blocks_of(before.held).for_each(|block| block.held -= 1);
             was_last |= self.release(before.held);
         }
         if was_last {
@@ -319,10 +326,9 @@ impl Log {
         }
     }
 
-    fn hold(&mut self, run: Run) {
-        if !run.is_empty() {
-            (self.find(run.first())..=self.find(run.last())).for_each(|place| self.blocks[place].refs += 1);
-        }
+    fn blocks_of(&mut self, run: Run) -> impl Iterator<Item = &mut Block> {
+        let (from, to) = if run.is_empty() { (0, 0) } else { (self.find(run.first()), self.find(run.last()) + 1) };
+        self.blocks.range_mut(from..to)
     }
 
     /// Whether nobody needs one of its blocks any more.
@@ -467,9 +473,9 @@ impl Log {
         self.blocks.is_empty()
     }
 
-    /// The last message of the oldest block that would go if no tail began in it or before it; up to message `limit`.
+    /// The last message of the oldest block that would go if lanes dropped what waits up to its end; up to message `limit`.
     pub(crate) fn oldest_droppable(&self, limit: u64) -> Option<Mark> {
-        let block = self.blocks.iter().find(|block| block.refs == 0 && !block.bytes.is_empty())?;
+        let block = self.blocks.iter().find(|block| block.held == 0 && !block.bytes.is_empty())?;
         (block.last <= limit).then(|| self.mark(block.last))
     }
 
@@ -479,7 +485,7 @@ impl Log {
             // It begins anew.
             return len + INDEX_MIN * (size_of::<Message>() + size_of::<Block>());
         }
-        let is_front_freed = self.blocks.front().is_some_and(|block| block.refs == 0 && block.last <= seq);
+        let is_front_freed = self.blocks.front().is_some_and(|block| block.held == 0 && block.last <= seq);
         let index = if is_front_freed { 0 } else { self.index_growth() };
         index + if self.has_room(len) { 0 } else { len }
     }
@@ -490,7 +496,7 @@ impl Log {
     }
 
     fn is_whole_freeable(&self, seq: u64) -> bool {
-        self.head.messages <= seq && self.blocks.iter().all(|block| block.refs == 0)
+        self.head.messages <= seq && self.blocks.iter().all(|block| block.held == 0)
     }
 
     /// Resident bytes that would go if nobody needed the messages up to `seq`. The log is sealed.
@@ -505,11 +511,11 @@ impl Log {
                 break;
             }
             match block.chunk {
-                None if block.refs > 0 => {}
+                None if block.held > 0 => {}
                 None => freed += block.bytes.len(),
                 Some(number) => {
                     let ends = self.blocks.get(place + 1).is_none_or(|next| next.chunk != Some(number));
-                    is_held |= block.refs > 0;
+                    is_held |= block.held > 0;
                     if ends && !core::mem::take(&mut is_held) {
                         // A dead block outlives its chunk.
                         freed += self.chunks.get(&number).map_or(0, |chunk| chunk.capacity);

@@ -1,8 +1,8 @@
 //! At most one allocation per publish, none per subscriber, none per drain.
 
 use forebay_core::{
-    Config, ConnId, Hub, Instant, LaneOptions, Message, Mode, Options, Payload, Peer, Policy, Start, TopicOptions,
-    Upgraded,
+    Config, ConnId, Hub, Instant, LaneLimits, LaneOptions, Message, Mode, Options, Payload, Peer, Policy, Start,
+    TopicOptions, Upgraded,
 };
 use forebay_testkit::alloc::{Counting, measure};
 use forebay_testkit::mini::handshake;
@@ -112,6 +112,28 @@ fn a_publish_by_key_costs_the_same_for_consumers_that_do_not_take() {
         assert!(counted.allocations <= 5_000, "{policy}: {} allocations in 5000 publishes", counted.allocations);
         assert!(counted.live_bytes.abs() < 64 << 10, "{policy}: {} bytes more than before", counted.live_bytes);
     }
+}
+
+#[test]
+fn a_lane_that_rejects_costs_no_allocation() {
+    let payload = format!("\"{}\"", "x".repeat(126));
+    let mut hub = Hub::new(Config::try_from(Options::default()).expect("good"), [3; 32], NOW);
+    let limits = LaneLimits { messages_max: 10, bytes_max: 1 << 20 };
+    let options = TopicOptions { policy: Policy::DropNewest, lane: limits, ..TopicOptions::default() };
+    let topic = hub.topic("t", options).expect("declared");
+    for _ in 0..SUBSCRIBERS {
+        hub.subscribe_local(topic, LaneOptions::default(), Start::Latest, NOW).expect("subscribed");
+    }
+    let feed = |hub: &mut Hub| {
+        for _ in 0..100 {
+            hub.publish(topic, Payload::Text(&payload), NOW).expect("taken");
+            assert!(hub.poll_transmit().is_none());
+        }
+    };
+    feed(&mut hub);
+    let ((), counted) = measure(|| feed(&mut hub));
+    println!("{} allocations in 100 publishes to {SUBSCRIBERS} full lanes", counted.allocations);
+    assert!(counted.allocations <= 100, "{} allocations in 100 publishes", counted.allocations);
 }
 
 #[test]
