@@ -154,7 +154,7 @@ pub enum LossReason {
 }
 
 impl LossReason {
-    /// All reasons, in the order of [`Totals::lost`].
+    /// All reasons, in the order of [`Totals::lost`](crate::Totals::lost).
     pub const ALL: [LossReason; 8] = [
         Self::Superseded,
         Self::Oldest,

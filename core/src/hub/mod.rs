@@ -399,7 +399,9 @@ impl Hub {
     }
 
     /// Answers plain HTTP requests (`GET`) for `path` with a document, for pages and scripts that belong to the
-    /// service; the connection ends then ([`EndReason::Served`]). Again for the same path: in its place.
+    /// service; the connection ends then ([`EndReason::Served`]), at the latest after `close_timeout`, however much of it was
+    /// written: for documents of a few hundred KiB. They are not charged to the budget but while they are written. Again
+    /// for the same path: in its place.
     ///
     /// # Errors
     /// See [`DocumentError`].

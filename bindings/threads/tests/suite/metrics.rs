@@ -7,7 +7,8 @@ use prometheus_client::registry::Registry;
 
 use super::common::{HANG, close, say, start, text};
 use crate::binding::{
-    CallError, Entry, Handle, LaneOptions, Payload, PublishError, Server, ServerOptions, Subscription, TopicOptions,
+    CallError, Entry, Handle, LaneOptions, LossReason, Payload, PublishError, Server, ServerOptions, Subscription,
+    TopicOptions,
 };
 
 const PING: &str = r#"{"op":"ping","id":7}"#;
@@ -145,7 +146,8 @@ fn every_number_is_told_exactly() {
     assert_eq!(number("forebay_resident_limit_bytes"), f64::from(256 << 20));
     assert!(number("forebay_resident_bytes") >= number(r#"forebay_topic_resident_bytes{topic="narrow"}"#));
     assert!(number(r#"forebay_topic_resident_bytes{topic="narrow"}"#) > 0.0);
-    assert_eq!(samples.keys().filter(|name| name.contains("_lost_")).count(), (2 + 3) * 2 * 7, "by every reason");
+    let lost = samples.keys().filter(|name| name.contains("_lost_")).count();
+    assert_eq!(lost, (2 + 3) * 2 * LossReason::ALL.len(), "by every reason");
 
     drop((subscription, other));
     close(&client);

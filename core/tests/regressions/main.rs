@@ -1,12 +1,14 @@
 //! What once went wrong in a hub, each case in its smallest form.
 #![cfg(all(feature = "json", feature = "std"))]
 
+mod bounds;
+
 use std::time::Duration;
 
 use forebay_core::wire::CloseCode;
 use forebay_core::{
-    ClientRequest, Config, ConnId, EndReason, Event, Hub, Instant, LaneId, LaneLimits, LaneOptions, LossReason, Mode,
-    Options, Payload, Peer, Policy, Start, TopicId, TopicOptions, Upgraded,
+    ClientRequest, Config, ConnId, EndReason, Event, Hub, Instant, LaneId, LaneLimits, LaneOptions, Mode, Options,
+    Payload, Peer, Policy, Start, TopicId, TopicOptions, Upgraded,
 };
 
 const NOW: Instant = Instant::ZERO;
@@ -485,92 +487,4 @@ fn what_returns_is_sent_before_the_notice_of_what_was_lost_behind_it() {
     let text = String::from_utf8_lossy(&bytes);
     let (gap, message) = (text.find(r#""from":4,"to":5,"missed":2"#), text.find(r#""seq":6,"#));
     assert!(gap.expect("the gap") < message.expect("the message"), "{text}");
-}
-
-#[test]
-fn what_a_lane_that_drops_the_newest_holds_costs_others_nothing() {
-    // Two frozen readers hold all of the log, in runs that ended when they were full.
-    let options = TopicOptions {
-        policy: Policy::DropNewest,
-        lane: LaneLimits { messages_max: 8, bytes_max: 100_000 },
-        message_bytes_max: 1_000,
-        log_bytes_max: 20_000,
-        ..TopicOptions::default()
-    };
-    let mut hub = hub(Options { topic_defaults: options, ..Options::default() });
-    let topic = hub.topic("t", options).unwrap();
-    let json = format!("\"{}\"", "x".repeat(998));
-    let frozen: Vec<LaneId> = (0..2)
-        .map(|_| {
-            let lane = hub.subscribe_local(topic, LaneOptions::default(), Start::Latest, NOW).unwrap();
-            for _ in 0..9 {
-                publish(&mut hub, topic, &json);
-                assert_eq!(poll(&mut hub), None);
-            }
-            lane
-        })
-        .collect();
-    let lane = LaneOptions::with_policy(Policy::DropOldest);
-    let reader = hub.subscribe_local(topic, lane, Start::Latest, NOW).unwrap();
-    for _ in 0..20 {
-        publish(&mut hub, topic, &json);
-        assert!(hub.take(reader, NOW).is_some());
-        hub.check_invariants();
-    }
-    let lost = frozen.iter().map(|lane| hub.lane(*lane).unwrap().totals.lost_by(LossReason::LogBound).messages);
-    assert!(lost.sum::<u64>() > 0);
-}
-
-#[test]
-fn what_is_published_within_a_poll_may_push_out_what_it_is_about_to_send() {
-    let limits = |messages_max| LaneLimits { messages_max, bytes_max: 4_000 };
-    let mut hub = hub(Options {
-        resident_bytes_max: 60_000,
-        inbound_bytes_max: 20_000,
-        message_bytes_max: 10_000,
-        topic_name_bytes_max: 512,
-        topic_defaults: TopicOptions {
-            lane: limits(5),
-            message_bytes_max: 4_000,
-            log_bytes_max: 20_000,
-            ..TopicOptions::default()
-        },
-        ..Options::default()
-    });
-    let with = |policy| TopicOptions { policy, lane: limits(5), message_bytes_max: 4_000, ..TopicOptions::default() };
-    let name = "t".repeat(500);
-    let topic = hub.topic(&name, with(Policy::Block)).unwrap();
-    let other = hub.topic("other", with(Policy::Disconnect)).unwrap();
-    let [told, publisher] = [(); 2].map(|()| connect(&mut hub, Mode::Dialect));
-    let slow = connect(&mut hub, Mode::Raw);
-    let padding = [(); 14].map(|()| connect(&mut hub, Mode::Raw));
-    while let Some((conn, len)) = poll(&mut hub) {
-        sent(&mut hub, conn, len);
-    }
-    let lane = LaneOptions { policy: Some(Policy::DropOldest), messages_max: Some(1), ..LaneOptions::default() };
-    hub.subscribe(told, topic, lane, Start::Latest, NOW).unwrap();
-    subscribe(&mut hub, slow, topic);
-    subscribe(&mut hub, slow, other);
-    publish(&mut hub, other, &format!("\"{}\"", "x".repeat(3_000)));
-    assert_eq!(poll(&mut hub).unwrap().0, slow);
-    sent(&mut hub, slow, 0);
-    (0..5).for_each(|_| publish(&mut hub, topic, "1"));
-    for _ in 0..4 {
-        say(&mut hub, publisher, &format!(r#"{{"op":"publish","topic":"{name}","data":2}}"#));
-    }
-    assert_eq!(hub.topic_pressure(topic).unwrap().parked, 1);
-    // No room is left for the notice that four messages were lost but what `slow` holds of the other topic.
-    for conn in padding {
-        let room = hub.pressure().resident_bytes_max - hub.stats().resident_bytes;
-        if let Some(len) = (room / 2).checked_sub(200) {
-            say(&mut hub, conn, &"x".repeat(len.min(9_000)));
-        }
-    }
-    assert_eq!(hub.topic_pressure(topic).unwrap().parked, 1);
-    let transmit = hub.poll_transmit().unwrap();
-    assert_eq!(transmit.conn(), told);
-    let text = String::from_utf8_lossy(&transmit.slices().flatten().copied().collect::<Vec<u8>>()).into_owned();
-    assert!(text.contains(r#""missed":4"#) && text.contains(r#""seq":5"#), "{text}");
-    hub.check_invariants();
-    assert_eq!(hub.topic_pressure(topic).unwrap().head.seq, 9, "{:?}", hub.connection(slow));
 }
