@@ -33,17 +33,21 @@ The file is TOML; forebay.example.toml lists every key with its default. Whateve
 told with file, line and key, before anything listens.";
 
 const DEMO_NOTES: &str = "\
-This machine's own numbers (CPUs, memory, network) are published 20 times a second: as they are to the topic machine,
-and with padding to 2 KiB to a topic for each policy. Each of those has three consumers over real sockets: fast, slow (five
-messages a second) and frozen (reads nothing). Their lanes hold 200 messages (with block 10). A frozen one reads for a moment when the
-server has ended it, to see why; and with block every 5 s, or nothing would move any more.
+This machine's own numbers (CPUs, memory, network) are published 20 times a second: as they are to the topic
+machine, and with padding to 2 KiB to a topic for each policy. Each of those has three consumers over real sockets:
+fast, slow (five messages a second) and frozen (reads nothing). Their lanes hold 200 messages (with block 10). A frozen
+one reads for a moment when the server has ended it, to see why; and with block every 5 s, or nothing would move.
+
+What is on its way to a socket waits, too: where it does not count towards the limits (drop-oldest, latest-per-key,
+latest-only) a message or two more may be shown than the lane holds. kernel: what the kernel holds besides.
 
 On a terminal the table is drawn in place (NO_COLOR: without colours). Otherwise there is one line per consumer and
 second, for grep and awk, with these columns:
   second policy consumer published_per_second entered sent waiting superseded oldest newest other_lost waiting_bytes
   oldest_age_seconds kernel_bytes ends end_code publisher_waits
 On each line entered = sent + waiting + superseded + oldest + newest + other_lost: those are the messages of the
-consumer's lane, from its subscribe on. Lines that begin with # are for people.";
+consumer's lane, from its subscribe on. publisher_waits: how many publishes found no room in the topic with block.
+Lines that begin with # are for people.";
 
 const PUBLISH_NOTES: &str = "\
 Each line is sent without its line feed and otherwise unchanged (a carriage return stays). A line that is

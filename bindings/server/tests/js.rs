@@ -1,5 +1,5 @@
 //! `web/forebay.js` against the built server: in Node with the package `ws`, in Node by itself, and in Chromium. The
-//! scenarios are in `js/scenarios.mjs`, what they need around them in `js/harness.mjs`.
+//! scenarios are in `js/scenarios.mjs`, what they need around them in `js/world.mjs` and `js/harness.mjs`.
 #![cfg(unix)]
 
 use std::fs;

@@ -62,8 +62,11 @@
  * @property {ForebayError} error Something went wrong that is nobody's answer: for logs.
  */
 
-/** The close codes that say that this client is at fault: coming back would end the same way. */
-const FINAL_CODES = [1002, 1003, 1007, 1008, 1010];
+/**
+ * The close codes that say that this client is at fault: coming back would end the same way. 1008 is none of them: a
+ * network that stops in the middle of a message is enough for it (`message_timeout`).
+ */
+const FINAL_CODES = [1002, 1003, 1007, 1010];
 /** A server that is silent for too long; 4000 to 4999 are the application's (RFC 6455 §7.4.2). */
 const SILENT_CODE = 4000;
 /** How long until a full socket is looked at again: it does not say when there is room. */

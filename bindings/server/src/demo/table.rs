@@ -75,6 +75,7 @@ impl Row {
 }
 
 impl Frame<'_> {
+    /// Publishes that the only publisher of `block` had to wait with: what it was refused as full.
     fn publisher_waits(&self, row: &Row) -> u64 {
         if row.policy == Policy::Block { self.snapshot.stats.refused_full } else { 0 }
     }
@@ -152,12 +153,14 @@ impl Frame<'_> {
         let entered = if is_wide { "entered " } else { "" };
         let bar_width = if is_wide { (width - WIDE + 10).min(30) } else { 6 };
         let title =
-            format!("{:>4} s  One feed, six policies. Lanes are bounded, losses are counted and told.", self.second);
+            format!("{:>4} s  One feed to 18 clients under six policies. A lane is what waits for one:", self.second);
+        let subtitle = "        it is bounded; what it loses is counted, and its client is told.".to_owned();
         let header = format!(
             "{:<14} {:<6} {:<bar_width$} wait bytes   age {entered} sent  lost kernel  when full",
             "policy", "reads", "lane"
         );
-        let mut lines = vec![paint("1", cut(title, width)), paint("2", cut(header, width))];
+        let mut lines =
+            vec![paint("1", cut(title, width)), paint("1", cut(subtitle, width)), paint("2", cut(header, width))];
         for row in &self.rows {
             let n = row.numbers();
             let is_first = row.pace == Pace::Fast;
@@ -193,8 +196,10 @@ impl Frame<'_> {
             (Pace::Fast, Policy::LatestOnly) => "one waits".to_owned(),
             (Pace::Fast, Policy::Disconnect) => "it is ended".to_owned(),
             (Pace::Fast, Policy::Block) => {
-                format!("{}/s, {} waits", self.rate(row), self.publisher_waits(row))
+                format!("publisher waits {}x, {}/s", self.publisher_waits(row), self.rate(row))
             }
+            // See `BLOCK_WAKE_SECONDS`.
+            (Pace::Frozen, Policy::Block) => "reads every 5 s".to_owned(),
             _ => String::new(),
         };
         for (count, why) in
@@ -301,13 +306,13 @@ mod tests {
         let snapshot = Snapshot::default();
         for width in [1, 10, 40, 80, 99, 100, 200] {
             let plain = frame(&snapshot).picture(width, false);
-            assert_eq!(plain.len(), 22);
+            assert_eq!(plain.len(), 23, "and the cursor: 24 rows");
             assert!(plain.iter().all(|line| line.chars().count() <= width), "{width}: {plain:#?}");
         }
         let plain = frame(&snapshot).picture(80, false);
-        assert_eq!(plain[2], "drop-oldest    fast   ██████  200  390K  1.2s   700   100   96K  the oldest go, ");
+        assert_eq!(plain[3], "drop-oldest    fast   ██████  200  390K  1.2s   700   100   96K  the oldest go, ");
         let coloured = frame(&snapshot).picture(80, true);
-        assert!(coloured[2].contains("\x1b[31m██████\x1b[0m"), "{}", coloured[2]);
+        assert!(coloured[3].contains("\x1b[31m██████\x1b[0m"), "{}", coloured[3]);
     }
 
     #[test]

@@ -189,6 +189,7 @@ function report(results) {
 const FILES = {
   "/": ["text/html", "page.html"],
   "/scenarios.mjs": ["text/javascript", "scenarios.mjs"],
+  "/world.mjs": ["text/javascript", "world.mjs"],
 };
 
 async function answer(request) {

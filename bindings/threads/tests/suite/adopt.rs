@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::time::Duration;
 
 use super::common::{HANG, number, start, start_with, subscribed, text};
 use super::raw::{OPENING, head, hear, masked, rest, say, socket};
@@ -219,4 +220,43 @@ fn accepted_and_adopted_connections_are_peers() {
     assert_eq!(text(&accepted), r#"{"op":"message","topic":"t","seq":1,"data":7}"#);
     drop((client, idle));
     server.stop();
+}
+
+#[test]
+fn nothing_that_is_handed_over_while_the_server_stops_stays_open() {
+    // Little room everywhere: for commands, for connections.
+    let soon = Duration::from_millis(200);
+    let hub = Options { connections_max: 60, close_timeout: soon, ..Options::default() };
+    let server = start(ServerOptions { hub, mailbox_max: 1, drain_timeout: soon, ..declared() });
+    let posting: Vec<_> = (0..4)
+        .map(|_| {
+            let handle = server.handle.clone();
+            std::thread::spawn(move || {
+                let hand_over = |nth: usize| {
+                    let (mut client, host) = connection();
+                    client.write_all(&conversation()).unwrap();
+                    // Some hang up at once.
+                    let kept = (!nth.is_multiple_of(3)).then_some(client);
+                    (kept, handle.adopt(host, b"").is_ok())
+                };
+                (0..50).map(hand_over).collect::<Vec<_>>()
+            })
+        })
+        .collect();
+    while server.handle.stats().accepted < 40 {
+        std::thread::yield_now();
+    }
+    server.handle.shutdown();
+    let handed_over: Vec<_> = posting.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
+    let taken = handed_over.iter().filter(|(_, is_taken)| *is_taken).count() as u64;
+    for mut client in handed_over.into_iter().filter_map(|(client, _)| client) {
+        // A reset is an end as well.
+        let end = std::io::copy(&mut client, &mut std::io::sink()).map_err(|error| error.kind());
+        assert!(end.is_ok() || end == Err(std::io::ErrorKind::ConnectionReset), "{end:?}");
+    }
+    let handle = server.handle.clone();
+    server.stop();
+    let stats = handle.stats();
+    assert_eq!((stats.accepted, stats.closed, stats.connections), (taken, taken, 0));
+    assert_eq!(stats.lanes.conservation_error() + stats.direct.conservation_error(), 0);
 }
