@@ -12,12 +12,13 @@
 //! their places in the index when more than half of the index is of such: then it has *holes*.
 
 mod check;
+mod keep;
 mod read;
 
 use alloc::collections::{BTreeMap, VecDeque};
 use bytes::{Bytes, BytesMut};
 
-use crate::lane::{Mark, Needs, Run};
+use crate::lane::Mark;
 use crate::time::Instant;
 
 /// The first chunk of a log; each further one is twice as large, up to `CHUNK_BYTES_MAX`.
@@ -288,184 +289,6 @@ impl Log {
         match self.blocks.back() {
             Some(block) if block.first <= seq => self.blocks.len() - 1,
             _ => self.blocks.partition_point(|block| block.last < seq),
-        }
-    }
-
-    /// What a lane needs has changed. The new needs are added before the old ones go, so that what is in both stays.
-    pub(crate) fn change_needs(&mut self, before: &Needs, after: &Needs) {
-        if before == after {
-            return;
-        }
-        // Only who was the last to need a block lets it go: while one consumer keeps the front, others do not look at all
-        // that lies between.
-        let mut was_last = false;
-        if before.tail != after.tail {
-            after.tail.into_iter().for_each(|mark| self.add_start(mark));
-            was_last |= before.tail.is_some_and(|mark| self.remove_start(mark));
-        }
-        let (is_held_anew, is_older_anew) = (before.held != after.held, before.older != after.older);
-        if is_held_anew {
-            self.blocks_of(after.held).for_each(|block| (block.held, block.refs) = (block.held + 1, block.refs + 1));
-        }
-        if is_older_anew {
-            // What is in both stays as it is: a lane that rejects has runs of thousands of blocks, and only its tail moves.
-            let is_in = |needs: &Needs, run: &Run| needs.older_runs().any(|other| other == *run);
-            for run in after.older_runs().filter(|run| !is_in(before, run)) {
-                self.blocks_of(run).for_each(|block| block.refs += 1);
-            }
-            for run in before.older_runs().filter(|run| !is_in(after, run)) {
-                was_last |= self.release(run);
-            }
-        }
-        if is_held_anew {
-            self.blocks_of(before.held).for_each(|block| block.held -= 1);
-            was_last |= self.release(before.held);
-        }
-        if was_last {
-            self.collect();
-        }
-    }
-
-    fn blocks_of(&mut self, run: Run) -> impl Iterator<Item = &mut Block> {
-        let (from, to) = if run.is_empty() { (0, 0) } else { (self.find(run.first()), self.find(run.last()) + 1) };
-        self.blocks.range_mut(from..to)
-    }
-
-    /// Whether nobody needs one of its blocks any more.
-    fn release(&mut self, run: Run) -> bool {
-        let mut was_last = false;
-        if run.is_empty() {
-            return was_last;
-        }
-        for place in self.find(run.first())..=self.find(run.last()) {
-            let block = &mut self.blocks[place];
-            block.refs = block.refs.checked_sub(1).expect("a run is released where it was held");
-            if block.refs == 0 && block.starts == 0 {
-                was_last = true;
-                if place < self.swept {
-                    self.free_block(place);
-                }
-            }
-        }
-        was_last
-    }
-
-    fn add_start(&mut self, tail: Mark) {
-        if tail.messages == self.head.messages {
-            self.caught_up += 1;
-        } else {
-            let place = self.find(tail.messages + 1);
-            self.blocks[place].starts += 1;
-            self.swept = self.swept.min(place);
-        }
-    }
-
-    /// Whether it was the last of its block.
-    fn remove_start(&mut self, tail: Mark) -> bool {
-        let starts = if tail.messages == self.head.messages {
-            &mut self.caught_up
-        } else {
-            let place = self.find(tail.messages + 1);
-            &mut self.blocks[place].starts
-        };
-        *starts = starts.checked_sub(1).expect("a tail is removed where it was added");
-        *starts == 0
-    }
-
-    /// Frees what nobody needs: blocks before the first tail that no closed run touches.
-    fn collect(&mut self) {
-        while let Some(block) = self.blocks.get(self.swept) {
-            if block.is_open || block.starts > 0 {
-                break;
-            }
-            if block.refs == 0 {
-                self.free_block(self.swept);
-            }
-            self.swept += 1;
-        }
-        while self.swept > 0 && self.blocks[0].is_dead() {
-            let block = self.blocks.pop_front().expect("it was swept");
-            self.swept -= 1;
-            self.dead -= block.len();
-            self.index.drain(..block.len());
-            self.index_base += block.len() as u64;
-            self.holes -= usize::from(self.blocks.front().is_some_and(|next| block.last + 1 != next.first));
-        }
-        if self.dead > DEAD_MIN && self.dead * 2 > self.index.len() {
-            self.compact();
-        }
-    }
-
-    /// Takes dead blocks out from among the others.
-    fn compact(&mut self) {
-        let (mut kept, mut swept) = (0, 0);
-        for (nth, block) in self.blocks.iter_mut().enumerate() {
-            if block.is_dead() {
-                continue;
-            }
-            swept += usize::from(nth < self.swept);
-            let from = usize::try_from(block.place - self.index_base).expect("in memory");
-            block.place = self.index_base + kept as u64;
-            for place in from..from + block.len() {
-                self.index.swap(kept, place);
-                kept += 1;
-            }
-        }
-        self.index.truncate(kept);
-        self.blocks.retain(|block| !block.is_dead());
-        let pairs = self.blocks.iter().zip(self.blocks.iter().skip(1));
-        self.holes = pairs.filter(|(block, next)| block.last + 1 != next.first).count();
-        (self.dead, self.swept) = (0, swept);
-    }
-
-    fn free_block(&mut self, place: usize) {
-        let block = &mut self.blocks[place];
-        let len = core::mem::take(&mut block.bytes).len();
-        if len == 0 {
-            return;
-        }
-        self.dead += block.len();
-        let Some(number) = block.chunk else {
-            self.resident -= len;
-            return;
-        };
-        let chunk = self.chunks.get_mut(&number).expect("a block that is alive has its chunk");
-        chunk.live -= len;
-        chunk.blocks -= 1;
-        let is_sparse = chunk.live * 4 < chunk.capacity && chunk.capacity >= COMPACT_BYTES_MIN;
-        if self.is_newest(number) {
-            return;
-        }
-        if is_sparse {
-            self.copy_survivors(number);
-        }
-        self.collect_chunk(number);
-    }
-
-    /// Whether the chunk is the one that is written to.
-    fn is_newest(&self, number: u64) -> bool {
-        self.buffer.capacity() > 0 && number + 1 == self.next_chunk
-    }
-
-    fn copy_survivors(&mut self, number: u64) {
-        let mut copied = 0;
-        for block in &mut self.blocks {
-            if block.chunk == Some(number) && !block.bytes.is_empty() {
-                block.bytes = Bytes::copy_from_slice(&block.bytes);
-                block.chunk = None;
-                copied += block.bytes.len();
-            }
-        }
-        let chunk = self.chunks.get_mut(&number).expect("just looked up");
-        chunk.blocks = 0;
-        chunk.live = 0;
-        self.resident += copied;
-    }
-
-    fn collect_chunk(&mut self, number: u64) {
-        if self.chunks.get(&number).is_some_and(|chunk| chunk.blocks == 0) {
-            let chunk = self.chunks.remove(&number).expect("just looked up");
-            self.resident -= chunk.capacity;
         }
     }
 

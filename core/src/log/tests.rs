@@ -1,7 +1,7 @@
 //! A log against a list of frames that are never thrown away.
 
 use super::*;
-use crate::lane::{Lane, Run};
+use crate::lane::{Lane, Needs, Run};
 use bytes::BufMut;
 use std::vec::Vec;
 
