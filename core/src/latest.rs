@@ -1,7 +1,8 @@
 //! The latest message of each key, and lanes on it: `Policy::LatestPerKey`, and with one constant key `Policy::LatestOnly`.
 //!
 //! A lane keeps no list: what waits in it is every latest message behind its place. Each latest message counts the lanes it
-//! waits in, so that a publish which supersedes it settles all of them at once. Superseded messages hold nothing.
+//! waits in, so that a publish which supersedes it settles all of them at once. Superseded messages hold nothing but the
+//! frames that are in unanswered Transmits: each counts how often it is taken, and is charged once until nobody has it.
 
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
@@ -13,6 +14,35 @@ use crate::losses::Losses;
 use crate::output::LossReason;
 use crate::stats::{Count, Totals};
 use crate::time::Instant;
+
+/// Resident bytes, as a topic's log bound counts them and as the hub's budget does. What is lent is in the latter alone: one
+/// stuck consumer fills no log.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) struct Resident {
+    pub(crate) log: usize,
+    pub(crate) hub: usize,
+}
+
+impl Resident {
+    /// What both count.
+    pub(crate) fn of_both(bytes: usize) -> Self {
+        Self { log: bytes, hub: bytes }
+    }
+}
+
+impl core::ops::Add for Resident {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { log: self.log + other.log, hub: self.hub + other.hub }
+    }
+}
+
+impl core::iter::Sum for Resident {
+    fn sum<I: Iterator<Item = Self>>(parts: I) -> Self {
+        parts.fold(Self::default(), |sum, part| sum + part)
+    }
+}
 
 /// What a key costs beside its bytes and its frames: its place in both trees.
 const ENTRY_BYTES: usize = size_of::<Slot>() + size_of::<(Arc<str>, u64, u64)>() + 2 * size_of::<usize>();
@@ -44,10 +74,17 @@ pub(crate) struct Slot {
     frames: [Bytes; ENCODINGS],
     /// What is allocated for each of them.
     capacities: [usize; ENCODINGS],
+    /// How often each of them is taken.
+    taken: [u32; ENCODINGS],
     resident: usize,
 }
 
 impl Slot {
+    /// Resident bytes that outlive it.
+    fn taken_bytes(&self) -> usize {
+        self.capacities.iter().zip(self.taken).map(|(bytes, taken)| if taken > 0 { *bytes } else { 0 }).sum()
+    }
+
     pub(crate) fn frame_bytes(&self, encoding: usize) -> usize {
         self.frames[encoding].len()
     }
@@ -61,6 +98,14 @@ impl Slot {
 /// Whether a buffer of that capacity is used again for a frame of `len` bytes: not one that is much too large.
 fn is_fit(capacity: usize, len: usize) -> bool {
     (len..=2 * len).contains(&capacity)
+}
+
+/// A frame that is taken, but no longer of its key's latest message.
+#[derive(Debug)]
+struct Lent {
+    taken: u32,
+    /// What is allocated for it.
+    bytes: usize,
 }
 
 /// A key that was forgotten.
@@ -82,6 +127,11 @@ pub(crate) struct Latest {
     /// Payload bytes of all of them.
     bytes: u64,
     resident: usize,
+    /// `Slot::taken_bytes` of all of them.
+    taken_bytes: usize,
+    /// By number and encoding.
+    lent: BTreeMap<(u64, usize), Lent>,
+    lent_bytes: usize,
     /// Why a key was forgotten last.
     forgotten_for: LossReason,
 }
@@ -96,25 +146,37 @@ impl Latest {
             by_seq: BTreeMap::new(),
             bytes: 0,
             resident: 0,
+            taken_bytes: 0,
+            lent: BTreeMap::new(),
+            lent_bytes: 0,
             forgotten_for: LossReason::Oldest,
         }
     }
 
     /// Resident bytes, by allocated capacity.
-    pub(crate) fn resident(&self) -> usize {
-        self.resident
+    pub(crate) fn resident(&self) -> Resident {
+        Resident { log: self.resident, hub: self.resident + self.lent_bytes }
+    }
+
+    /// What goes if every key is forgotten: of what is taken, the budget gets nothing back.
+    pub(crate) fn freeable(&self) -> Resident {
+        Resident { log: self.resident, hub: self.resident - self.taken_bytes }
     }
 
     /// The most resident bytes a message adds whose frames have `frame_bytes`.
-    pub(crate) fn growth(&self, key: &str, frame_bytes: [usize; ENCODINGS]) -> usize {
+    pub(crate) fn growth(&self, key: &str, frame_bytes: [usize; ENCODINGS]) -> Resident {
         let Some(before) = self.by_key.get(key).map(|seq| &self.by_seq[seq]) else {
-            return Self::growth_without(key, frame_bytes);
+            return Resident::of_both(Self::growth_without(key, frame_bytes));
         };
         let frames = core::array::from_fn(|encoding| {
             let (len, used) = (frame_bytes[encoding], before.capacities[encoding]);
-            if is_fit(used, len) { used } else { len }
+            if is_fit(used, len) && before.taken[encoding] == 0 { used } else { len }
         });
-        Self::growth_without(key, frames).saturating_sub(before.resident)
+        let after = Self::growth_without(key, frames);
+        Resident {
+            log: after.saturating_sub(before.resident),
+            hub: (after + before.taken_bytes()).saturating_sub(before.resident),
+        }
     }
 
     /// The same for a key that is not known.
@@ -135,13 +197,12 @@ impl Latest {
             None => Arc::from(new.key),
         };
         if let Some(seq) = self.by_key.insert(Arc::clone(&key), new.through.messages) {
-            before = self.by_seq.remove(&seq);
+            before = self.by_seq.remove(&seq).map(|slot| (seq, slot));
         }
         let (mut superseded, mut used) = (Count::default(), <[Bytes; ENCODINGS]>::default());
-        if let Some(slot) = before {
+        if let Some((seq, slot)) = before {
             superseded = slot.in_all_lanes();
-            self.bytes -= slot.bytes;
-            self.resident -= slot.resident;
+            self.release(seq, &slot);
             used = slot.frames;
         }
         let mut capacities = [0; ENCODINGS];
@@ -161,11 +222,50 @@ impl Latest {
         }
         let New { through, bytes, stamp, at, lanes, .. } = new;
         let resident = Self::growth_without(&key, capacities);
-        let slot = Slot { key, bytes, stamp, at, waiting: lanes, frames, capacities, resident };
+        let slot = Slot { key, bytes, stamp, at, waiting: lanes, frames, capacities, taken: [0; ENCODINGS], resident };
         self.by_seq.insert(through.messages, slot);
         self.bytes += bytes;
         self.resident += resident;
         superseded
+    }
+
+    /// A slot that was taken out holds nothing any more. What is taken of it is lent from now on.
+    fn release(&mut self, seq: u64, slot: &Slot) {
+        self.bytes -= slot.bytes;
+        self.resident -= slot.resident;
+        self.taken_bytes -= slot.taken_bytes();
+        self.lent_bytes += slot.taken_bytes();
+        for (encoding, (taken, bytes)) in slot.taken.into_iter().zip(slot.capacities).enumerate() {
+            if taken > 0 {
+                self.lent.insert((seq, encoding), Lent { taken, bytes });
+            }
+        }
+    }
+
+    /// The frame of an outstanding message is let go. The message is still to be settled.
+    pub(crate) fn let_go(&mut self, taken: Taken) -> Unsettled {
+        let Taken { message, encoding, frame } = taken;
+        drop(frame);
+        if let Some(slot) = self.by_seq.get_mut(&message.seq) {
+            slot.taken[encoding] -= 1;
+            if slot.taken[encoding] == 0 {
+                self.taken_bytes -= slot.capacities[encoding];
+            }
+            return message;
+        }
+        let lent = self.lent.get_mut(&(message.seq, encoding)).expect("what is taken is charged");
+        lent.taken -= 1;
+        if lent.taken == 0 {
+            self.lent_bytes -= lent.bytes;
+            self.lent.remove(&(message.seq, encoding));
+        }
+        message
+    }
+
+    /// How many frames are taken and were not let go.
+    pub(crate) fn taken(&self) -> u64 {
+        let taken = self.by_seq.values().flat_map(|slot| slot.taken);
+        taken.chain(self.lent.values().map(|lent| lent.taken)).map(u64::from).sum()
     }
 
     /// Whether there are more keys than the bounds allow.
@@ -183,8 +283,7 @@ impl Latest {
         let (seq, slot) = self.by_seq.pop_first()?;
         self.forgotten_for = reason;
         self.by_key.remove(&slot.key);
-        self.bytes -= slot.bytes;
-        self.resident -= slot.resident;
+        self.release(seq, &slot);
         Some(Forgotten { seq, bytes: slot.bytes, reason, lost: slot.in_all_lanes() })
     }
 
@@ -205,6 +304,12 @@ impl Latest {
             "resident bytes of keys"
         );
         assert!(!self.is_over(), "no more keys than may be");
+        let taken_bytes = self.by_seq.values().map(Slot::taken_bytes).sum::<usize>();
+        assert_eq!(self.taken_bytes, taken_bytes, "resident bytes that are taken");
+        let lent_bytes = self.lent.values().map(|lent| lent.bytes).sum::<usize>();
+        assert_eq!(self.lent_bytes, lent_bytes, "resident bytes that are lent");
+        assert!(self.lent.values().all(|lent| lent.taken > 0), "what nobody has is not lent");
+        assert!(self.lent.keys().all(|(seq, _)| !self.by_seq.contains_key(seq)), "what is lent is nobody's latest");
         for (seq, slot) in &self.by_seq {
             let waiting = places.iter().filter(|place| *place < seq).count();
             assert_eq!(slot.waiting as usize, waiting, "lanes that wait for a key's latest message");
@@ -212,13 +317,21 @@ impl Latest {
     }
 }
 
-/// A latest message in a Transmit.
-#[derive(Clone, Debug)]
+/// A latest message in a Transmit. Its frame is charged until `Latest::let_go`.
+#[derive(Debug)]
 pub(crate) struct Taken {
+    message: Unsettled,
+    encoding: usize,
+    pub(crate) frame: Bytes,
+}
+
+/// An outstanding latest message whose frame was let go: for `LatestLane::sent` or `LatestLane::returned`.
+#[derive(Debug)]
+#[must_use = "what is outstanding is settled in its lane"]
+pub(crate) struct Unsettled {
     pub(crate) seq: u64,
     pub(crate) bytes: u64,
     key: Arc<str>,
-    pub(crate) frame: Bytes,
 }
 
 /// One consumer's window on the latest messages.
@@ -283,14 +396,21 @@ impl LatestLane {
         slot.waiting -= 1;
         self.place = *seq;
         self.outstanding += Count::new(1, slot.bytes);
-        Some(Taken { seq: *seq, bytes: slot.bytes, key: Arc::clone(&slot.key), frame: slot.frames[encoding].clone() })
+        if slot.taken[encoding] == 0 {
+            latest.taken_bytes += slot.capacities[encoding];
+        }
+        slot.taken[encoding] += 1;
+        let message = Unsettled { seq: *seq, bytes: slot.bytes, key: Arc::clone(&slot.key) };
+        Some(Taken { message, encoding, frame: slot.frames[encoding].clone() })
     }
 
-    /// An outstanding message of so many payload bytes was sent.
-    pub(crate) fn sent(&mut self, bytes: u64) -> Count {
-        self.settle(bytes);
-        self.sent += Count::new(1, bytes);
-        Count::new(1, bytes)
+    /// An outstanding message was sent.
+    #[expect(clippy::needless_pass_by_value, reason = "a message is settled once")]
+    pub(crate) fn sent(&mut self, message: Unsettled) -> Count {
+        let count = Count::new(1, message.bytes);
+        self.settle(message.bytes);
+        self.sent += count;
+        count
     }
 
     fn settle(&mut self, bytes: u64) {
@@ -300,10 +420,11 @@ impl LatestLane {
 
     /// An outstanding message was not sent: it waits again if it is still the latest of its key. Otherwise it is lost, for
     /// the reason that is returned.
+    #[expect(clippy::needless_pass_by_value, reason = "a message is settled once")]
     pub(crate) fn returned(
         &mut self,
         latest: &mut Latest,
-        taken: &Taken,
+        taken: Unsettled,
         end_reason: Option<LossReason>,
     ) -> Option<LossReason> {
         self.settle(taken.bytes);

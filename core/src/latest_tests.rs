@@ -2,6 +2,7 @@
 
 use super::*;
 use bytes::BufMut as _;
+use std::collections::{BTreeMap, BTreeSet};
 use std::string::{String, ToString};
 use std::vec::Vec;
 
@@ -85,10 +86,34 @@ impl Model {
     }
 }
 
+/// An outstanding message, with its frame or without.
+enum Out {
+    Taken(Taken),
+    Pinned(Unsettled),
+}
+
+impl Out {
+    fn message(&self) -> &Unsettled {
+        match self {
+            Self::Taken(taken) => &taken.message,
+            Self::Pinned(message) => message,
+        }
+    }
+
+    fn let_go(self, latest: &mut Latest) -> Unsettled {
+        match self {
+            Self::Taken(taken) => latest.let_go(taken),
+            Self::Pinned(message) => message,
+        }
+    }
+}
+
 struct World {
     latest: Latest,
     lanes: Vec<LatestLane>,
-    out: Vec<Vec<Taken>>,
+    out: Vec<Vec<Out>>,
+    /// What is allocated for the frames of each message.
+    capacities: BTreeMap<u64, [usize; ENCODINGS]>,
     model: Model,
     head: Mark,
     state: u64,
@@ -108,19 +133,24 @@ impl World {
         let (stamp, lanes) = (seq, u32::try_from(self.lanes.len()).unwrap());
         let new = New { key, through: self.head, bytes, stamp, at: Instant::ZERO, lanes };
         let text = std::format!("{seq} {key}");
-        let more = "x".repeat(self.draw(40));
-        let frame_bytes = [more.len(), text.len()];
+        let more = std::format!("{text}{}", "x".repeat(self.draw(40)));
+        // Nobody reads the other encoding while there is one lane.
+        let frame_bytes = [more.len(), if lanes > 1 { text.len() } else { 0 }];
         let growth = self.latest.growth(key, frame_bytes);
         let before = self.latest.resident();
         self.latest.put(new, frame_bytes, |encoding, out| out.put_slice([&more, &text][encoding].as_bytes()));
-        assert!(self.latest.resident() <= before + growth, "it grows as announced at most");
+        let (after, most) = (self.latest.resident(), before + growth);
+        assert!(after.log <= most.log && after.hub <= most.hub, "it grows as announced at most");
+        self.capacities.insert(seq, self.latest.by_seq[&seq].capacities);
         while self.latest.is_over() {
             self.forget(LossReason::Oldest);
         }
     }
 
     fn forget(&mut self, reason: LossReason) {
+        let before = self.latest.resident();
         let forgotten = self.latest.forget_oldest(reason).unwrap();
+        assert!(self.latest.resident().hub < before.hub, "its entry goes at least");
         self.lanes.iter_mut().for_each(|lane| lane.forget(forgotten));
     }
 
@@ -130,39 +160,46 @@ impl World {
             0..=3 => self.publish(),
             4 | 5 => {
                 let next = self.lanes[lane].next(&self.latest).map(|(seq, _)| seq);
-                let taken = self.lanes[lane].start(&mut self.latest, 1);
-                assert_eq!(taken.as_ref().map(|taken| taken.seq), next);
+                let taken = self.lanes[lane].start(&mut self.latest, lane % 2);
+                assert_eq!(taken.as_ref().map(|taken| taken.message.seq), next);
                 if let Some(taken) = taken {
-                    *self.model.state(lane, taken.seq) = State::Outstanding;
-                    self.out[lane].push(taken);
+                    *self.model.state(lane, taken.message.seq) = State::Outstanding;
+                    self.out[lane].push(Out::Taken(taken));
                 }
             }
             6 => {
                 let sent = self.draw(self.out[lane].len() + 1);
-                for taken in self.out[lane].drain(..sent) {
-                    let key = self.model.message(taken.seq).key.clone();
-                    assert_eq!(taken.frame, std::format!("{} {key}", taken.seq), "its own frame");
-                    self.lanes[lane].sent(taken.bytes);
-                    *self.model.state(lane, taken.seq) = State::Sent;
+                for out in self.out[lane].drain(..sent) {
+                    let seq = out.message().seq;
+                    if let Out::Taken(taken) = &out {
+                        let text = std::format!("{seq} {}", self.model.message(seq).key);
+                        assert!(taken.frame.starts_with(text.as_bytes()), "its own frame");
+                    }
+                    self.lanes[lane].sent(out.let_go(&mut self.latest));
+                    *self.model.state(lane, seq) = State::Sent;
                 }
             }
             7 => {
                 // What was not sent returns: all of it, but for what is pinned.
                 let pinned = self.draw(2).min(self.out[lane].len());
-                for taken in self.out[lane].split_off(pinned) {
-                    let reason = self.lanes[lane].returned(&mut self.latest, &taken, None);
-                    let key = self.model.message(taken.seq).key.clone();
+                for out in self.out[lane].split_off(pinned) {
+                    let seq = out.message().seq;
+                    let message = out.let_go(&mut self.latest);
+                    let reason = self.lanes[lane].returned(&mut self.latest, message, None);
+                    let key = self.model.message(seq).key.clone();
                     let known = self.model.keys.iter().find(|(known, _)| *known == key).map(|(_, seq)| *seq);
                     let expected = match known {
-                        Some(seq) if seq == taken.seq => State::Waiting,
+                        Some(latest) if latest == seq => State::Waiting,
                         Some(_) => State::Lost(LossReason::Superseded),
                         None => State::Lost(self.model.forgotten_for),
                     };
                     assert_eq!(reason.map_or(State::Waiting, State::Lost), expected);
-                    *self.model.state(lane, taken.seq) = expected;
+                    *self.model.state(lane, seq) = expected;
                 }
+                let pinned = self.out[lane].pop().map(|out| Out::Pinned(out.let_go(&mut self.latest)));
+                self.out[lane].extend(pinned);
             }
-            _ if self.draw(4) == 0 && self.latest.resident() > 0 => {
+            _ if self.draw(4) == 0 && self.latest.oldest().is_some() => {
                 self.forget(LossReason::LogBound);
                 self.model.forget(LossReason::LogBound);
             }
@@ -178,6 +215,18 @@ impl World {
     fn check(&self) {
         let places: Vec<u64> = self.lanes.iter().filter_map(LatestLane::place).collect();
         self.latest.check(&places);
+        let out = self.out.iter().enumerate().flat_map(|(nth, out)| out.iter().map(move |out| (nth % 2, out)));
+        let taken =
+            out.filter(|(_, out)| matches!(out, Out::Taken(_))).map(|(encoding, out)| (out.message().seq, encoding));
+        assert_eq!(self.latest.taken(), taken.clone().count() as u64);
+        let allocated = |frames: BTreeSet<(u64, usize)>| -> usize {
+            frames.into_iter().map(|(seq, encoding)| self.capacities[&seq][encoding]).sum()
+        };
+        let is_latest = |seq: u64| self.model.keys.iter().any(|(_, latest)| *latest == seq);
+        let (resident, freeable) = (self.latest.resident(), self.latest.freeable());
+        let lent = allocated(taken.clone().filter(|(seq, _)| !is_latest(*seq)).collect());
+        assert_eq!(resident.hub - resident.log, lent, "each frame that is lent counts once");
+        assert_eq!(resident.hub - freeable.hub, allocated(taken.collect()), "what is taken stays");
         for (nth, lane) in self.lanes.iter().enumerate() {
             let totals = lane.totals(&self.latest, self.head);
             assert_eq!(totals.conservation_error(), 0);
@@ -200,6 +249,7 @@ fn every_message_is_where_the_model_says() {
             latest: Latest::new(KEYS_MAX, BYTES_MAX),
             lanes: std::vec![LatestLane::new(Mark::default())],
             out: std::vec![Vec::new()],
+            capacities: BTreeMap::new(),
             model,
             head: Mark::default(),
             state: seed,
@@ -212,8 +262,9 @@ fn every_message_is_where_the_model_says() {
             let waited = world.model.count(nth, State::Waiting);
             let lost = world.lanes[nth].end(&mut world.latest, world.head, LossReason::Closed);
             assert_eq!(lost, waited);
-            for taken in core::mem::take(&mut world.out[nth]) {
-                let reason = world.lanes[nth].returned(&mut world.latest, &taken, Some(LossReason::Closed));
+            for out in core::mem::take(&mut world.out[nth]) {
+                let message = out.let_go(&mut world.latest);
+                let reason = world.lanes[nth].returned(&mut world.latest, message, Some(LossReason::Closed));
                 assert_eq!(reason, Some(LossReason::Closed));
             }
             let later = Mark { messages: world.head.messages + 5, bytes: world.head.bytes + 50 };
@@ -221,6 +272,7 @@ fn every_message_is_where_the_model_says() {
             assert_eq!((totals.waiting, totals.conservation_error()), (Count::default(), 0));
         }
         world.latest.check(&[]);
+        assert_eq!(world.latest.resident(), world.latest.freeable(), "nothing is lent any more");
     }
 }
 

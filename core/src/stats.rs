@@ -115,7 +115,7 @@ pub struct TopicPressure {
     pub lanes: u32,
     /// Clients' publishes that wait for room.
     pub parked: u32,
-    /// Resident bytes, by allocated capacity.
+    /// Resident bytes that count for the bound of its log, by allocated capacity.
     pub resident_bytes: usize,
     /// Their bound.
     pub log_bytes_max: usize,

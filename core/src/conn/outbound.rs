@@ -7,7 +7,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use super::joined;
 use crate::id::LaneId;
 use crate::lane::{Mark, Run};
-use crate::latest::Taken;
+use crate::latest::{Taken, Unsettled};
 use crate::log::Log;
 use crate::output::Gap;
 use crate::time::Instant;
@@ -21,11 +21,11 @@ pub(crate) enum Source {
 }
 
 /// The message a partly sent Transmit ended in. (A notice, unlike a message, is in nobody's account.)
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) enum PinnedMessage {
     /// Of a log, with the cut behind it.
     Logged(Source, Mark),
-    Latest(LaneId, Taken),
+    Latest(LaneId, Unsettled),
 }
 
 /// The rest of what was sent in part. Nothing else may be written before it.
@@ -133,9 +133,7 @@ impl Outbound {
         let copies = self.outstanding.iter().flat_map(|out| &out.segments).map(|segment| match segment {
             Segment::Messages { copy: Some(copy), .. } => copy.resident(),
             Segment::Notice { frame, .. } => frame.len(),
-            // Its topic may have let go of it since.
-            Segment::Latest { taken, .. } => taken.frame.len(),
-            _ => 0,
+            _ => 0, // In a log, or lent by a topic.
         });
         self.pinned.as_ref().map_or(0, |pinned| pinned.rest.len())
             + self.control_capacity

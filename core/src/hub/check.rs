@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use super::Hub;
-use crate::conn::{Phase, Source};
+use crate::conn::{Phase, Segment, Source};
 use crate::lane::Needs;
 use crate::stats::{Count, Totals};
 use crate::topics::{Owner, Topic, TopicLane, Window, latest_place};
@@ -13,9 +13,11 @@ impl Hub {
         let mut waiting = Count::default();
         let mut resident = 0;
         let (mut lanes, mut aging) = (0, 0);
+        let mut taken = 0;
         for (id, topic) in self.topics.slab.iter() {
             waiting += topic.check();
-            resident += topic.charged;
+            resident += topic.charged.hub;
+            taken += topic.keyed.iter().flatten().map(|keyed| keyed.latest.taken()).sum::<u64>();
             lanes += topic.live_lanes;
             aging += topic.aging_lanes;
             assert!(topic.is_removed || self.topics.by_name.get(&*topic.name) == Some(&id), "a topic has its name");
@@ -53,9 +55,12 @@ impl Hub {
                 assert_eq!(totals.conservation_error(), 0, "the queue law of a direct lane");
                 direct += totals.waiting;
             }
+            let segments = conn.outbound.outstanding.iter().flat_map(|out| &out.segments);
+            taken -= segments.filter(|segment| matches!(segment, Segment::Latest { .. })).count() as u64;
             self.check_conn(conn);
         }
         assert_eq!(self.stats.direct.waiting, direct, "direct lanes");
+        assert_eq!(taken, 0, "a latest message is taken for as long as it is in a Transmit");
         assert_eq!(self.stats.resident_bytes, resident, "resident bytes");
         assert!(resident <= self.config.resident_bytes_max, "the budget");
         assert!(self.overflowed.is_empty(), "consumers of full lanes are ended at the end of each call");
@@ -99,11 +104,11 @@ impl Hub {
             let mut len = 0;
             for segment in &out.segments {
                 len += match segment {
-                    crate::conn::Segment::Pinned => conn.outbound.pinned.as_ref().expect("pinned").rest.len(),
-                    crate::conn::Segment::Control { len } => *len,
-                    crate::conn::Segment::Notice { frame, .. } => frame.len(),
-                    crate::conn::Segment::Latest { taken, .. } => taken.frame.len(),
-                    crate::conn::Segment::Messages { source, len, run, .. } => {
+                    Segment::Pinned => conn.outbound.pinned.as_ref().expect("pinned").rest.len(),
+                    Segment::Control { len } => *len,
+                    Segment::Notice { frame, .. } => frame.len(),
+                    Segment::Latest { taken, .. } => taken.frame.len(),
+                    Segment::Messages { source, len, run, .. } => {
                         if let Source::Lane(lane) = source {
                             let (topic, place) = self.topics.lane(*lane);
                             let lane = topic.run_lane(place).expect("a run is of a log");
@@ -190,7 +195,7 @@ impl Topic {
                 encoded.log.check_needs(needs);
             }
         }
-        assert!(self.charged <= self.options.log_bytes_max, "the log bound");
+        assert!(self.charged.log <= self.options.log_bytes_max, "the log bound");
         sum.waiting
     }
 }

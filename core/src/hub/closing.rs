@@ -126,18 +126,18 @@ impl Hub {
         let (mut sources, mut latest) = (Vec::new(), Vec::new());
         match pinned {
             Some(PinnedMessage::Logged(source, _)) => sources.push(source),
-            Some(PinnedMessage::Latest(lane, taken)) => latest.push((lane, taken)),
+            Some(PinnedMessage::Latest(lane, message)) => latest.push((lane, message)),
             None => {}
         }
         for segment in segments {
             match segment {
                 Segment::Messages { source, .. } => sources.push(source),
-                Segment::Latest { lane, taken } => latest.push((lane, taken)),
+                Segment::Latest { lane, taken } => latest.push((lane, self.latest_let_go(lane, taken))),
                 _ => {}
             }
         }
-        for (lane, taken) in latest {
-            self.latest_returned(lane, &taken);
+        for (lane, message) in latest {
+            self.latest_returned(lane, message);
             self.remove_lane_if_settled(lane);
         }
         for source in sources {

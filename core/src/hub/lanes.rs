@@ -10,7 +10,7 @@ use crate::dialect::{Code, Dialect, RAW, Reply};
 use crate::error::{SubscribeError, TopicError};
 use crate::id::{ConnId, LaneId, TopicId};
 use crate::lane::Mark;
-use crate::latest::Taken;
+use crate::latest::{Taken, Unsettled};
 use crate::output::{Entry, LossReason};
 use crate::policy::Policy;
 use crate::stats::Count;
@@ -97,7 +97,7 @@ impl Hub {
             if self.topics.slab.get(id).is_some_and(Topic::is_forgettable) {
                 let topic = self.topics.slab.remove(id).expect("just looked up");
                 self.forget_age(topic.age_timer);
-                self.recharge(topic.charged, 0);
+                self.recharge(topic.charged.hub, 0);
                 self.stats.topics -= 1;
                 if !topic.is_removed {
                     self.topics.by_name.remove(&*topic.name);
@@ -245,22 +245,32 @@ impl Hub {
         Some(Entry::Message { seq, payload })
     }
 
+    /// The frame of an outstanding latest message is let go.
+    pub(super) fn latest_let_go(&mut self, id: LaneId, taken: Taken) -> Unsettled {
+        let (topic_id, place) = self.topics.of_lane(id).expect("the lane exists");
+        let topic = self.topics.slab.get_mut(topic_id).expect("a lane's topic exists");
+        let ViewMut::Latest(_, latest) = topic.view_mut(place) else { panic!("it was taken from there") };
+        let message = latest.let_go(taken);
+        self.recharge_topic(topic_id);
+        message
+    }
+
     /// An outstanding latest message was sent.
-    pub(super) fn latest_sent(&mut self, id: LaneId, bytes: u64) {
+    pub(super) fn latest_sent(&mut self, id: LaneId, message: Unsettled) {
         let (topic, place) = self.topics.lane_mut(id);
         let Window::Latest(lane) = &mut topic.lanes[place].window else { panic!("it was taken from there") };
-        let count = lane.sent(bytes);
+        let count = lane.sent(message);
         topic.totals.send(count);
         self.stats.lanes.send(count);
     }
 
     /// An outstanding latest message was not sent.
-    pub(super) fn latest_returned(&mut self, id: LaneId, taken: &Taken) {
+    pub(super) fn latest_returned(&mut self, id: LaneId, message: Unsettled) {
         let (topic, place) = self.topics.lane_mut(id);
         let end_reason = topic.lanes[place].end_reason;
         let ViewMut::Latest(lane, latest) = topic.view_mut(place) else { panic!("it was taken from there") };
-        if let Some(reason) = lane.returned(latest, taken, end_reason) {
-            let count = Count::new(1, taken.bytes);
+        let count = Count::new(1, message.bytes);
+        if let Some(reason) = lane.returned(latest, message, end_reason) {
             topic.totals.lose(reason, count);
             self.stats.lanes.lose(reason, count);
         }

@@ -3,7 +3,7 @@
 use super::Hub;
 use crate::dialect::ENCODINGS;
 use crate::id::TopicId;
-use crate::latest::{Latest, New};
+use crate::latest::{Latest, New, Resident};
 use crate::output::{LossReason, Message};
 use crate::topics::{Topic, Window, latest_place};
 
@@ -63,7 +63,7 @@ impl Topic {
     }
 
     /// How many resident bytes the latest messages grow by with one more.
-    pub(super) fn latest_growth(&self, message: Message<'_>) -> usize {
+    pub(super) fn latest_growth(&self, message: Message<'_>) -> Resident {
         self.latest_sum(message, |latest, key, frame_bytes| latest.growth(key, frame_bytes))
     }
 
@@ -72,14 +72,18 @@ impl Topic {
         self.latest_sum(message, |_, key, frame_bytes| Latest::growth_without(key, frame_bytes))
     }
 
-    fn latest_sum(&self, message: Message<'_>, growth: impl Fn(&Latest, &str, [usize; ENCODINGS]) -> usize) -> usize {
+    fn latest_sum<T: core::iter::Sum>(
+        &self,
+        message: Message<'_>,
+        growth: impl Fn(&Latest, &str, [usize; ENCODINGS]) -> T,
+    ) -> T {
         let seq = self.head.messages + 1;
         let keyed = self.keyed.iter().flatten();
         keyed.map(|keyed| growth(&keyed.latest, keyed.key(message), keyed.frame_bytes(seq, message))).sum()
     }
 
-    /// Resident bytes of the latest messages.
-    pub(super) fn latest_resident(&self) -> usize {
-        self.keyed.iter().flatten().map(|keyed| keyed.latest.resident()).sum()
+    /// Resident bytes that go if all keys are forgotten.
+    pub(super) fn latest_freeable(&self) -> Resident {
+        self.keyed.iter().flatten().map(|keyed| keyed.latest.freeable()).sum()
     }
 }

@@ -37,7 +37,7 @@ impl Hub {
             head: Position { epoch: topic.epoch, seq: topic.head.messages },
             lanes: topic.live_lanes,
             parked: u32::try_from(topic.parked.len()).unwrap_or(u32::MAX),
-            resident_bytes: topic.charged,
+            resident_bytes: topic.charged.log,
             log_bytes_max: topic.options.log_bytes_max,
         })
     }

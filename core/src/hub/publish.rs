@@ -165,9 +165,9 @@ impl Hub {
         let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
         let is_aging = topic.aging_lanes > 0;
         let (seq, bytes) = (topic.head.messages + 1, message.payload.as_bytes().len() as u64);
-        let room = topic.options.log_bytes_max.saturating_sub(topic.charged).min(hub_room);
+        let (growth, log_room) = (topic.growth(message), topic.options.log_bytes_max.saturating_sub(topic.charged.log));
         // What is left when every log has what it needs: chunks may be as much larger.
-        let mut spare = room.saturating_sub(topic.growth(message));
+        let mut spare = log_room.saturating_sub(growth.log).min(hub_room.saturating_sub(growth.hub));
         self.stamp += 1;
         for encoded in topic.logs.iter_mut().flatten() {
             let (dialect, prefix) = (encoded.dialect, &encoded.prefix);

@@ -11,6 +11,7 @@ use crate::conn::{Segment, Source};
 use crate::error::PublishError;
 use crate::id::{ConnId, LaneId, TopicId};
 use crate::lane::{Mark, Run};
+use crate::latest::Resident;
 use crate::log::Log;
 use crate::output::{LossReason, Message};
 use crate::policy::Policy;
@@ -30,8 +31,8 @@ impl Hub {
         let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
         let log_bytes_max = topic.options.log_bytes_max;
         let growth = topic.growth(message);
-        let is_over_log = topic.charged + growth > log_bytes_max;
-        let is_over_hub = self.stats.resident_bytes + growth > hub_max;
+        let is_over_log = topic.charged.log + growth.log > log_bytes_max;
+        let is_over_hub = self.stats.resident_bytes + growth.hub > hub_max;
         if !is_over_log && !is_over_hub {
             return Ok(());
         }
@@ -40,17 +41,17 @@ impl Hub {
         let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
         let (freeable, growth) = (topic.freeable(), topic.growth(message));
         let growth_without = topic.growth_without(message);
-        let is_over_log = topic.charged + growth > log_bytes_max;
-        if is_over_log && topic.charged - freeable + growth_without > log_bytes_max {
+        let is_over_log = topic.charged.log + growth.log > log_bytes_max;
+        if is_over_log && topic.charged.log - freeable.log + growth_without > log_bytes_max {
             let bytes = message.payload.as_bytes().len() as u64;
             let is_blocked = topic.refuse_where_pinned(bytes);
             return Err(if is_blocked { PublishError::Full } else { self.refused_overloaded() });
         }
         let growth_at_most = topic.growth_at_most(message);
         let over = |growth: usize| (self.stats.resident_bytes + growth).saturating_sub(hub_max);
-        let freed_by_log_bound = if is_over_log { freeable } else { 0 };
+        let freed_by_log_bound = if is_over_log { freeable.hub } else { 0 };
         // Shedding may take from this topic, too, and leave it with nothing: not even an index.
-        if over(growth.max(growth_without)) > freed_by_log_bound && !self.shed(over(growth_at_most)) {
+        if over(growth.hub.max(growth_without)) > freed_by_log_bound && !self.shed(over(growth_at_most)) {
             return Err(self.refused_overloaded());
         }
         self.drop_for_log_bound(topic_id, message);
@@ -74,9 +75,9 @@ impl Hub {
         loop {
             let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
             let growth = topic.growth(message);
-            let is_over =
-                topic.charged + growth > topic.options.log_bytes_max || self.stats.resident_bytes + growth > hub_max;
-            if !is_over || !self.drop_oldest(topic_id, LossReason::LogBound) {
+            let is_over_log = topic.charged.log + growth.log > topic.options.log_bytes_max;
+            let is_over_hub = self.stats.resident_bytes + growth.hub > hub_max;
+            if !(is_over_log || is_over_hub) || !self.drop_oldest(topic_id, LossReason::LogBound) {
                 return;
             }
         }
@@ -95,19 +96,19 @@ impl Hub {
         let target = self.stats.resident_bytes.saturating_sub(excess);
         let mut topics: Vec<(usize, TopicId)> = Vec::new();
         let ids: Vec<TopicId> =
-            self.topics.slab.iter().filter(|(_, topic)| topic.charged > 0).map(|(id, _)| id).collect();
+            self.topics.slab.iter().filter(|(_, topic)| topic.charged.log > 0).map(|(id, _)| id).collect();
         for id in ids {
             let topic = self.topics.slab.get_mut(id).expect("just listed");
             topic.shrink();
             self.recharge_topic(id);
             let topic = self.topics.slab.get(id).expect("just listed");
-            topics.push((topic.charged, id));
+            topics.push((topic.charged.log, id));
         }
         if self.stats.resident_bytes <= target {
             return true;
         }
         topics.sort_unstable_by(|a, b| b.cmp(a));
-        let freeable = |id: &TopicId| self.topics.slab.get(*id).map_or(0, Topic::freeable);
+        let freeable = |id: &TopicId| self.topics.slab.get(*id).map_or(0, |topic| topic.freeable().hub);
         let all: usize = topics.iter().map(|(_, id)| freeable(id)).sum();
         if self.stats.resident_bytes.saturating_sub(all) > target {
             return false;
@@ -133,7 +134,7 @@ impl Hub {
     }
 
     fn charged(&self, id: TopicId) -> usize {
-        self.topics.slab.get(id).map_or(0, |topic| topic.charged)
+        self.topics.slab.get(id).map_or(0, |topic| topic.charged.log)
     }
 
     /// The oldest key is forgotten; where none is known, lossy lanes on the oldest block that can go lose it. `false` if
@@ -211,7 +212,7 @@ impl Hub {
         if let Some(topic) = self.topics.slab.get_mut(id) {
             let resident = topic.resident();
             let before = core::mem::replace(&mut topic.charged, resident);
-            self.recharge(before, resident);
+            self.recharge(before.hub, resident.hub);
         }
     }
 
@@ -249,12 +250,12 @@ impl Level {
 
 impl Topic {
     /// How many resident bytes a publish adds at the least.
-    pub(super) fn growth(&mut self, message: Message<'_>) -> usize {
+    pub(super) fn growth(&mut self, message: Message<'_>) -> Resident {
         let seq = self.head.messages + 1;
         let logs = self.logs.iter_mut().flatten();
         let logs: usize =
             logs.map(|encoded| encoded.log.growth(encoded.dialect.message_bytes(&encoded.prefix, seq, message))).sum();
-        logs + self.latest_growth(message)
+        Resident::of_both(logs) + self.latest_growth(message)
     }
 
     /// The most a publish may add once lossy lanes have lost what they may.
@@ -296,10 +297,10 @@ impl Topic {
     }
 
     /// Bytes that would go if every lossy lane lost what it may.
-    fn freeable(&self) -> usize {
+    fn freeable(&self) -> Resident {
         let limit = self.droppable().messages;
         let logs: usize = self.logs.iter().flatten().map(|encoded| encoded.log.freeable(limit)).sum();
-        logs + self.latest_resident()
+        Resident::of_both(logs) + self.latest_freeable()
     }
 
     /// The oldest block that would go if lossy lanes lost it, in the largest log that has one: its last message.

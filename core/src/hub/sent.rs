@@ -52,8 +52,8 @@ impl Hub {
                         self.lane_sent(source, id, through);
                         self.source_progressed(source);
                     }
-                    Some(PinnedMessage::Latest(lane, taken)) => {
-                        self.latest_sent(lane, taken.bytes);
+                    Some(PinnedMessage::Latest(lane, message)) => {
+                        self.latest_sent(lane, message);
                         self.remove_lane_if_settled(lane);
                     }
                 }
@@ -111,20 +111,19 @@ impl Hub {
     /// Settles a latest message of which `left` bytes or more were sent; what is left for the next.
     fn latest_answered(&mut self, id: ConnId, lane: LaneId, taken: Taken, left: usize) -> usize {
         let len = taken.frame.len();
+        let rest = if left == 0 || left >= len { Bytes::new() } else { Bytes::copy_from_slice(&taken.frame[left..]) };
+        let message = self.latest_let_go(lane, taken);
         if left >= len {
-            self.latest_sent(lane, taken.bytes);
+            self.latest_sent(lane, message);
             self.remove_lane_if_settled(lane);
             return left - len;
         }
         if left == 0 {
-            self.latest_returned(lane, &taken);
+            self.latest_returned(lane, message);
             self.remove_lane_if_settled(lane);
             return 0;
         }
-        let mut taken = taken;
-        let frame = core::mem::take(&mut taken.frame);
-        let rest = Bytes::copy_from_slice(&frame[left..]);
-        let message = Some(PinnedMessage::Latest(lane, taken));
+        let message = Some(PinnedMessage::Latest(lane, message));
         self.conn_mut(id).outbound.pinned = Some(Box::new(Pinned { rest, message }));
         0
     }

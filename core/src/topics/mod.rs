@@ -12,6 +12,7 @@ use crate::config::{LaneLimits, TopicOptions};
 use crate::dialect::{Dialect, ENCODINGS};
 use crate::id::{ConnId, LaneId, SessionId, TopicId};
 use crate::lane::Mark;
+use crate::latest::Resident;
 use crate::log::Log;
 use crate::output::LossReason;
 use crate::policy::Policy;
@@ -104,8 +105,8 @@ pub(crate) struct Topic {
     pub(crate) age_min: Option<Duration>,
     /// When the first of their messages may be too old; there while there are such lanes.
     pub(crate) age_timer: Option<TimerId>,
-    /// Resident bytes of the logs, as charged to the hub.
-    pub(crate) charged: usize,
+    /// Resident bytes of the logs and of the latest messages, as charged to the hub.
+    pub(crate) charged: Resident,
     /// Whether it is listed in the hub's `unfrozen`.
     pub(crate) is_unfrozen: bool,
     /// Whether it is listed in the hub's `room`.
@@ -137,7 +138,7 @@ impl Topic {
             aging_lanes: 0,
             age_min: None,
             age_timer: None,
-            charged: 0,
+            charged: Resident::default(),
             is_unfrozen: false,
             has_room: false,
             is_announced: false,
@@ -152,9 +153,10 @@ impl Topic {
         self.due.bytes = self.due.bytes.min(due.bytes);
     }
 
-    pub(crate) fn resident(&self) -> usize {
+    pub(crate) fn resident(&self) -> Resident {
         let logs: usize = self.logs.iter().flatten().map(|encoded| encoded.log.resident()).sum();
-        logs + self.keyed.iter().flatten().map(|keyed| keyed.latest.resident()).sum::<usize>()
+        let latest: Resident = self.keyed.iter().flatten().map(|keyed| keyed.latest.resident()).sum();
+        Resident::of_both(logs) + latest
     }
 
     /// Whether nothing would be missed if the topic were forgotten.

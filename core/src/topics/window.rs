@@ -199,7 +199,9 @@ impl Topic {
         match self.view_mut(place) {
             ViewMut::Latest(lane, latest) => {
                 let taken = lane.start(latest, encoding)?;
-                Some((taken.seq, raw_payload(&taken.frame), lane.sent(taken.bytes)))
+                let payload = raw_payload(&taken.frame);
+                let message = latest.let_go(taken);
+                Some((message.seq, payload, lane.sent(message)))
             }
             ViewMut::Log(lane, log) => {
                 log.freeze();

@@ -91,3 +91,59 @@ fn what_is_published_within_a_poll_may_push_out_what_it_is_about_to_send() {
     hub.check_invariants();
     assert_eq!(hub.topic_pressure(topic).unwrap().head.seq, 9, "{:?}", hub.connection(slow));
 }
+
+#[test]
+fn a_latest_message_in_many_transmits_is_charged_once() {
+    let mut hub = hub(Options::default());
+    let topic = hub.topic("t", TopicOptions { policy: Policy::LatestOnly, ..TopicOptions::default() }).unwrap();
+    for _ in 0..100 {
+        let conn = connect(&mut hub, Mode::Raw);
+        subscribe(&mut hub, conn, topic);
+    }
+    let json = format!("\"{}\"", "x".repeat(100_000));
+    publish(&mut hub, topic, &json);
+    while poll(&mut hub).is_some() {}
+    let resident = hub.stats().resident_bytes;
+    assert!(resident < 200_000, "{resident} bytes for one message of 100,000");
+    // Superseded, it is there for as long as somebody sends it.
+    publish(&mut hub, topic, &json);
+    let resident = hub.stats().resident_bytes;
+    assert!((200_000..300_000).contains(&resident), "{resident} bytes for two messages of 100,000");
+}
+
+#[test]
+fn superseded_messages_in_transmits_are_the_budget_s_and_not_the_log_s() {
+    let options = TopicOptions {
+        policy: Policy::LatestOnly,
+        message_bytes_max: 100_002,
+        log_bytes_max: 250_000,
+        ..TopicOptions::default()
+    };
+    let mut hub = hub(Options {
+        resident_bytes_max: 1_000_000,
+        message_bytes_max: 500_000,
+        inbound_bytes_max: 500_000,
+        topic_defaults: options,
+        ..Options::default()
+    });
+    let topic = hub.topic("t", options).unwrap();
+    let json = format!("\"{}\"", "x".repeat(100_000));
+    let mut stuck = Vec::new();
+    loop {
+        let conn = connect(&mut hub, Mode::Raw);
+        subscribe(&mut hub, conn, topic);
+        if hub.publish(topic, Payload::Text(&json), NOW).is_err() {
+            break;
+        }
+        hub.check_invariants();
+        // Each sends another message. The log is too small for three.
+        stuck.push(poll(&mut hub).unwrap());
+        assert_eq!(poll(&mut hub), None);
+    }
+    hub.check_invariants();
+    assert_eq!(stuck.len(), 9, "15/16 of the budget");
+    assert_eq!(hub.stats().closed, 0, "a publish that finds no room ends nobody");
+    let (conn, len) = stuck[0];
+    sent(&mut hub, conn, len);
+    publish(&mut hub, topic, &json);
+}
