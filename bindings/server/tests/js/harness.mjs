@@ -162,7 +162,7 @@ function upgrade(request, socket) {
 
 const commands = {
   urls: () => ({
-    library: `http://127.0.0.1:${serverPort}/forebay.js`,
+    script: `http://127.0.0.1:${serverPort}/forebay.js`,
     direct: `ws://127.0.0.1:${serverPort}`,
     proxied: `ws://127.0.0.1:${proxy.port}`,
     scripted: `http://127.0.0.1:${harness.address().port}/scripted`,

@@ -12,7 +12,7 @@ const [directory, base] = process.argv.slice(2);
 // What a browser gets, as a file: Node imports nothing from HTTP.
 const file = `${directory}/forebay.mjs`;
 const urls = await (await fetch(`${base}/control/urls`)).json();
-await writeFile(file, await (await fetch(urls.library)).text());
+await writeFile(file, await (await fetch(urls.script)).text());
 const { connect } = await import(pathToFileURL(file));
 const modules = process.env.WS_MODULES;
 const WebSocket = modules ? createRequire(`${modules}/`)("ws").WebSocket : globalThis.WebSocket;

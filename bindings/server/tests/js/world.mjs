@@ -15,7 +15,7 @@ export async function within(promise, what, hangMs = HANG_MS) {
 export class World {
   constructor(environment) {
     const { connect, ...rest } = environment;
-    Object.assign(this, rest, { library: connect });
+    Object.assign(this, rest, { connectTo: connect });
     this.clients = [];
   }
 
@@ -45,7 +45,7 @@ export class World {
         super.send(text);
       }
     }
-    const client = this.library(url ?? undefined, { WebSocket, reconnectFirstMs: 20, reconnectMaxMs: 200, ...options });
+    const client = this.connectTo(url ?? undefined, { WebSocket, reconnectFirstMs: 20, reconnectMaxMs: 200, ...options });
     client.sockets = sockets;
     client.told = { open: [], close: [], gap: [], ended: [], error: [] };
     for (const [type, details] of Object.entries(client.told)) {
