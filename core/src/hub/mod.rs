@@ -163,7 +163,11 @@ impl Hub {
     ) -> Result<ConnId, AcceptError> {
         self.advance(now);
         let conn = self.accept_upgraded(upgraded)?;
-        self.handle_bytes(conn, leftover, now);
+        if self.conn_mut(conn).is_ended() {
+            self.retry_parked(); // It ended for the budget, which may have made room.
+        } else {
+            self.handle_bytes(conn, leftover, now);
+        }
         Ok(conn)
     }
 
