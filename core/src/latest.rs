@@ -8,6 +8,7 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
+use crate::config::LaneLimits;
 use crate::dialect::ENCODINGS;
 use crate::lane::Mark;
 use crate::losses::Losses;
@@ -337,6 +338,8 @@ pub(crate) struct Unsettled {
 /// One consumer's window on the latest messages.
 #[derive(Debug)]
 pub(crate) struct LatestLane {
+    /// The latest messages always fit: they are bounded by the topic, and it was checked that its bounds do.
+    pub(crate) limits: LaneLimits,
     /// The head when the lane began.
     began: Mark,
     /// The head when the lane ended.
@@ -351,8 +354,9 @@ pub(crate) struct LatestLane {
 }
 
 impl LatestLane {
-    pub(crate) fn new(head: Mark) -> Self {
+    pub(crate) fn new(limits: LaneLimits, head: Mark) -> Self {
         Self {
+            limits,
             began: head,
             ended: None,
             place: head.messages,

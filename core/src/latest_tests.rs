@@ -31,6 +31,7 @@ struct Model {
 
 const KEYS_MAX: u32 = 4;
 const BYTES_MAX: u64 = 100;
+const LIMITS: LaneLimits = LaneLimits { messages_max: KEYS_MAX, bytes_max: BYTES_MAX };
 
 impl Model {
     fn message(&self, seq: u64) -> &Message {
@@ -204,7 +205,7 @@ impl World {
                 self.model.forget(LossReason::LogBound);
             }
             _ if self.lanes.len() < 5 => {
-                self.lanes.push(LatestLane::new(self.head));
+                self.lanes.push(LatestLane::new(LIMITS, self.head));
                 self.out.push(Vec::new());
                 self.model.lanes.push((self.head.messages + 1, Vec::new()));
             }
@@ -247,7 +248,7 @@ fn every_message_is_where_the_model_says() {
         let model = Model { messages: Vec::new(), keys: Vec::new(), forgotten_for, lanes };
         let mut world = World {
             latest: Latest::new(KEYS_MAX, BYTES_MAX),
-            lanes: std::vec![LatestLane::new(Mark::default())],
+            lanes: std::vec![LatestLane::new(LIMITS, Mark::default())],
             out: std::vec![Vec::new()],
             capacities: BTreeMap::new(),
             model,

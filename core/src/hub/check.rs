@@ -136,8 +136,8 @@ impl Topic {
             }
             Window::Latest(window) => {
                 let (waiting, out) = (totals.waiting, window.outstanding());
-                assert!(waiting.messages - out.messages <= u64::from(lane.limits.messages_max), "messages_max");
-                assert!(waiting.bytes - out.bytes <= lane.limits.bytes_max, "bytes_max");
+                assert!(waiting.messages - out.messages <= u64::from(window.limits.messages_max), "messages_max");
+                assert!(waiting.bytes - out.bytes <= window.limits.bytes_max, "bytes_max");
             }
         }
     }

@@ -23,8 +23,8 @@ impl Hub {
             policy: topic.lanes[place].policy,
             totals: topic.lane_totals(place),
             outstanding: state.window.outstanding(),
-            messages_max: state.limits.messages_max,
-            bytes_max: state.limits.bytes_max,
+            messages_max: state.window.limits().messages_max,
+            bytes_max: state.window.limits().bytes_max,
             age_max: state.age_max,
             oldest_age: oldest.map_or(Duration::ZERO, |at| self.now.since(at)),
         })

@@ -44,7 +44,6 @@ pub(crate) struct TopicLane {
     pub(crate) id: LaneId,
     pub(crate) owner: Owner,
     pub(crate) policy: Policy,
-    pub(crate) limits: LaneLimits,
     pub(crate) age_max: Option<Duration>,
     pub(crate) encoding: usize,
     /// Whether it is listed among its session's active lanes (an in-process lane: is ready, or was the last time somebody
@@ -223,7 +222,7 @@ impl Topics {
         let encoding = dialect.encoding();
         let window = match latest_place(policy) {
             None => Window::Log(topic.add_run_lane(limits, policy, dialect)),
-            Some(place) => Window::Latest(topic.add_latest_lane(place, dialect)),
+            Some(place) => Window::Latest(topic.add_latest_lane(limits, place, dialect)),
         };
         let place = u32::try_from(topic.lanes.len()).expect("as many lanes as sessions");
         let id = self.lanes.insert_with(|_| LanePlace { topic: topic_id, place });
@@ -232,7 +231,6 @@ impl Topics {
             id,
             owner,
             policy,
-            limits,
             age_max,
             encoding,
             is_active: false,

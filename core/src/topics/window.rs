@@ -24,6 +24,13 @@ pub(crate) enum Window {
 }
 
 impl Window {
+    pub(crate) fn limits(&self) -> LaneLimits {
+        match self {
+            Self::Log(lane) => lane.limits,
+            Self::Latest(lane) => lane.limits,
+        }
+    }
+
     pub(crate) fn losses(&self) -> &Losses {
         match self {
             Self::Log(lane) => &lane.losses,
@@ -284,7 +291,12 @@ impl Topic {
         lane
     }
 
-    pub(super) fn add_latest_lane(&mut self, place: usize, dialect: &'static dyn Dialect) -> LatestLane {
+    pub(super) fn add_latest_lane(
+        &mut self,
+        limits: LaneLimits,
+        place: usize,
+        dialect: &'static dyn Dialect,
+    ) -> LatestLane {
         let is_constant = latest_place(Policy::LatestOnly) == Some(place);
         let TopicOptions { keys_max, keys_bytes_max, .. } = self.options;
         let keyed = self.keyed[place].get_or_insert_with(|| {
@@ -299,6 +311,6 @@ impl Topic {
         });
         reader.lanes += 1;
         keyed.live_lanes += 1;
-        LatestLane::new(self.head)
+        LatestLane::new(limits, self.head)
     }
 }
