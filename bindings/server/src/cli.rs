@@ -2,6 +2,7 @@
 
 use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -143,7 +144,7 @@ pub(crate) struct ServeArguments {
 #[derive(Debug, Args)]
 pub(crate) struct DemoArguments {
     /// End after N seconds; without it the demo runs until Ctrl-C
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = |text: &str| positive::<NonZeroU32>(text))]
     pub(crate) seconds: Option<NonZeroU32>,
     /// Where to listen; port 0: any free one
     #[arg(long, value_name = "HOST:PORT", value_parser = |text: &str| parse_listen(text))]
@@ -193,7 +194,7 @@ pub(crate) struct SubscribeArguments {
     #[arg(long, value_name = "NAME", value_parser = |text: &str| policy(text))]
     pub(crate) policy: Option<Policy>,
     /// Messages that may wait at the server, at most the topic's
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = |text: &str| positive::<NonZeroU32>(text))]
     pub(crate) messages_max: Option<NonZeroU32>,
     /// Bytes of their payloads, at most the topic's
     #[arg(long, value_name = "SIZE", value_parser = |text: &str| lane_size(text))]
@@ -205,10 +206,10 @@ pub(crate) struct SubscribeArguments {
     #[arg(long)]
     pub(crate) json: bool,
     /// Be slow: at most N messages per second, with small buffers, so that the server feels it
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = |text: &str| positive::<NonZeroU32>(text))]
     pub(crate) rate: Option<NonZeroU32>,
     /// End after N messages
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = |text: &str| positive::<NonZeroU64>(text))]
     pub(crate) count: Option<NonZeroU64>,
     /// Longest message, and what is read ahead [default: 1 MiB; with --rate: 64 KiB]
     #[arg(long, value_name = "SIZE", value_parser = |text: &str| message_size(text))]
@@ -228,6 +229,10 @@ fn policy(text: &str) -> Result<Policy, String> {
 fn lane_size(text: &str) -> Result<u64, String> {
     let size = parse_size(text).filter(|size| *size > 0);
     size.ok_or_else(|| "must be a number of bytes or text like \"64 KiB\"".to_owned())
+}
+
+fn positive<T: FromStr>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|_| "must be a whole number, at least 1, and not too large".to_owned())
 }
 
 fn age(text: &str) -> Result<Duration, String> {
@@ -268,7 +273,7 @@ mod tests {
             (vec!["serve", "--listen", "8080"], "must be HOST:PORT"),
             (vec!["publish"], "--topic <NAME>"),
             (vec!["publish", "--topic", "t", "--window", "0"], "1..=65536"),
-            (vec!["subscribe", "--topic", "t", "--rate", "0"], "--rate"),
+            (vec!["subscribe", "--topic", "t", "--rate", "0"], "'--rate <N>': must be a whole number, at least 1"),
             (vec!["subscribe", "--topic", "t", "--message-bytes-max", "1 KB"], "at most 64 MiB"),
             (vec!["subscribe", "--topic", "t", "--policy", "drop"], "there are drop-oldest, drop-newest, "),
             (vec!["subscribe", "--topic", "t", "--messages-max", "0"], "--messages-max"),
