@@ -214,12 +214,12 @@ impl core::error::Error for ConfigError {}
 /// Longest message of any kind: sizes of frames and of base64 text stay below 2^32.
 const MESSAGE_BYTES_LIMIT: u32 = 1 << 30;
 
-fn check(good: bool, field: &'static str, problem: &'static str) -> Result<(), ConfigError> {
+pub(crate) fn check(good: bool, field: &'static str, problem: &'static str) -> Result<(), ConfigError> {
     if good { Ok(()) } else { Err(ConfigError { field, problem }) }
 }
 
 impl LaneLimits {
-    fn check(&self, messages: &'static str, bytes: &'static str) -> Result<(), ConfigError> {
+    pub(crate) fn check(&self, messages: &'static str, bytes: &'static str) -> Result<(), ConfigError> {
         check(self.messages_max > 0, messages, "must be at least 1")?;
         check(self.messages_max <= 1 << 31, messages, "must be at most 2147483648")?;
         check(self.bytes_max > 0, bytes, "must be at least 1")?;

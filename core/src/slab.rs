@@ -69,6 +69,14 @@ impl<K: Key, T> Slab<K, T> {
         Some(value)
     }
 
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (K, &mut T)> {
+        self.slots.iter_mut().enumerate().filter_map(|(index, slot)| {
+            let index = u32::try_from(index).ok()?;
+            let key = K::new(index, slot.generation);
+            slot.value.as_mut().map(|value| (key, value))
+        })
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (K, &T)> {
         self.slots.iter().enumerate().filter_map(|(index, slot)| {
             let index = u32::try_from(index).ok()?;
