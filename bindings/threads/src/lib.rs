@@ -90,6 +90,8 @@ pub use forebay_core;
 mod client;
 mod handle;
 mod server;
+pub mod stream;
+mod stream_pipe;
 mod worker;
 
 pub use client::Client;

@@ -264,14 +264,6 @@ impl<T: Clone> Stream<T> {
         !self.refuses(self.options.item_bytes_max.into())
     }
 
-    /// Whether every consumer that refused (a write, or [`has_room`](Self::has_room)) is at or below half of its limits
-    /// since then and has room for the largest item it refused, or has ended. May change with each call that lets
-    /// consumers take, lose or end.
-    #[must_use]
-    pub fn is_drained(&self) -> bool {
-        self.books.refusing == 0
-    }
-
     /// The next thing for a consumer. After `Done` the id is stale, and answered `Done` with [`Ending::Gone`], always.
     pub fn next(&mut self, id: ConsumerId, now: Instant) -> Next<T> {
         self.tick(now);
@@ -385,6 +377,14 @@ impl<T: Clone> Stream<T> {
 
 /// Numbers.
 impl<T> Stream<T> {
+    /// Whether every consumer that refused (a write, or [`has_room`](Self::has_room)) is at or below half of its limits
+    /// since then and has room for the largest item it refused, or has ended. May change with each call that lets
+    /// consumers take, lose or end.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        self.books.refusing == 0
+    }
+
     /// Whether the id names a consumer that is there.
     #[must_use]
     pub fn has_consumer(&self, id: ConsumerId) -> bool {

@@ -40,6 +40,7 @@ pub struct Streams<T> {
     /// Streams with consumers that waited and for whom there is something now.
     ready: BTreeSet<StreamId>,
     reserved_bytes: u64,
+    drained: u64,
     /// The totals of streams that are gone.
     gone: Totals,
 }
@@ -58,6 +59,7 @@ impl<T: Clone> Streams<T> {
             by_name: BTreeMap::new(),
             ready: BTreeSet::new(),
             reserved_bytes: 0,
+            drained: 0,
             gone: Totals::default(),
         })
     }
@@ -93,9 +95,10 @@ impl<T: Clone> Streams<T> {
     /// Changes a stream and keeps the books. One that has no consumers is not there any more.
     fn change<R>(&mut self, id: StreamId, change: impl FnOnce(&mut Stream<T>) -> R) -> Option<R> {
         let stream = &mut self.streams.get_mut(id)?.stream;
-        let before = stream.books.reserved_bytes;
+        let (reserved_bytes, was_drained) = (stream.books.reserved_bytes, stream.is_drained());
         let result = change(stream);
-        self.reserved_bytes = self.reserved_bytes - before + stream.books.reserved_bytes;
+        self.reserved_bytes = self.reserved_bytes - reserved_bytes + stream.books.reserved_bytes;
+        self.drained += u64::from(!was_drained && stream.is_drained());
         if !stream.books.ready.is_empty() {
             self.ready.insert(id);
         }
@@ -153,6 +156,12 @@ impl<T: Clone> Streams<T> {
     #[must_use]
     pub fn is_drained(&self, name: &str) -> bool {
         self.stream(name).is_none_or(Stream::is_drained)
+    }
+
+    /// How often a name that had refused became drained. For whoever wakes those that wait for it.
+    #[must_use]
+    pub fn drained(&self) -> u64 {
+        self.drained
     }
 
     /// As [`Stream::next`].

@@ -93,7 +93,9 @@ fn no_number_becomes_wrong_when_a_consumer_that_has_ended_is_asked_again() {
         end(&mut stream, None);
         let again = stream.consume(ConsumerOptions::default()).unwrap();
         stream.write(2, NOW).unwrap();
-        (0..10).for_each(|_| drop(stream.next(ended, NOW)));
+        for _ in 0..10 {
+            let _ = stream.next(ended, NOW);
+        }
         assert_eq!(stream.next(ended, NOW), Next::Done(End::gone()));
         assert_eq!(stream.consumer(again, NOW).unwrap().pressure.waiting, Count::new(1, 4));
         assert_eq!(stream.pressure(NOW).maximum.waiting, Count::new(1, 4), "what waits shows");
