@@ -303,6 +303,9 @@ pub struct ConsumerLink<T: Clone> {
     end: Option<End<T>>,
 }
 
+/// No item is ever pinned in it.
+impl<T: Clone> Unpin for ConsumerLink<T> {}
+
 impl<T: Clone> fmt::Debug for ConsumerLink<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Consumer").field("id", &self.id).finish_non_exhaustive()

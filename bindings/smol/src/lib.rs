@@ -101,6 +101,8 @@ pub use forebay_core;
 mod client;
 mod handle;
 mod server;
+pub mod stream;
+mod stream_pipe;
 #[cfg(unix)]
 mod worker;
 #[cfg(not(unix))]
