@@ -275,6 +275,9 @@ pub enum Event {
     LaneEnded(LaneId),
     /// Every lane that refused a publish of the topic has room again.
     Drained(TopicId),
+    /// Another thread or task of the application woke it, once or more often: `Handle::wake` of a binding. The hub itself
+    /// never tells this.
+    Woken,
 }
 
 /// Why a connection ended.
