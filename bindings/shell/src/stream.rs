@@ -386,3 +386,7 @@ impl<T: Clone> Drop for ConsumerLink<T> {
         });
     }
 }
+
+#[cfg(test)]
+#[path = "stream_tests.rs"]
+mod tests;

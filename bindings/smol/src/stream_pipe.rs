@@ -89,19 +89,11 @@ impl<T, S: Sink<T>> Drop for Outcome<'_, T, S> {
 ///
 /// # Errors
 /// The first of these errors.
-pub async fn pipe<I, IE, Source, O, OE, Transform, S>(
-    source: Source,
-    mut transform: Transform,
-    mut sink: S,
-) -> Result<u64, PipeError>
-where
-    Source: smol::stream::Stream<Item = Result<I, IE>>,
-    IE: Into<BoxError>,
-    Transform: FnMut(I) -> Result<O, OE>,
-    O: IntoIterator,
-    OE: Into<BoxError>,
-    S: Sink<O::Item>,
-{
+pub async fn pipe<I, IE: Into<BoxError>, O: IntoIterator, OE: Into<BoxError>>(
+    source: impl smol::stream::Stream<Item = Result<I, IE>>,
+    mut transform: impl FnMut(I) -> Result<O, OE>,
+    mut sink: impl Sink<O::Item>,
+) -> Result<u64, PipeError> {
     let mut source = std::pin::pin!(source);
     let mut outcome = Outcome { sink: &mut sink, is_good: false, item: std::marker::PhantomData };
     let mut count = 0;
