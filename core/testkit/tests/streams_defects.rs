@@ -1,5 +1,11 @@
-//! What went wrong in streams of SocketCluster, shown not to here. What concerns sockets is in
-//! `bindings/threads/tests/suite/streams.rs`, which both bindings run.
+//! What went wrong in streams of SocketCluster, shown not to here. What concerns sockets and waiting is in
+//! `bindings/threads/tests/suite`, which both bindings run: a slow reader shows
+//! (`snapshots.rs`: `a_snapshot_shows_who_is_behind_and_what_the_kernel_holds_for_him`); what is not received is bounded, and
+//! what comes before anybody listens is not lost
+//! (`inbound.rs`: `what_an_application_does_not_receive_is_bounded_and_none_of_it_is_lost`); all who wait at one consumer are
+//! answered (`streams.rs`: `all_who_share_a_consumer_are_answered`); what waits to be sent or asked is bounded
+//! (`clients.rs`: `sending_is_bounded_and_the_rest_is_told_as_unsent`,
+//! `snapshots.rs`: `who_is_not_answered_gives_up_even_if_there_is_no_room_for_the_question`).
 #![forbid(unsafe_code)]
 
 use std::sync::Arc;
