@@ -267,7 +267,8 @@ fn row(plan: &Plan, elapsed: Duration, state: &State, topic: &TopicSnapshot, out
     row
 }
 
-/// The first line of each file.
+/// The first line of each file. Messages but for `waiting_bytes`; times and ages in seconds. `offered` is what the feed has
+/// had, `outstanding` what of `waiting` is being written, `received` to `read_age` what the client has read and was told.
 fn head() -> String {
     let lost = LossReason::ALL.map(LossReason::name).join(",");
     format!(
