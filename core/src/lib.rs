@@ -33,6 +33,7 @@ mod stats;
 mod time;
 mod timers;
 mod topics;
+mod watermark;
 pub mod wire;
 
 pub use config::*;

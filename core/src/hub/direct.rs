@@ -16,6 +16,19 @@ use crate::stats::Count;
 use crate::wire::frame;
 
 impl Hub {
+    pub(super) fn send_if_writable(&mut self, id: ConnId, payload: Payload<'_>) -> Result<(), SendError> {
+        let bytes = payload.as_bytes().len() as u64;
+        let conn = self.conns.get(id).filter(|conn| conn.is_open()).ok_or(SendError::UnknownConnection)?;
+        let is_writable = !conn.outbound.is_blocked && conn.outbound.outstanding.is_none();
+        let has_room =
+            conn.direct.as_ref().is_none_or(|direct| direct.lane.fits(direct.log.head(), Count::new(1, bytes)));
+        if (is_writable && has_room) || bytes > self.config.direct_lane.bytes_max {
+            return self.send_direct(id, payload);
+        }
+        self.stats.refused_volatile += 1;
+        Err(SendError::NotWritable)
+    }
+
     pub(super) fn send_direct(&mut self, id: ConnId, payload: Payload<'_>) -> Result<(), SendError> {
         let bytes = payload.as_bytes().len() as u64;
         let limits: LaneLimits = self.config.direct_lane;

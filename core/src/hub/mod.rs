@@ -42,10 +42,11 @@ use crate::output::{
 };
 use crate::session::Session;
 use crate::slab::Slab;
-use crate::stats::{ConnectionPressure, LanePressure, Level, Pressure, Stats, TopicPressure};
+use crate::stats::{ConnectionPressure, LanePressure, Level, Load, Pressure, SessionPressure, Stats, TopicPressure};
 use crate::time::Instant;
 use crate::timers::Timers;
 use crate::topics::{Owner, Topics};
+use crate::watermark::fill;
 use crate::wire::CloseCode;
 
 /// Who wants to be woken.
@@ -382,6 +383,18 @@ impl Hub {
         sent
     }
 
+    /// Sends a message to one connection if that can be written to now; otherwise it is refused
+    /// ([`SendError::NotWritable`]) rather than kept.
+    ///
+    /// # Errors
+    /// See [`SendError`]. No [`Event::Sendable`] follows.
+    pub fn send_volatile(&mut self, conn: ConnId, payload: Payload<'_>, now: Instant) -> Result<(), SendError> {
+        self.advance(now);
+        let sent = self.send_if_writable(conn, payload);
+        self.retry_parked();
+        sent
+    }
+
     /// Takes the next message of a raw connection, `None` when there is none. What is not taken counts against
     /// `inbound_bytes_max`; at the bound the connection is not read.
     pub fn receive(&mut self, conn: ConnId, now: Instant) -> Option<OwnedPayload> {
@@ -497,6 +510,7 @@ impl Hub {
             waiting,
             resident_bytes: self.stats.resident_bytes,
             resident_bytes_max: self.config.resident_bytes_max,
+            fill: fill(self.stats.resident_bytes as u64, self.config.resident_bytes_max as u64),
             level: self.level,
         }
     }
@@ -511,6 +525,18 @@ impl Hub {
     #[must_use]
     pub fn topic_pressure(&self, topic: TopicId) -> Option<TopicPressure> {
         self.pressure_of_topic(topic)
+    }
+
+    /// What waits in a topic's lanes, with the highest fill and level of all of them. It looks at each lane.
+    #[must_use]
+    pub fn topic_load(&self, topic: TopicId) -> Option<Load> {
+        self.topics.get(topic).map(|topic| self.load_of_topic(topic))
+    }
+
+    /// A session's pressure.
+    #[must_use]
+    pub fn session(&self, session: SessionId) -> Option<SessionPressure> {
+        self.pressure_of_session(session)
     }
 
     /// All topics by name, declared or not.

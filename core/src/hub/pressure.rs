@@ -3,16 +3,25 @@
 use core::time::Duration;
 
 use super::Hub;
-use crate::id::{ConnId, LaneId, TopicId};
+use crate::id::{ConnId, LaneId, SessionId, TopicId};
 use crate::output::Position;
-use crate::stats::{ConnectionPressure, LanePressure, TopicPressure};
-use crate::topics::Owner;
+use crate::stats::{ConnectionPressure, LanePressure, Level, Load, SessionPressure, TopicPressure};
+use crate::topics::{Owner, Topic};
 
 impl Hub {
+    fn load_of_lane(&self, topic: &Topic, place: usize) -> Load {
+        let waiting = topic.lane_totals(place).waiting;
+        let oldest_age = topic.oldest_at(place).map_or(Duration::ZERO, |at| self.now.since(at));
+        Load { waiting, largest: waiting, oldest_age, ..Load::default() }
+    }
+
+    pub(super) fn load_of_topic(&self, topic: &Topic) -> Load {
+        (0..topic.lanes.len()).map(|place| self.load_of_lane(topic, place)).fold(Load::default(), Load::with)
+    }
+
     pub(super) fn lane_pressure(&self, lane: LaneId) -> Option<LanePressure> {
         let (topic, place) = self.topics.of_lane(lane)?;
         let topic = self.topics.slab.get(topic)?;
-        let oldest = topic.oldest_at(place);
         let state = &topic.lanes[place];
         let conn = match topic.lanes[place].owner {
             Owner::Session(session) => self.sessions.get(session).map(|session| session.conn),
@@ -26,7 +35,7 @@ impl Hub {
             messages_max: state.window.limits().messages_max,
             bytes_max: state.window.limits().bytes_max,
             age_max: state.age_max,
-            oldest_age: oldest.map_or(Duration::ZERO, |at| self.now.since(at)),
+            load: self.load_of_lane(topic, place),
         })
     }
 
@@ -39,13 +48,26 @@ impl Hub {
             parked: u32::try_from(topic.parked.len()).unwrap_or(u32::MAX),
             resident_bytes: topic.charged.log,
             log_bytes_max: topic.options.log_bytes_max,
+            level: Level::Nominal,
         })
+    }
+
+    pub(super) fn pressure_of_session(&self, id: SessionId) -> Option<SessionPressure> {
+        let session = self.sessions.get(id)?;
+        let loads = session.lanes().iter().map(|(_, lane)| {
+            let (topic, place) = self.topics.lane(*lane);
+            self.load_of_lane(topic, place)
+        });
+        let lanes = u32::try_from(session.lanes().len()).unwrap_or(u32::MAX);
+        Some(SessionPressure { conn: session.conn, lanes, load: loads.fold(Load::default(), Load::with) })
     }
 
     pub(super) fn pressure_of_conn(&self, conn: ConnId) -> Option<ConnectionPressure> {
         let conn = self.conns.get(conn)?;
         let lanes = self.sessions.get(conn.session).map_or(0, |session| session.lanes().len());
         Some(ConnectionPressure {
+            inbound: Load::default(),
+            outbound: Load::default(),
             inbound_bytes: conn.inbound.inbox_bytes + conn.inbound.undecoded.len() + conn.inbound.message.len(),
             reply_bytes: conn.outbound.reply_bytes(),
             outstanding_bytes: conn.outbound.outstanding_bytes(),
