@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use crate::id::{ConnId, LaneId, TopicId};
+use crate::watermark::ToldLevel;
 
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -11,11 +12,15 @@ pub(crate) struct Session {
     lanes: Vec<(TopicId, LaneId)>,
     /// Lanes with something waiting or a gap to tell.
     pub(crate) active: Vec<LaneId>,
+    /// The highest of its lanes.
+    pub(crate) level: ToldLevel,
+    /// Listed among the hub's events.
+    pub(crate) is_listed: bool,
 }
 
 impl Session {
     pub(crate) fn new(conn: ConnId) -> Self {
-        Self { conn, lanes: Vec::new(), active: Vec::new() }
+        Self { conn, lanes: Vec::new(), active: Vec::new(), level: ToldLevel::default(), is_listed: false }
     }
 
     pub(crate) fn lane_on(&self, topic: TopicId) -> Option<LaneId> {

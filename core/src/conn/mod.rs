@@ -19,6 +19,7 @@ use crate::log::Log;
 use crate::output::{EndReason, Mode, OwnedPayload};
 use crate::time::Instant;
 use crate::timers::TimerId;
+use crate::watermark::ToldLevel;
 use crate::wire::handshake::HeadReader;
 use crate::wire::{Decoder, Role};
 
@@ -144,6 +145,8 @@ pub(crate) struct Conn {
     /// Listed among the hub's effects.
     pub(crate) is_effect_listed: bool,
     pub(crate) news: ConnNews,
+    /// Of what is to go to it.
+    pub(crate) outbound_level: ToldLevel,
     /// Resident bytes, as charged to the hub.
     pub(crate) charged: usize,
 }

@@ -12,6 +12,7 @@ use crate::error::{AcceptError, ConnectError};
 use crate::id::ConnId;
 use crate::output::{ClientRequest, EndReason, Mode, Peer, Upgraded};
 use crate::session::Session;
+use crate::watermark::ToldLevel;
 use crate::wire::handshake::{self, HandshakeError, HeadReader};
 use crate::wire::{Decoder, ResponseError, Role};
 
@@ -91,6 +92,7 @@ impl Hub {
             was_paused: false,
             is_effect_listed: false,
             news: ConnNews::default(),
+            outbound_level: ToldLevel::default(),
             charged: 0,
         });
         self.stats.accepted += 1;

@@ -62,6 +62,7 @@ enum TimerKey {
 #[derive(Clone, Copy, Debug)]
 enum News {
     Conn(ConnId),
+    Session(SessionId),
     Lane(LaneId),
     LaneEnded(LaneId),
     Topic(TopicId),
