@@ -84,7 +84,7 @@ impl Hub {
             outbound: Outbound::new(),
             direct: None,
             owes_sendable: false,
-            timer: timers.add(TimerKey::Conn(id)),
+            timer: timers.add(TimerKey::Conn(id.index)),
             since: now,
             last_heard: now,
             ping_sent: None,

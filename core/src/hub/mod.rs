@@ -49,12 +49,12 @@ use crate::topics::{Owner, Topics};
 use crate::watermark::fill;
 use crate::wire::CloseCode;
 
-/// Who wants to be woken.
+/// Who wants to be woken, by its place in its table: a timer goes with what it is of.
 #[derive(Clone, Copy, Debug)]
 enum TimerKey {
-    Conn(ConnId),
+    Conn(u32),
     /// A message may have become too old.
-    Topic(TopicId),
+    Topic(u32),
     Drain,
 }
 

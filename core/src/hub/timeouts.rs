@@ -21,8 +21,12 @@ impl Hub {
                     return;
                 }
                 Some(TimerKey::Drain) => self.end_draining(),
-                Some(TimerKey::Topic(id)) => self.expire_topic(id),
-                Some(TimerKey::Conn(id)) => {
+                Some(TimerKey::Topic(place)) => {
+                    let id = self.topics.slab.key_at(place).expect("a timer's topic exists");
+                    self.expire_topic(id);
+                }
+                Some(TimerKey::Conn(place)) => {
+                    let id = self.conns.key_at(place).expect("a timer's connection exists");
                     self.time_out(id);
                     self.refresh(id);
                 }
