@@ -28,7 +28,7 @@ impl Hub {
         }
         let session = self.conn_mut(conn).session;
         let mut nth = 0;
-        while let Some(lane) = self.sessions.get(session).and_then(|session| session.active.get(nth)).copied() {
+        while let Some(lane) = self.sessions.get(session).and_then(|session| session.active().get(nth)).copied() {
             self.expire_lane(lane);
             nth += 1;
         }

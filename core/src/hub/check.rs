@@ -73,9 +73,9 @@ impl Hub {
             panic!("a lane outlived its session");
         };
         if lane.end_reason.is_some() {
-            return assert!(!session.active.contains(&lane.id), "a lane that ended is not active");
+            return assert!(!session.active().contains(&lane.id), "a lane that ended is not active");
         }
-        assert_eq!(session.active.contains(&lane.id), lane.is_active, "active lanes are listed");
+        assert_eq!(session.active().contains(&lane.id), lane.is_active, "active lanes are listed");
         let place = topic.lanes.iter().position(|other| other.id == lane.id).expect("it is one of them");
         assert!(!topic.has_something(place) || lane.is_active, "a lane with something waiting is active");
         let conn = self.conns.get(session.conn).expect("a session's connection exists");

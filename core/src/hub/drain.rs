@@ -221,7 +221,7 @@ impl Hub {
             let run = direct.lane.front(direct.log.head());
             (!run.is_empty()).then(|| (direct.log.stamp(run.first()), Source::Direct))
         });
-        let lanes = session.active.iter().filter_map(|lane| self.front_stamp(*lane));
+        let lanes = session.active().iter().filter_map(|lane| self.front_stamp(*lane));
         for (stamp, source) in direct.into_iter().chain(lanes) {
             match best {
                 Some((first, _)) if first <= stamp => limit = limit.min(stamp),
@@ -304,10 +304,7 @@ impl Hub {
             return false;
         }
         let session = self.conn_mut(id).session;
-        let active = &mut self.sessions.get_mut(session).expect("a connection's session exists").active;
-        if let Some(place) = active.iter().position(|active| *active == lane) {
-            active.swap_remove(place);
-        }
+        self.sessions.get_mut(session).expect("a connection's session exists").rest(lane);
         true
     }
 }

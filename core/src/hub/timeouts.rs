@@ -137,7 +137,7 @@ impl Hub {
             let session = self.sessions.get(conn.session).expect("a connection's session exists");
             let direct = conn.direct.as_ref();
             conn.is_open()
-                && (!session.active.is_empty()
+                && (!session.active().is_empty()
                     || direct.is_some_and(|direct| !direct.lane.front(direct.log.head()).is_empty()))
         };
         if outbound.has_control() || has_lanes() {
