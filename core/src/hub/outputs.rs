@@ -65,7 +65,7 @@ impl Hub {
 
     fn conn_event(&mut self, id: ConnId) -> Option<Event> {
         let conn = self.conns.get_mut(id)?;
-        let has_messages = !conn.inbound.inbox.is_empty();
+        let has_messages = conn.has_messages();
         let news = &mut conn.news;
         news.is_listed = false;
         if news.closed && has_messages && !news.received && !news.opened {

@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use super::{Hub, News};
+use crate::conn::{Inbound, Outbound};
 use crate::id::{ConnId, LaneId, SessionId, TopicId};
 use crate::output::Position;
 use crate::stats::{ConnectionPressure, LanePressure, Level, Load, SessionPressure, TopicPressure};
@@ -104,12 +105,12 @@ impl Hub {
         Some(ConnectionPressure {
             inbound: Load::default(),
             outbound: Load::default(),
-            inbound_bytes: conn.inbound.inbox_bytes + conn.inbound.undecoded.len() + conn.inbound.message.len(),
-            reply_bytes: conn.outbound.reply_bytes(),
-            outstanding_bytes: conn.outbound.outstanding_bytes(),
-            kernel_bytes: conn.outbound.kernel_bytes,
+            inbound_bytes: conn.inbound().map_or(0, Inbound::bytes),
+            reply_bytes: conn.reply_bytes(),
+            outstanding_bytes: conn.outbound().map_or(0, Outbound::outstanding_bytes),
+            kernel_bytes: conn.kernel_bytes,
             lanes: u32::try_from(lanes).unwrap_or(u32::MAX),
-            is_blocked: conn.outbound.is_blocked,
+            is_blocked: conn.is_blocked,
             is_paused: !conn.wants_read(),
         })
     }
