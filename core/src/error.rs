@@ -96,6 +96,8 @@ errors! {
         UnknownConnection = "no such open connection",
         /// The direct lane has no room; `Event::Sendable` tells when it has.
         Full = "the direct lane is full",
+        /// A volatile message, and the connection cannot be written to now.
+        NotWritable = "the connection cannot be written to now",
         /// Longer than the direct lane's `bytes_max`.
         TooLarge = "larger than the direct lane's bytes_max",
         /// The hub's memory budget is used up.

@@ -34,6 +34,7 @@ pub mod stream;
 mod time;
 mod timers;
 mod topics;
+mod watermark;
 pub mod wire;
 
 pub use config::*;

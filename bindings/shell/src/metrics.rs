@@ -184,6 +184,8 @@ fn put_hub(page: &mut Page<'_>, snapshot: &Snapshot) -> fmt::Result {
         refused_too_large,
         refused_overloaded,
         parked,
+        refused_volatile,
+        levels,
         received,
         accepted,
         opened,
@@ -209,6 +211,10 @@ fn put_hub(page: &mut Page<'_>, snapshot: &Snapshot) -> fmt::Result {
         page.counter((name, bytes(), &format!("Payload bytes {help}")), one(count.bytes))?;
     }
     let refused = [("full", refused_full), ("too_large", refused_too_large), ("overloaded", refused_overloaded)];
+    page.counter(
+        ("refused_volatile", messages(), "Volatile messages refused because output was blocked"),
+        one(*refused_volatile),
+    )?;
     let samples = refused.map(|(reason, count)| (vec![("reason", reason)], *count));
     page.counter(("refused_publishes", None, "Publishes that were refused, by reason"), samples)?;
     for (name, help, count) in [
@@ -228,6 +234,20 @@ fn put_hub(page: &mut Page<'_>, snapshot: &Snapshot) -> fmt::Result {
     ] {
         page.gauge((name, None, help), one(*count))?;
     }
+    let samples = [
+        ("lane", &levels.lanes),
+        ("session", &levels.sessions),
+        ("inbound", &levels.inbound),
+        ("outbound", &levels.outbound),
+        ("topic", &levels.topics),
+        ("hub", &levels.hub),
+    ]
+    .into_iter()
+    .flat_map(|(scope, times)| {
+        [("nominal", times.nominal), ("high", times.high), ("critical", times.critical)]
+            .map(|(level, times)| (vec![("scope", scope), ("level", level)], times))
+    });
+    page.counter(("level_transitions", None, "How often a level of pressure was entered"), samples)?;
     let pressure = &snapshot.pressure;
     page.gauge(("resident", bytes(), "Memory that is held, by allocated capacity"), one(*resident_bytes as u64))?;
     page.gauge(

@@ -191,7 +191,7 @@ impl<T: Clone> StreamLink<T> {
         self.shared.act(|state, now| state.streams.has_room(&self.name, now))
     }
 
-    /// Whether every consumer that refused a write is at or below half of its limits since then, or has ended.
+    /// Whether every consumer that refused a write is at or below its low mark since then, or has ended.
     #[must_use]
     pub fn is_drained(&self) -> bool {
         self.shared.look(|streams, _| streams.is_drained(&self.name))

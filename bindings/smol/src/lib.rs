@@ -116,9 +116,10 @@ pub use client::Client;
 pub use forebay_core::wire::{CloseCode, CloseReason};
 pub use forebay_core::{
     AcceptError, ConfigError, ConnectionPressure, Count, CreateTopics, Disconnect, DisconnectScope, DocumentError,
-    EndReason, Entry, Event, Gap, Hub, LaneLimits, LaneOptions, LanePressure, Level, LossReason, Message, Mode,
-    Options, OwnedPayload, Payload, Policies, Policy, Position, Pressure, PublishError, Published, Stats,
-    SubscribeError, TopicError, TopicOptions, TopicPressure, Totals,
+    EndReason, Entry, Event, Flow, Gap, Hub, LaneLimits, LaneOptions, LanePressure, Level, Levels, Load, LossReason,
+    Message, Mode, Options, OwnedPayload, Payload, Policies, Policy, Position, Pressure, PublishError, Published,
+    Scope, SessionPressure, Stats, SubscribeError, TopicError, TopicOptions, TopicPressure, Totals, Transitions,
+    Watermarks,
 };
 #[cfg(feature = "metrics")]
 pub use forebay_shell::Collector;

@@ -64,8 +64,8 @@ use std::time::Duration;
 
 use forebay_core::ConfigError;
 pub use forebay_core::stream::{
-    ConsumerError, ConsumerOptions, ConsumerPressure, ConsumerStats, End, Ending, Entry, NamedConsumerId, Refused,
-    StreamOptions, StreamPressure, StreamsOptions, WriteError,
+    ConsumerError, ConsumerOptions, ConsumerStats, End, Ending, Entry, NamedConsumerId, Refused, StreamOptions,
+    StreamPressure, StreamsOptions, WriteError,
 };
 pub use forebay_shell::{BoxError, Broken, ConsumerLink, OnceError, PipeError, StreamLink, StreamsLink, Unread};
 use smol::Timer;
@@ -167,7 +167,7 @@ impl<T: Clone> Stream<T> {
         in_time(self.0.wait_ready_async(), &mut Timer::after(timeout)).await
     }
 
-    /// Waits until every consumer that refused a write is at or below half of its limits, or has ended, for at most
+    /// Waits until every consumer that refused a write is at or below its low mark, or has ended, for at most
     /// `timeout`; whether that is so.
     pub async fn drained(&self, timeout: Duration) -> bool {
         in_time(self.0.wait_drained_async(), &mut Timer::after(timeout)).await

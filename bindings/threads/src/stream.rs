@@ -55,8 +55,8 @@ use std::time::{Duration, Instant};
 
 use forebay_core::ConfigError;
 pub use forebay_core::stream::{
-    ConsumerError, ConsumerOptions, ConsumerPressure, ConsumerStats, End, Ending, Entry, NamedConsumerId, Refused,
-    StreamOptions, StreamPressure, StreamsOptions, WriteError,
+    ConsumerError, ConsumerOptions, ConsumerStats, End, Ending, Entry, NamedConsumerId, Refused, StreamOptions,
+    StreamPressure, StreamsOptions, WriteError,
 };
 pub use forebay_shell::{BoxError, Broken, ConsumerLink, OnceError, PipeError, StreamLink, StreamsLink, Unread};
 
@@ -146,7 +146,7 @@ impl<T: Clone> Stream<T> {
         self.0.wait_ready(Instant::now().checked_add(timeout))
     }
 
-    /// Waits until every consumer that refused a write is at or below half of its limits, or has ended, for at most
+    /// Waits until every consumer that refused a write is at or below its low mark, or has ended, for at most
     /// `timeout`; whether that is so.
     #[must_use]
     pub fn drained(&self, timeout: Duration) -> bool {

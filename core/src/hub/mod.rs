@@ -31,7 +31,7 @@ pub use drain::Transmit;
 use self::documents::Document;
 use self::overflow::Overflowed;
 use crate::config::{Config, LaneOptions, Start, TopicOptions};
-use crate::conn::{Conn, Outstanding, Phase};
+use crate::conn::{Conn, Outstanding, Phase, Work};
 use crate::dialect;
 use crate::entropy::Entropy;
 use crate::error::{AcceptError, ConnectError, DocumentError, PublishError, SendError, SubscribeError, TopicError};
@@ -42,18 +42,22 @@ use crate::output::{
 };
 use crate::session::Session;
 use crate::slab::Slab;
-use crate::stats::{ConnectionPressure, LanePressure, Level, Pressure, Stats, TopicPressure};
+use crate::stats::{ConnectionPressure, LanePressure, Level, Load, Pressure, SessionPressure, Stats, TopicPressure};
 use crate::time::Instant;
 use crate::timers::Timers;
 use crate::topics::{Owner, Topics};
-use crate::wire::CloseCode;
+use crate::watermark::fill;
+use crate::wire::{CloseCode, Decoder};
 
-/// Who wants to be woken.
+/// How many connections' emptied [`Work`] is kept for use again.
+const RESTED_MAX: usize = 64;
+
+/// Who wants to be woken, by its place in its table: a timer goes with what it is of.
 #[derive(Clone, Copy, Debug)]
 enum TimerKey {
-    Conn(ConnId),
+    Conn(u32),
     /// A message may have become too old.
-    Topic(TopicId),
+    Topic(u32),
     Drain,
 }
 
@@ -61,6 +65,7 @@ enum TimerKey {
 #[derive(Clone, Copy, Debug)]
 enum News {
     Conn(ConnId),
+    Session(SessionId),
     Lane(LaneId),
     LaneEnded(LaneId),
     Topic(TopicId),
@@ -99,6 +104,9 @@ pub struct Hub {
     scratch: Vec<u8>,
     /// Emptied Transmits, for use again.
     spare: Vec<Outstanding>,
+    /// What connections had that are idle again, for use again.
+    #[expect(clippy::vec_box, reason = "it is lent as it is, and never moved")]
+    rested: Vec<Box<Work>>,
     draining: Option<Instant>,
     is_backlogged: bool,
     /// Served to plain HTTP requests, by path.
@@ -131,6 +139,7 @@ impl Hub {
             stamp: 0,
             scratch: Vec::new(),
             spare: Vec::new(),
+            rested: Vec::new(),
             draining: None,
             is_backlogged: false,
             documents: BTreeMap::new(),
@@ -179,8 +188,7 @@ impl Hub {
         match self.conns.get_mut(conn).filter(|conn| !conn.is_ended()) {
             None => return self.stale(),
             Some(conn) if !bytes.is_empty() => {
-                conn.last_heard = now;
-                conn.ping_sent = None;
+                conn.heard(now);
             }
             Some(_) => {}
         }
@@ -203,7 +211,7 @@ impl Hub {
             None => self.stale(),
             Some(state) => {
                 // While a Transmit is outstanding its answer decides.
-                state.outbound.is_blocked &= state.outbound.outstanding.is_some();
+                state.is_blocked &= state.outstanding().is_some();
                 self.settle(conn);
             }
         }
@@ -233,7 +241,7 @@ impl Hub {
     pub fn handle_kernel(&mut self, conn: ConnId, unsent: u32) {
         match self.conns.get_mut(conn) {
             None => self.stale(),
-            Some(conn) => conn.outbound.kernel_bytes = unsent,
+            Some(conn) => conn.kernel_bytes = unsent,
         }
     }
 
@@ -382,19 +390,32 @@ impl Hub {
         sent
     }
 
+    /// Sends a message to one connection if that can be written to now; otherwise it is refused
+    /// ([`SendError::NotWritable`]) rather than kept.
+    ///
+    /// # Errors
+    /// See [`SendError`]. No [`Event::Sendable`] follows.
+    pub fn send_volatile(&mut self, conn: ConnId, payload: Payload<'_>, now: Instant) -> Result<(), SendError> {
+        self.advance(now);
+        let sent = self.send_if_writable(conn, payload);
+        self.retry_parked();
+        sent
+    }
+
     /// Takes the next message of a raw connection, `None` when there is none. What is not taken counts against
     /// `inbound_bytes_max`; at the bound the connection is not read.
     pub fn receive(&mut self, conn: ConnId, now: Instant) -> Option<OwnedPayload> {
         self.advance(now);
-        let state = self.conns.get_mut(conn).filter(|state| state.dialect.is_none())?;
-        let message = state.inbound.pop();
+        let state = self.conns.get_mut(conn).filter(|state| state.dialect().is_none())?;
+        let message = state.work.as_mut().and_then(|work| work.inbound.pop());
         if state.is_ended() {
-            if state.inbound.inbox.is_empty() && state.news.closed {
+            if !state.has_messages() && state.news.closed {
                 self.announce_conn(conn);
             }
             self.recharge_conn(conn);
+            self.rest(conn);
         } else if message.is_some() {
-            if state.inbound.is_stopped {
+            if state.is_stopped() {
                 self.pump(conn);
             }
             self.settle(conn);
@@ -473,7 +494,7 @@ impl Hub {
     /// The subprotocol that was chosen.
     #[must_use]
     pub fn protocol(&self, conn: ConnId) -> Option<&str> {
-        self.conns.get(conn)?.protocol.as_deref()
+        self.conns.get(conn)?.protocol()
     }
 
     /// The topic of that name, if it is there.
@@ -497,6 +518,7 @@ impl Hub {
             waiting,
             resident_bytes: self.stats.resident_bytes,
             resident_bytes_max: self.config.resident_bytes_max,
+            fill: fill(self.stats.resident_bytes as u64, self.config.resident_bytes_max as u64),
             level: self.level,
         }
     }
@@ -511,6 +533,18 @@ impl Hub {
     #[must_use]
     pub fn topic_pressure(&self, topic: TopicId) -> Option<TopicPressure> {
         self.pressure_of_topic(topic)
+    }
+
+    /// What waits in a topic's lanes, with the highest fill and level of all of them. It looks at each lane.
+    #[must_use]
+    pub fn topic_load(&self, topic: TopicId) -> Option<Load> {
+        self.topics.get(topic).map(|topic| self.load_of_topic(topic))
+    }
+
+    /// A session's pressure.
+    #[must_use]
+    pub fn session(&self, session: SessionId) -> Option<SessionPressure> {
+        self.pressure_of_session(session)
     }
 
     /// All topics by name, declared or not.
@@ -559,6 +593,30 @@ impl Hub {
 
     fn conn_mut(&mut self, id: ConnId) -> &mut Conn {
         self.conns.get_mut(id).expect("the connection exists")
+    }
+
+    /// What a connection has that is not idle.
+    fn work_mut(&mut self, id: ConnId) -> &mut Work {
+        let conn = self.conns.get_mut(id).expect("the connection exists");
+        conn.work.get_or_insert_with(|| {
+            let decoder = Decoder::new(conn.role, u64::from(self.config.message_bytes_max));
+            match self.rested.pop() {
+                Some(mut work) => {
+                    work.inbound.decoder = decoder;
+                    work
+                }
+                None => Box::new(Work::new(decoder)),
+            }
+        })
+    }
+
+    /// A connection with nothing left to do is idle again.
+    fn rest(&mut self, id: ConnId) {
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        let work = conn.work.take_if(|work| work.is_idle());
+        if let Some(work) = work.filter(|_| self.rested.len() < RESTED_MAX) {
+            self.rested.push(work);
+        }
     }
 
     /// The end of a `handle_*` call on a connection.

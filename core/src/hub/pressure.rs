@@ -2,17 +2,63 @@
 
 use core::time::Duration;
 
-use super::Hub;
-use crate::id::{ConnId, LaneId, TopicId};
+use super::{Hub, News};
+use crate::conn::{Inbound, Outbound};
+use crate::id::{ConnId, LaneId, SessionId, TopicId};
 use crate::output::Position;
-use crate::stats::{ConnectionPressure, LanePressure, TopicPressure};
-use crate::topics::Owner;
+use crate::stats::{ConnectionPressure, LanePressure, Level, Load, SessionPressure, TopicPressure};
+use crate::topics::{Owner, Topic};
 
 impl Hub {
+    /// The level of a lane that exists: `Nominal` once it has ended.
+    pub(super) fn level_of_lane(&self, lane: LaneId) -> Level {
+        let (topic, place) = self.topics.lane(lane);
+        topic.level_of(place)
+    }
+
+    /// A lane's level is not what it was; or it was not `Nominal`, and the lane has ended.
+    #[cfg_attr(not(test), expect(dead_code, reason = "lanes keep no levels yet"))]
+    pub(super) fn lane_level_changed(&mut self, lane: LaneId) {
+        let (topic, place) = self.topics.lane(lane);
+        let Owner::Session(id) = topic.lanes[place].owner else { return };
+        let Some(session) = self.sessions.get(id) else { return };
+        let levels = session.lanes().iter().map(|(_, lane)| self.level_of_lane(*lane));
+        let level = levels.max().unwrap_or_default();
+        let session = self.sessions.get_mut(id).expect("just looked up");
+        if !session.level.set(level) {
+            return;
+        }
+        self.stats.levels.sessions.enter(level);
+        let conn = session.conn;
+        if !core::mem::replace(&mut session.is_listed, true) {
+            self.events.push_back(News::Session(id));
+        }
+        self.update_outbound_level(conn);
+    }
+
+    /// The level of what is to go to a connection: the highest of its session, its direct lane and its replies.
+    fn update_outbound_level(&mut self, id: ConnId) {
+        let Some(conn) = self.conns.get_mut(id).filter(|conn| !conn.is_ended()) else { return };
+        let level = self.sessions.get(conn.session).expect("a connection's session exists").level.level();
+        if conn.outbound_level.set(level) {
+            self.stats.levels.outbound.enter(level);
+            self.announce_conn(id);
+        }
+    }
+
+    fn load_of_lane(&self, topic: &Topic, place: usize) -> Load {
+        let waiting = topic.lane_totals(place).waiting;
+        let oldest_age = topic.oldest_at(place).map_or(Duration::ZERO, |at| self.now.since(at));
+        Load { waiting, largest: waiting, oldest_age, ..Load::default() }
+    }
+
+    pub(super) fn load_of_topic(&self, topic: &Topic) -> Load {
+        (0..topic.lanes.len()).map(|place| self.load_of_lane(topic, place)).fold(Load::default(), Load::with)
+    }
+
     pub(super) fn lane_pressure(&self, lane: LaneId) -> Option<LanePressure> {
         let (topic, place) = self.topics.of_lane(lane)?;
         let topic = self.topics.slab.get(topic)?;
-        let oldest = topic.oldest_at(place);
         let state = &topic.lanes[place];
         let conn = match topic.lanes[place].owner {
             Owner::Session(session) => self.sessions.get(session).map(|session| session.conn),
@@ -26,7 +72,7 @@ impl Hub {
             messages_max: state.window.limits().messages_max,
             bytes_max: state.window.limits().bytes_max,
             age_max: state.age_max,
-            oldest_age: oldest.map_or(Duration::ZERO, |at| self.now.since(at)),
+            load: self.load_of_lane(topic, place),
         })
     }
 
@@ -39,20 +85,40 @@ impl Hub {
             parked: u32::try_from(topic.parked.len()).unwrap_or(u32::MAX),
             resident_bytes: topic.charged.log,
             log_bytes_max: topic.options.log_bytes_max,
+            level: Level::Nominal,
         })
+    }
+
+    pub(super) fn pressure_of_session(&self, id: SessionId) -> Option<SessionPressure> {
+        let session = self.sessions.get(id)?;
+        let loads = session.lanes().iter().map(|(_, lane)| {
+            let (topic, place) = self.topics.lane(*lane);
+            self.load_of_lane(topic, place)
+        });
+        let lanes = u32::try_from(session.lanes().len()).unwrap_or(u32::MAX);
+        Some(SessionPressure { conn: session.conn, lanes, load: loads.fold(Load::default(), Load::with) })
     }
 
     pub(super) fn pressure_of_conn(&self, conn: ConnId) -> Option<ConnectionPressure> {
         let conn = self.conns.get(conn)?;
         let lanes = self.sessions.get(conn.session).map_or(0, |session| session.lanes().len());
         Some(ConnectionPressure {
-            inbound_bytes: conn.inbound.inbox_bytes + conn.inbound.undecoded.len() + conn.inbound.message.len(),
-            reply_bytes: conn.outbound.reply_bytes(),
-            outstanding_bytes: conn.outbound.outstanding_bytes(),
-            kernel_bytes: conn.outbound.kernel_bytes,
+            inbound: Load::default(),
+            outbound: Load::default(),
+            inbound_bytes: conn.inbound().map_or(0, Inbound::bytes),
+            reply_bytes: conn.reply_bytes(),
+            outstanding_bytes: conn.outbound().map_or(0, Outbound::outstanding_bytes),
+            kernel_bytes: conn.kernel_bytes,
             lanes: u32::try_from(lanes).unwrap_or(u32::MAX),
-            is_blocked: conn.outbound.is_blocked,
+            is_blocked: conn.is_blocked,
             is_paused: !conn.wants_read(),
         })
+    }
+}
+
+impl Topic {
+    /// The level of the lane at a place.
+    fn level_of(&self, _place: usize) -> Level {
+        Level::Nominal
     }
 }

@@ -228,7 +228,7 @@ impl Hub {
             }
             Owner::Session(session) => {
                 let session = self.sessions.get_mut(session).expect("a lane's session exists");
-                session.active.push(id);
+                session.activate(id);
                 let conn = session.conn;
                 self.make_ready(conn);
             }

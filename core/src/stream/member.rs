@@ -4,13 +4,15 @@ use core::time::Duration;
 
 use super::log::Log;
 use super::options::ConsumerOptions;
-use super::pressure::{ConsumerPressure, ConsumerStats};
+use super::pressure::ConsumerStats;
 use super::queue::Queue;
 use super::{End, Ending};
-use crate::config::LaneLimits;
+use crate::config::{LaneLimits, Watermarks};
 use crate::output::LossReason;
 use crate::policy::Policy;
+use crate::stats::Load;
 use crate::time::Instant;
+use crate::watermark::Gauge;
 
 /// What becomes of an item that is offered to a consumer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,6 +36,9 @@ pub(super) struct Member<T> {
     pub(super) refused_bytes: Option<u64>,
     /// It was answered that there is nothing, and nothing has come since.
     pub(super) is_waiting: bool,
+    gauge: Gauge,
+    /// An item did not fit since the gauge was last looked at.
+    is_at_limit: bool,
 }
 
 impl<T> Member<T> {
@@ -45,6 +50,8 @@ impl<T> Member<T> {
             end: None,
             refused_bytes: None,
             is_waiting: false,
+            gauge: Gauge::default(),
+            is_at_limit: false,
         }
     }
 
@@ -69,12 +76,23 @@ impl<T> Member<T> {
 
     /// An item of so many bytes is refused for its sake; whether it is the first since there was room.
     pub(super) fn refuse(&mut self, bytes: u64) -> bool {
+        self.is_at_limit = true;
         self.refused_bytes.replace(bytes.max(self.refused_bytes.unwrap_or(0))).is_none()
     }
 
-    /// Whether there is room again for the largest item that was refused.
-    pub(super) fn has_made_room(&self) -> bool {
-        self.refused_bytes.is_some_and(|bytes| self.end.is_some() || self.queue.is_drained(bytes))
+    /// Whether it is at the low mark and there is room again for the largest item that was refused.
+    pub(super) fn has_made_room(&self, marks: &Watermarks) -> bool {
+        let is_low = || self.queue.fill() <= marks.low();
+        self.refused_bytes.is_some_and(|bytes| self.end.is_some() || (is_low() && self.queue.fits(bytes)))
+    }
+
+    /// Looks at the level.
+    pub(super) fn gauge(&mut self, marks: &Watermarks, now: Instant) {
+        let is_at_limit = core::mem::take(&mut self.is_at_limit);
+        // Only the latest item waits: it is never full.
+        if self.policy != Policy::LatestOnly {
+            self.gauge.update(self.queue.fill(), is_at_limit, now, marks);
+        }
     }
 
     /// The newest item, of so many bytes.
@@ -83,6 +101,7 @@ impl<T> Member<T> {
             return Received::Not;
         }
         let fits = self.queue.fits(bytes);
+        self.is_at_limit |= !fits;
         match self.policy {
             Policy::LatestOnly => self.lose_all(log, LossReason::Superseded),
             Policy::DropNewest if !fits => {
@@ -152,17 +171,23 @@ impl<T> Member<T> {
         drop(log.release(item));
     }
 
-    pub(super) fn pressure(&self, log: &Log<T>, now: Instant) -> ConsumerPressure {
+    pub(super) fn load(&self, log: &Log<T>, marks: &Watermarks, now: Instant) -> Load {
+        let (waiting, fill) = (self.queue.waiting(), self.queue.fill());
         let oldest_age = self.queue.front().map_or(Duration::ZERO, |item| now.since(log.at(item)));
-        ConsumerPressure::new(self.queue.waiting(), self.limits(), oldest_age)
+        // It may have been held long enough since it was last looked at.
+        let mut gauge = self.gauge;
+        if self.policy != Policy::LatestOnly {
+            gauge.update(fill, false, now, marks);
+        }
+        Load { waiting, largest: waiting, oldest_age, fill, level: gauge.level() }
     }
 
-    pub(super) fn stats(&self, log: &Log<T>, now: Instant) -> ConsumerStats {
+    pub(super) fn stats(&self, log: &Log<T>, marks: &Watermarks, now: Instant) -> ConsumerStats {
         ConsumerStats {
             policy: self.policy,
             limits: self.limits(),
             age_max: self.age_max,
-            pressure: self.pressure(log, now),
+            load: self.load(log, marks, now),
             totals: self.queue.totals(),
             is_closed: self.end.is_some(),
         }

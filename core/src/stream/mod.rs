@@ -12,11 +12,11 @@ use core::fmt;
 
 pub use named::{NamedConsumerId, Streams};
 pub use options::{ConsumerOptions, StreamOptions, StreamsOptions};
-pub use pressure::{ConsumerPressure, ConsumerStats, StreamPressure};
+pub use pressure::{ConsumerStats, StreamPressure};
 
 use self::log::Log;
 use self::member::{Member, Received};
-use crate::config::ConfigError;
+use crate::config::{ConfigError, Watermarks};
 use crate::output::{Gap, LossReason};
 use crate::slab::Slab;
 use crate::stats::{Count, Totals};
@@ -147,12 +147,13 @@ pub struct Stream<T> {
     books: Books,
     /// The totals of consumers that are gone.
     gone: Totals,
-    now: Instant,
 }
 
 /// What is known of all consumers without looking at each.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Books {
+    watermarks: Watermarks,
+    now: Instant,
     /// Consumers that waited and for whom there is something now.
     ready: BTreeSet<ConsumerId>,
     /// Consumers that refused and have not made room since.
@@ -162,6 +163,12 @@ struct Books {
 }
 
 impl Books {
+    /// An item of so many bytes is refused for the sake of a consumer.
+    fn refuse<T>(&mut self, member: &mut Member<T>, bytes: u64) {
+        self.refusing += u32::from(member.refuse(bytes));
+        member.gauge(&self.watermarks, self.now);
+    }
+
     /// Changes a consumer and keeps the books.
     fn change<T, R>(&mut self, id: ConsumerId, member: &mut Member<T>, change: impl FnOnce(&mut Member<T>) -> R) -> R {
         let was_active = member.is_active();
@@ -169,7 +176,8 @@ impl Books {
         if was_active && !member.is_active() {
             self.reserved_bytes -= member.limits().bytes_max;
         }
-        if member.has_made_room() {
+        member.gauge(&self.watermarks, self.now);
+        if member.has_made_room(&self.watermarks) {
             member.refused_bytes = None;
             self.refusing -= 1;
         }
@@ -192,15 +200,14 @@ impl<T: Clone> Stream<T> {
     }
 
     fn checked(options: StreamOptions, size_bytes: fn(&T) -> usize) -> Self {
-        Self {
-            options,
-            size_bytes,
-            log: Log::new(),
-            members: Slab::new(),
-            books: Books::default(),
-            gone: Totals::default(),
+        let books = Books {
+            watermarks: options.watermarks,
             now: Instant::ZERO,
-        }
+            ready: BTreeSet::new(),
+            refusing: 0,
+            reserved_bytes: 0,
+        };
+        Self { options, size_bytes, log: Log::new(), members: Slab::new(), books, gone: Totals::default() }
     }
 
     /// Makes a consumer of what is written from now on.
@@ -232,7 +239,7 @@ impl<T: Clone> Stream<T> {
             takers += u32::from(received == Received::Waits);
             matched += u32::from(received != Received::Not);
         }
-        self.log.push(value, bytes, self.now, takers);
+        self.log.push(value, bytes, self.books.now, takers);
         Ok(matched)
     }
 
@@ -249,11 +256,11 @@ impl<T: Clone> Stream<T> {
             return Err(Refused { error: WriteError::UnknownConsumer, value });
         };
         if member.blocks(bytes) {
-            self.books.refusing += u32::from(member.refuse(bytes));
+            self.books.refuse(member, bytes);
             return Err(Refused { error: WriteError::Full, value });
         }
         let received = self.books.change(id, member, |member| member.receive(&mut self.log, bytes));
-        self.log.push(value, bytes, self.now, u32::from(received == Received::Waits));
+        self.log.push(value, bytes, self.books.now, u32::from(received == Received::Waits));
         Ok(())
     }
 
@@ -269,7 +276,7 @@ impl<T: Clone> Stream<T> {
         self.tick(now);
         let Some(member) = self.members.get_mut(id) else { return Next::Done(End::gone()) };
         let log = &mut self.log;
-        let now = self.now;
+        let now = self.books.now;
         let entry = self.books.change(id, member, |member| {
             member.expire(log, now);
             let gap = member.queue.take_due_gap().map(Entry::Gap);
@@ -348,13 +355,14 @@ impl<T: Clone> Stream<T> {
     /// concerns; nothing else does.
     pub fn expire(&mut self, now: Instant) {
         self.tick(now);
+        let now = self.books.now;
         for (id, member) in self.members.iter_mut() {
-            self.books.change(id, member, |member| member.expire(&mut self.log, self.now));
+            self.books.change(id, member, |member| member.expire(&mut self.log, now));
         }
     }
 
     fn tick(&mut self, now: Instant) {
-        self.now = self.now.max(now);
+        self.books.now = self.books.now.max(now);
     }
 
     /// The size of an item to be written.
@@ -368,7 +376,7 @@ impl<T: Clone> Stream<T> {
     fn refuses(&mut self, bytes: u64) -> bool {
         let mut is_refused = false;
         for (_, member) in self.members.iter_mut().filter(|(_, member)| member.blocks(bytes)) {
-            self.books.refusing += u32::from(member.refuse(bytes));
+            self.books.refuse(member, bytes);
             is_refused = true;
         }
         is_refused
@@ -377,7 +385,7 @@ impl<T: Clone> Stream<T> {
 
 /// Numbers.
 impl<T> Stream<T> {
-    /// Whether every consumer that refused (a write, or [`has_room`](Self::has_room)) is at or below half of its limits
+    /// Whether every consumer that refused (a write, or [`has_room`](Self::has_room)) is at or below its low mark
     /// since then and has room for the largest item it refused, or has ended. May change with each call that lets
     /// consumers take, lose or end.
     #[must_use]
@@ -394,23 +402,23 @@ impl<T> Stream<T> {
     /// What there is to know of a consumer; `None` for a stale id.
     #[must_use]
     pub fn consumer(&self, id: ConsumerId, now: Instant) -> Option<ConsumerStats> {
-        self.members.get(id).map(|member| member.stats(&self.log, self.now.max(now)))
+        let now = self.books.now.max(now);
+        self.members.get(id).map(|member| member.stats(&self.log, &self.books.watermarks, now))
     }
 
     /// All consumers there are; those that have ended and were not told yet are among them.
     pub fn consumers(&self, now: Instant) -> impl Iterator<Item = (ConsumerId, ConsumerStats)> {
-        self.members.iter().map(move |(id, member)| (id, member.stats(&self.log, self.now.max(now))))
+        let (marks, now) = (&self.books.watermarks, self.books.now.max(now));
+        self.members.iter().map(move |(id, member)| (id, member.stats(&self.log, marks, now)))
     }
 
     /// How much waits.
     #[must_use]
     pub fn pressure(&self, now: Instant) -> StreamPressure {
-        let now = self.now.max(now);
-        let mut pressure = StreamPressure::default();
-        for (_, member) in self.members.iter().filter(|(_, member)| member.is_active()) {
-            pressure.add(member.pressure(&self.log, now), member.limits());
-        }
-        pressure
+        let (marks, now) = (&self.books.watermarks, self.books.now.max(now));
+        let active = self.members.iter().filter(|(_, member)| member.is_active());
+        let loads = active.map(|(_, member)| StreamPressure { consumers: 1, load: member.load(&self.log, marks, now) });
+        loads.fold(StreamPressure::default(), StreamPressure::with)
     }
 
     /// The terms of the queue law, over all consumers of all time.

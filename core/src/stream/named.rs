@@ -259,9 +259,7 @@ impl<T> Streams<T> {
     /// How much waits, over the consumers of all names.
     #[must_use]
     pub fn pressure(&self, now: Instant) -> StreamPressure {
-        let mut all = StreamPressure::default();
-        self.streams().for_each(|(_, stream)| all.merge(&stream.pressure(now)));
-        all
+        self.streams().map(|(_, stream)| stream.pressure(now)).fold(StreamPressure::default(), StreamPressure::with)
     }
 
     /// The terms of the queue law, over all consumers of all names of all time.

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use super::ConsumerError;
-use crate::config::{ConfigError, LaneLimits, check};
+use crate::config::{ConfigError, LaneLimits, Watermarks, check};
 use crate::policy::Policy;
 
 /// What a consumer is made with.
@@ -58,18 +58,21 @@ pub struct StreamOptions {
     pub item_bytes_max: u32,
     /// Consumers at a time: 1,024. Those that have ended and were not told yet are among them.
     pub consumers_max: u32,
+    /// Where the levels of consumers change, and (the low mark) where a stream that refused is drained.
+    pub watermarks: Watermarks,
 }
 
 impl Default for StreamOptions {
     fn default() -> Self {
-        Self { item_bytes_max: 256 << 10, consumers_max: 1_024 }
+        Self { item_bytes_max: 256 << 10, consumers_max: 1_024, watermarks: Watermarks::default() }
     }
 }
 
 impl StreamOptions {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         check(self.item_bytes_max > 0, "item_bytes_max", "must be at least 1")?;
-        check(self.consumers_max > 0, "consumers_max", "must be at least 1")
+        check(self.consumers_max > 0, "consumers_max", "must be at least 1")?;
+        self.watermarks.check()
     }
 }
 

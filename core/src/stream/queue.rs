@@ -42,9 +42,9 @@ impl Queue {
         self.lane.fits(self.head, Count::new(1, bytes))
     }
 
-    /// Whether what waits is at or below half of both limits, and one more item of so many bytes fits.
-    pub(super) fn is_drained(&self, bytes: u64) -> bool {
-        self.lane.is_drained(self.head, bytes)
+    /// How much of the tighter limit is used, in thousandths.
+    pub(super) fn fill(&self) -> u32 {
+        self.limits().fill(self.waiting())
     }
 
     /// The oldest item that waits.

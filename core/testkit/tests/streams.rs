@@ -7,7 +7,7 @@ use forebay_core::stream::{
     ConsumerError, ConsumerId, ConsumerOptions, End, Ending, Entry, Next, Stream, StreamOptions, Streams,
     StreamsOptions, WriteError,
 };
-use forebay_core::{Count, Gap, Instant, LaneLimits, LossReason, Policy};
+use forebay_core::{Count, Gap, Instant, LaneLimits, Level, LossReason, Policy};
 
 const NOW: Instant = Instant::ZERO;
 
@@ -61,11 +61,11 @@ fn what_is_written_to_one_comes_in_order_and_counts_for_that_one() {
     stream.write_to(one, "mine", NOW).unwrap();
     stream.write("b", NOW).unwrap();
     stream.write_to(other, "yours", NOW).unwrap();
-    let waiting = |stream: &Stream<_>, id| stream.consumer(id, NOW).unwrap().pressure.waiting;
+    let waiting = |stream: &Stream<_>, id| stream.consumer(id, NOW).unwrap().load.waiting;
     assert_eq!(waiting(&stream, one), Count::new(3, 6));
     assert_eq!(waiting(&stream, other), Count::new(3, 7));
-    assert_eq!(stream.pressure(NOW).maximum.waiting, Count::new(3, 7));
-    assert_eq!(stream.pressure(NOW).sum.waiting, Count::new(6, 13));
+    assert_eq!(stream.pressure(NOW).load.largest, Count::new(3, 7));
+    assert_eq!(stream.pressure(NOW).load.waiting, Count::new(6, 13));
     stream.write_to(one, "full", NOW).unwrap();
     assert_eq!(stream.write_to(one, "more", NOW).unwrap_err().error, WriteError::Full);
     assert_eq!(stream.write_to(other, "last", NOW), Ok(()), "it is not that one's fullness");
@@ -160,7 +160,7 @@ fn what_is_too_old_is_lost_when_somebody_looks() {
     let at = |millis| NOW + Duration::from_millis(millis);
     stream.write("old", at(0)).unwrap();
     stream.write("young", at(5)).unwrap();
-    assert_eq!(stream.pressure(at(7)).maximum.oldest_age, Duration::from_millis(7));
+    assert_eq!(stream.pressure(at(7)).load.oldest_age, Duration::from_millis(7));
     assert!(matches!(stream.next(id, at(10)), Next::Entry(Entry::Gap(Gap { from: 1, to: 1, .. }))));
     assert_eq!(stream.next(id, at(3)), item("young"), "time does not run backwards");
     stream.write("third", at(20)).unwrap();
@@ -260,10 +260,10 @@ fn whoever_waits_is_told_once_of_an_item_a_gap_and_an_end() {
 #[test]
 fn limits_hold_and_have_names() {
     assert_eq!(
-        Stream::<u8>::new(StreamOptions { item_bytes_max: 0, consumers_max: 1 }, |_| 1).unwrap_err().field,
+        Stream::<u8>::new(StreamOptions { item_bytes_max: 0, ..StreamOptions::default() }, |_| 1).unwrap_err().field,
         "item_bytes_max"
     );
-    let stream = StreamOptions { item_bytes_max: 10, consumers_max: 2 };
+    let stream = StreamOptions { item_bytes_max: 10, consumers_max: 2, ..StreamOptions::default() };
     for (options, field) in [
         (StreamsOptions { streams_max: 0, ..StreamsOptions::default() }, "streams_max"),
         (StreamsOptions { name_bytes_max: 0, ..StreamsOptions::default() }, "name_bytes_max"),
@@ -314,15 +314,33 @@ fn pressure_is_told_of_a_consumer_a_name_and_all() {
     }
     streams.write("b", "x", at(100)).unwrap();
     (0..4).for_each(|_| assert!(matches!(streams.next(quick, at(100)), Next::Entry(_))));
-    let one = streams.consumer(slow, at(104)).unwrap().pressure;
-    assert_eq!((one.waiting, one.oldest_age, one.fill_permille), (Count::new(5, 40), Duration::from_millis(104), 500));
+    let one = streams.consumer(slow, at(104)).unwrap().load;
+    assert_eq!((one.waiting, one.oldest_age, one.fill), (Count::new(5, 40), Duration::from_millis(104), 500));
     let named = streams.stream("a").unwrap().pressure(at(104));
-    assert_eq!((named.consumers, named.maximum), (2, one));
-    assert_eq!((named.sum.waiting, named.sum.fill_permille), (Count::new(6, 48), 120));
+    assert_eq!((named.consumers, named.load.largest, named.load.waiting), (2, one.waiting, Count::new(6, 48)));
+    assert_eq!((named.load.oldest_age, named.load.fill), (one.oldest_age, one.fill));
     let all = streams.pressure(at(104));
-    assert_eq!((all.consumers, all.maximum), (3, one));
-    assert_eq!((all.sum.waiting, all.sum.fill_permille, all.limits.messages), (Count::new(7, 49), 70, 100));
+    assert_eq!((all.consumers, all.load.largest, all.load.waiting), (3, one.waiting, Count::new(7, 49)));
     let of_name: Vec<_> = streams.consumers("a", at(104)).map(|(id, stats)| (id, stats.totals.sent.messages)).collect();
     assert_eq!(of_name, [(slow, 0), (quick, 4)]);
     assert_eq!(streams.consumers("nobody", at(104)).count(), 0);
+}
+
+/// High from three quarters, critical when an item did not fit, and back no sooner than `dwell` later.
+#[test]
+fn levels_rise_at_once_and_fall_at_the_marks_and_in_time() {
+    let mut stream = stream();
+    let [id, other] =
+        [Policy::Block, Policy::LatestOnly].map(|policy| stream.consume(ConsumerOptions::bounded(policy, 4)).unwrap());
+    let at = |millis| NOW + Duration::from_millis(millis);
+    let level = |stream: &Stream<_>, millis| stream.consumer(id, at(millis)).unwrap().load.level;
+    (0..2).for_each(|_| assert_eq!(stream.write("x", at(0)), Ok(2)));
+    assert_eq!(level(&stream, 0), Level::Nominal);
+    (0..2).for_each(|_| assert_eq!(stream.write("x", at(1)), Ok(2)));
+    assert_eq!((level(&stream, 1), stream.pressure(at(1)).load.level), (Level::High, Level::High));
+    stream.write("x", at(2)).unwrap_err();
+    assert_eq!(level(&stream, 2), Level::Critical);
+    assert_eq!(stream.consumer(other, at(2)).unwrap().load.level, Level::Nominal, "only the latest waits");
+    (0..3).for_each(|_| assert_eq!(stream.next(id, at(3)), item("x")));
+    assert_eq!((level(&stream, 101), level(&stream, 102)), (Level::Critical, Level::Nominal));
 }

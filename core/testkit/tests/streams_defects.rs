@@ -103,8 +103,8 @@ fn no_number_becomes_wrong_when_a_consumer_that_has_ended_is_asked_again() {
             let _ = stream.next(ended, NOW);
         }
         assert_eq!(stream.next(ended, NOW), Next::Done(End::gone()));
-        assert_eq!(stream.consumer(again, NOW).unwrap().pressure.waiting, Count::new(1, 4));
-        assert_eq!(stream.pressure(NOW).maximum.waiting, Count::new(1, 4), "what waits shows");
+        assert_eq!(stream.consumer(again, NOW).unwrap().load.waiting, Count::new(1, 4));
+        assert_eq!(stream.pressure(NOW).load.largest, Count::new(1, 4), "what waits shows");
         stream.remove(other, NOW);
         assert_eq!(stream.totals().conservation_error(), 0);
         stream.check_invariants();
@@ -117,7 +117,7 @@ fn neither_items_for_others_nor_ends_are_counted() {
     let mut stream = Stream::new(StreamOptions::default(), |_: &u32| 4).unwrap();
     let [one, other] = [(); 2].map(|()| stream.consume(ConsumerOptions::default()).unwrap());
     (0..10).for_each(|number| stream.write_to(one, number, NOW).unwrap());
-    let waiting = |stream: &Stream<_>, id| stream.consumer(id, NOW).unwrap().pressure.waiting.messages;
+    let waiting = |stream: &Stream<_>, id| stream.consumer(id, NOW).unwrap().load.waiting.messages;
     assert_eq!((waiting(&stream, one), waiting(&stream, other)), (10, 0));
     stream.close(Some(&0));
     assert_eq!((waiting(&stream, one), waiting(&stream, other)), (10, 0));

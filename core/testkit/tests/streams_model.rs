@@ -171,7 +171,7 @@ struct Both {
 
 impl Both {
     fn new() -> Self {
-        let stream = StreamOptions { item_bytes_max: ITEM_BYTES_MAX, consumers_max: 4 };
+        let stream = StreamOptions { item_bytes_max: ITEM_BYTES_MAX, consumers_max: 4, ..StreamOptions::default() };
         let options = StreamsOptions { stream, streams_max: 4, name_bytes_max: 9, reserved_bytes_max: 300 };
         let streams = Streams::new(options, Vec::len).unwrap();
         Self { streams, models: Vec::new(), now: Instant::ZERO, serial: 0, gone: [0; 3] }
@@ -354,13 +354,13 @@ impl Both {
             assert_eq!(totals.waiting, Count::new(model.waiting.len() as u64, model.bytes() as u64));
             assert_eq!(totals.lost.map(|lost| lost.messages), model.lost);
             let oldest_age = model.waiting.front().map_or(Duration::ZERO, |item| self.now.since(item.at));
-            assert_eq!(stats.pressure.oldest_age, oldest_age);
+            assert_eq!(stats.load.oldest_age, oldest_age);
             maximum.messages = maximum.messages.max(totals.waiting.messages);
             maximum.bytes = maximum.bytes.max(totals.waiting.bytes);
         }
         let pressure = self.streams.pressure(self.now);
-        assert_eq!(pressure.maximum.waiting, maximum);
-        assert_eq!(pressure.sum.waiting, self.streams.totals().waiting);
+        assert_eq!(pressure.load.largest, maximum);
+        assert_eq!(pressure.load.waiting, self.streams.totals().waiting);
         assert_eq!(pressure.consumers, self.models.iter().filter(|model| model.is_active()).count() as u64);
         let mut numbers = self.gone;
         self.models.iter().for_each(|model| numbers.iter_mut().zip(model.numbers()).for_each(|(sum, one)| *sum += one));

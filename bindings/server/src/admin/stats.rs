@@ -198,7 +198,7 @@ impl<'a> From<&'a LaneSnapshot> for Lane<'a> {
             connection_id: lane.conn.map(|conn| format!("{conn:016x}")),
             messages_max: pressure.messages_max,
             bytes_max: pressure.bytes_max,
-            oldest_age_seconds: pressure.oldest_age.as_secs_f64(),
+            oldest_age_seconds: pressure.load.oldest_age.as_secs_f64(),
             outstanding: pressure.outstanding.into(),
             terms: (&pressure.totals).into(),
             connection: lane.connection.map(Connection::from),

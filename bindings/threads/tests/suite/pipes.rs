@@ -133,7 +133,7 @@ fn ends_and_errors_go_both_ways() {
             }
         });
         for stream in [first, second, third] {
-            assert_eq!(stream.pressure().sum.waiting.messages, 0, "{case:?}: nothing is left behind");
+            assert_eq!(stream.pressure().load.waiting.messages, 0, "{case:?}: nothing is left behind");
         }
     }
 }

@@ -116,7 +116,7 @@ fn what_is_written_to_others_does_not_prolong_a_wait() {
         assert_eq!(one.next_timeout(Duration::from_millis(20)), Err(NextError::TimedOut));
         is_over.store(true, SeqCst);
     });
-    assert_eq!(one.stats().unwrap().pressure.waiting.messages, 0);
+    assert_eq!(one.stats().unwrap().load.waiting.messages, 0);
 }
 
 #[test]
@@ -246,7 +246,7 @@ fn names_are_apart() {
     assert!(prices.is_drained() && !orders.is_drained(), "the one does not hold up the other");
     (0..10).for_each(|item| assert_eq!(prices.write(item), Ok(1)));
     let pressure = streams.pressure();
-    assert_eq!((pressure.consumers, pressure.sum.waiting.messages, pressure.maximum.fill_permille), (2, 2, 1_000));
+    assert_eq!((pressure.consumers, pressure.load.waiting.messages, pressure.load.fill), (2, 2, 1_000));
     prices.kill(None);
     assert_eq!((price.next(), order.next()), (None, Some(Entry::Item(1))));
     drop(price);
