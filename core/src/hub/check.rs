@@ -92,7 +92,7 @@ impl Hub {
         assert_eq!(inbound.inbox_bytes, payloads, "the inbox");
         if let Phase::Ended { .. } = conn.phase {
             return assert!(
-                outbound.outstanding.is_none() && direct.is_none() && !inbound.inbox.is_empty(),
+                outbound.is_idle() && direct.as_ref().is_none_or(|direct| direct.is_idle()) && conn.has_messages(),
                 "an ended connection owns nothing but what is to be received"
             );
         }

@@ -50,6 +50,7 @@ impl Hub {
         let growth = direct.log.growth(len);
         let room = self.config.resident_bytes_max.saturating_sub(self.stats.resident_bytes);
         if growth > room && !self.make_room_for(growth) {
+            self.rest(id);
             return Err(SendError::Overloaded);
         }
         let (stamp, now) = (self.stamp + 1, self.now);
@@ -69,6 +70,9 @@ impl Hub {
     pub(super) fn direct_progressed(&mut self, id: ConnId) {
         let Some(conn) = self.conns.get_mut(id) else { return };
         let Some(direct) = conn.direct_mut() else { return };
+        if direct.lane.load(direct.log.head()) == Count::default() {
+            direct.log.shrink(); // An idle connection owns no buffers.
+        }
         if direct.owes_sendable && direct.lane.is_drained(direct.log.head(), 0) {
             direct.owes_sendable = false;
             conn.news.sendable = true;
