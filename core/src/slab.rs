@@ -57,6 +57,12 @@ impl<K: Key, T> Slab<K, T> {
         if slot.generation == key.generation() { slot.value.as_mut() } else { None }
     }
 
+    /// The id of what is at a place now.
+    pub(crate) fn key_at(&self, index: u32) -> Option<K> {
+        let slot = self.slots.get(index as usize)?;
+        slot.value.as_ref().map(|_| K::new(index, slot.generation))
+    }
+
     pub(crate) fn remove(&mut self, key: K) -> Option<T> {
         let slot = self.slots.get_mut(key.index() as usize)?;
         if slot.generation != key.generation() {

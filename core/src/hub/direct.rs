@@ -8,7 +8,7 @@ use crate::conn::{Conn, Direct};
 use crate::dialect;
 use crate::error::SendError;
 use crate::id::ConnId;
-use crate::lane::{Lane, Mark};
+use crate::lane::{Lane, Mark, Standing};
 use crate::log::Log;
 use crate::output::Payload;
 use crate::policy::Policy;
@@ -43,7 +43,7 @@ impl Hub {
         let conn = self.conns.get_mut(id).expect("just looked up");
         let direct = conn.direct.get_or_insert_with(|| {
             let (lane, mut log) = (Lane::new(limits, Policy::Block, Mark::default()), Log::new(Mark::default()));
-            log.change_needs(&Lane::NO_NEEDS, &lane.needs());
+            log.change_needs(&Standing::NO_NEEDS, &lane.needs());
             Box::new(Direct { lane, log })
         });
         if !direct.lane.fits(direct.log.head(), Count::new(1, bytes)) {

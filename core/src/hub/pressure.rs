@@ -22,19 +22,19 @@ impl Hub {
     pub(super) fn lane_pressure(&self, lane: LaneId) -> Option<LanePressure> {
         let (topic, place) = self.topics.of_lane(lane)?;
         let topic = self.topics.slab.get(topic)?;
-        let state = &topic.lanes[place];
-        let conn = match topic.lanes[place].owner {
+        let (state, settings) = (&topic.lanes[place], topic.settings(place));
+        let conn = match state.owner(&self.sessions) {
             Owner::Session(session) => self.sessions.get(session).map(|session| session.conn),
             Owner::Local => None,
         };
         Some(LanePressure {
             conn,
-            policy: topic.lanes[place].policy,
+            policy: settings.terms.policy,
             totals: topic.lane_totals(place),
             outstanding: state.window.outstanding(),
-            messages_max: state.window.limits().messages_max,
-            bytes_max: state.window.limits().bytes_max,
-            age_max: state.age_max,
+            messages_max: settings.terms.limits.messages_max,
+            bytes_max: settings.terms.limits.bytes_max,
+            age_max: settings.age_max,
             load: self.load_of_lane(topic, place),
         })
     }
