@@ -74,6 +74,29 @@ impl Gauge {
     }
 }
 
+/// A level, and what was told of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct ToldLevel {
+    level: Level,
+    told: Level,
+}
+
+impl ToldLevel {
+    pub(crate) fn level(self) -> Level {
+        self.level
+    }
+
+    /// The level is this now; whether it changed.
+    pub(crate) fn set(&mut self, level: Level) -> bool {
+        core::mem::replace(&mut self.level, level) != level
+    }
+
+    /// The level, if it is not the one last told: it is now.
+    pub(crate) fn tell(&mut self) -> Option<Level> {
+        (core::mem::replace(&mut self.told, self.level) != self.level).then_some(self.level)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,6 +148,16 @@ mod tests {
         gauge.update(749, false, at(110), &MARKS);
         assert_eq!(gauge.falls_at(501, &MARKS), None);
         assert_eq!(gauge.falls_at(500, &MARKS), Some(at(210)), "to nominal");
+    }
+
+    #[test]
+    fn what_rose_and_fell_before_it_was_told_is_not_told() {
+        let mut level = ToldLevel::default();
+        assert_eq!(level.tell(), None);
+        assert!(level.set(Level::High) && !level.set(Level::High) && level.set(Level::Critical));
+        assert_eq!((level.tell(), level.tell()), (Some(Level::Critical), None));
+        assert!(level.set(Level::Nominal) && level.set(Level::Critical));
+        assert_eq!((level.tell(), level.level()), (None, Level::Critical));
     }
 
     #[test]

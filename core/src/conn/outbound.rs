@@ -69,7 +69,7 @@ pub(crate) struct Outstanding {
     pub(crate) len: usize,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Outbound {
     pub(crate) pinned: Option<Box<Pinned>>,
     /// Replies and control frames on their way, in the order in which they were written.
@@ -81,30 +81,12 @@ pub(crate) struct Outbound {
     /// The newest ping that came while output was blocked, to be answered (RFC 6455 §5.5.3 allows to answer only it).
     pong: Option<Bytes>,
     pub(crate) outstanding: Option<Outstanding>,
-    /// The last Transmit was sent in part; nothing is written until `handle_writable`.
-    pub(crate) is_blocked: bool,
-    /// Since when there is something on its way to the peer without progress: since the Transmit, or the last partial
-    /// send.
-    pub(crate) stalled_since: Option<Instant>,
-    /// Listed in the hub's `ready`.
-    pub(crate) is_ready: bool,
-    pub(crate) kernel_bytes: u32,
 }
 
 impl Outbound {
-    pub(crate) fn new() -> Self {
-        Self {
-            pinned: None,
-            control: Bytes::new(),
-            control_capacity: 0,
-            replies: BytesMut::new(),
-            pong: None,
-            outstanding: None,
-            is_blocked: false,
-            stalled_since: None,
-            is_ready: false,
-            kernel_bytes: 0,
-        }
+    /// Whether there is nothing in it that a new one would not have.
+    pub(super) fn is_idle(&self) -> bool {
+        self.outstanding.is_none() && !self.has_control()
     }
 
     /// Replies and control frames that wait.
@@ -117,11 +99,6 @@ impl Outbound {
         let is_counted =
             self.outstanding.as_ref().is_some_and(|out| matches!(out.segments.first(), Some(Segment::Pinned)));
         self.outstanding.as_ref().map_or(0, |out| out.len) + if is_counted { 0 } else { pinned }
-    }
-
-    /// Whether something is on its way to the peer, or could be.
-    pub(crate) fn is_busy(&self) -> bool {
-        self.is_blocked || self.is_ready || self.outstanding.is_some()
     }
 
     /// Whether anything but messages is to be written.
@@ -143,8 +120,14 @@ impl Outbound {
     }
 
     /// Answers a ping, at once where there is room for the answer.
-    pub(crate) fn answer_ping(&mut self, mask: Option<[u8; 4]>, payload: &[u8], reply_bytes_max: usize) {
-        if self.is_blocked || self.reply_bytes() + frame::frame_bytes(payload.len(), true) > reply_bytes_max {
+    pub(crate) fn answer_ping(
+        &mut self,
+        mask: Option<[u8; 4]>,
+        payload: &[u8],
+        is_blocked: bool,
+        reply_bytes_max: usize,
+    ) {
+        if is_blocked || self.reply_bytes() + frame::frame_bytes(payload.len(), true) > reply_bytes_max {
             let mut pong = BytesMut::with_capacity(frame::frame_bytes(payload.len(), mask.is_some()));
             frame::put_frame(&mut pong, Opcode::Pong, mask, payload);
             self.pong = Some(pong.freeze());

@@ -27,7 +27,7 @@ impl Hub {
         }
         let session = self.conn_mut(conn).session;
         let mut nth = 0;
-        while let Some(lane) = self.sessions.get(session).and_then(|session| session.active.get(nth)).copied() {
+        while let Some(lane) = self.sessions.get(session).and_then(|session| session.active().get(nth)).copied() {
             self.expire_lane(lane);
             nth += 1;
         }
@@ -53,7 +53,7 @@ impl Hub {
     /// The topic's lanes are looked at then, if not sooner.
     fn look_at_age(&mut self, topic_id: TopicId, at: crate::Instant) {
         let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
-        let timer = *topic.age_timer.get_or_insert_with(|| self.timers.add(TimerKey::Topic(topic_id)));
+        let timer = *topic.age_timer.get_or_insert_with(|| self.timers.add(TimerKey::Topic(topic_id.index)));
         if self.timers.deadline(timer).is_none_or(|armed| at < armed) {
             self.timers.arm(timer, at);
         }

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use super::Hub;
-use crate::conn::{Phase, Segment, Source};
+use crate::conn::{Phase, Segment, Source, Work};
 use crate::lane::Needs;
 use crate::stats::{Count, Totals};
 use crate::topics::{Owner, Topic, TopicLane, Window, latest_place};
@@ -45,21 +45,23 @@ impl Hub {
         for (_, conn) in self.conns.iter() {
             assert_eq!(conn.charged, conn.resident(), "a connection's charge");
             resident += conn.charged;
-            if let Some(lane) = &conn.direct {
+            if let Some(lane) = conn.direct() {
                 lane.log.check();
                 lane.log.check_needs(&[lane.lane.needs()]);
                 let totals = lane.lane.totals(lane.log.head());
                 assert_eq!(totals.conservation_error(), 0, "the queue law of a direct lane");
                 direct += totals.waiting;
             }
-            let segments = conn.outbound.outstanding.iter().flat_map(|out| &out.segments);
+            let segments = conn.outstanding().into_iter().flat_map(|out| &out.segments);
             taken -= segments.filter(|segment| matches!(segment, Segment::Latest { .. })).count() as u64;
+            assert!(conn.work.as_ref().is_none_or(|work| !work.is_idle()), "an idle connection has no work");
             self.check_conn(conn);
         }
         assert_eq!(self.stats.direct.waiting, direct, "direct lanes");
         assert_eq!(taken, 0, "a latest message is taken for as long as it is in a Transmit");
         assert_eq!(self.stats.resident_bytes, resident, "resident bytes");
         assert!(resident <= self.config.resident_bytes_max, "the budget");
+        assert!(self.rested.iter().all(|work| work.is_idle() && work.resident() == 0), "what rests holds nothing");
         assert!(self.overflowed.is_empty(), "consumers of full lanes are ended at the end of each call");
         assert!(self.room.is_empty(), "parked publishes are tried at the end of each call");
     }
@@ -70,37 +72,37 @@ impl Hub {
         let Owner::Session(session) = lane.owner(&self.sessions) else { return };
         let session = self.sessions.get(session).expect("a lane's session exists");
         if lane.is_ended() {
-            return assert!(!session.active.contains(&id), "a lane that ended is not active");
+            return assert!(!session.active().contains(&id), "a lane that ended is not active");
         }
-        assert_eq!(session.active.contains(&id), is_active, "active lanes are listed");
+        assert_eq!(session.active().contains(&id), is_active, "active lanes are listed");
         assert!(!topic.has_something(place) || is_active, "a lane with something waiting is active");
         let conn = self.conns.get(session.conn).expect("a session's connection exists");
-        let outbound = &conn.outbound;
-        if is_active && conn.is_open() && !outbound.is_blocked && outbound.outstanding.is_none() {
-            assert!(outbound.is_ready, "a connection with an active lane is ready");
+        if is_active && conn.is_open() && !conn.is_writing() {
+            assert!(conn.is_ready, "a connection with an active lane is ready");
         }
     }
 
     fn check_conn(&self, conn: &crate::conn::Conn) {
-        let payloads: usize = conn.inbound.inbox.iter().map(|m| m.bytes.len() + crate::conn::INBOX_ENTRY_BYTES).sum();
-        assert_eq!(conn.inbound.inbox_bytes, payloads, "the inbox");
+        let Some(Work { inbound, outbound, direct }) = conn.work.as_deref() else { return };
+        let payloads: usize = inbound.inbox.iter().map(|m| m.bytes.len() + crate::conn::INBOX_ENTRY_BYTES).sum();
+        assert_eq!(inbound.inbox_bytes, payloads, "the inbox");
         if let Phase::Ended { .. } = conn.phase {
             return assert!(
-                conn.outbound.outstanding.is_none() && conn.direct.is_none(),
-                "an ended connection owns nothing"
+                outbound.outstanding.is_none() && direct.is_none() && !inbound.inbox.is_empty(),
+                "an ended connection owns nothing but what is to be received"
             );
         }
-        if let Some(parked) = conn.inbound.parked {
-            assert!(!conn.inbound.inbox.is_empty(), "a parked publish is in the inbox");
+        if let Some(parked) = inbound.parked {
+            assert!(!inbound.inbox.is_empty(), "a parked publish is in the inbox");
             let topic = self.topics.get(parked.topic).expect("a parked publish has a topic");
             let id = self.sessions.get(conn.session).expect("a connection's session exists").conn;
             assert_eq!(topic.parked.iter().filter(|waiting| **waiting == id).count(), 1, "it waits once");
         }
-        if let Some(out) = &conn.outbound.outstanding {
+        if let Some(out) = &outbound.outstanding {
             let mut len = 0;
             for segment in &out.segments {
                 len += match segment {
-                    Segment::Pinned => conn.outbound.pinned.as_ref().expect("pinned").rest.len(),
+                    Segment::Pinned => outbound.pinned.as_ref().expect("pinned").rest.len(),
                     Segment::Control { len } => *len,
                     Segment::Notice { frame, .. } => frame.len(),
                     Segment::Latest { taken, .. } => taken.frame.len(),

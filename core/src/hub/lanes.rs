@@ -5,7 +5,7 @@ use core::time::Duration;
 use super::publish::has_control_characters;
 use super::{Hub, News};
 use crate::config::{LaneLimits, LaneOptions, TopicOptions};
-use crate::conn::Source;
+use crate::conn::{Conn, Source};
 use crate::dialect::{Code, Dialect, RAW, Reply};
 use crate::error::{SubscribeError, TopicError};
 use crate::id::{ConnId, LaneId, TopicId};
@@ -119,7 +119,7 @@ impl Hub {
         if conn.role == Role::Client {
             return Err(SubscribeError::ClientRole);
         }
-        let (session_id, dialect) = (conn.session, conn.dialect.unwrap_or(RAW));
+        let (session_id, dialect) = (conn.session, conn.dialect().unwrap_or(RAW));
         let session = self.sessions.get(session_id).expect("a connection's session exists");
         if session.lane_on(topic_id).is_some() {
             return Err(SubscribeError::AlreadySubscribed);
@@ -293,7 +293,7 @@ impl Hub {
                 self.stats.lanes.send(count);
             }
             Source::Direct => {
-                let direct = self.conns.get_mut(conn).and_then(|conn| conn.direct.as_mut());
+                let direct = self.conns.get_mut(conn).and_then(Conn::direct_mut);
                 let direct = direct.expect("what is outstanding has a lane");
                 let count = crate::topics::change_lane(&mut direct.lane, &mut direct.log, |lane, _| lane.sent(cut));
                 self.stats.direct.send(count);
@@ -327,7 +327,7 @@ impl Hub {
                 }
             }
             Source::Direct => {
-                let direct = self.conns.get_mut(conn).and_then(|conn| conn.direct.as_mut());
+                let direct = self.conns.get_mut(conn).and_then(Conn::direct_mut);
                 let direct = direct.expect("what is outstanding has a lane");
                 let reason = LossReason::Closed;
                 let terms = direct.lane.terms;
@@ -347,7 +347,7 @@ impl Hub {
                 topic.change(place, |lane, _| lane.unhold());
             }
             Source::Direct => {
-                let direct = self.conns.get_mut(conn).and_then(|conn| conn.direct.as_mut());
+                let direct = self.conns.get_mut(conn).and_then(Conn::direct_mut);
                 let direct = direct.expect("what is outstanding has a lane");
                 crate::topics::change_lane(&mut direct.lane, &mut direct.log, |lane, _| lane.unhold());
             }

@@ -31,7 +31,7 @@ pub use drain::Transmit;
 use self::documents::Document;
 use self::overflow::Overflowed;
 use crate::config::{Config, LaneOptions, Start, TopicOptions};
-use crate::conn::{Conn, Outstanding, Phase};
+use crate::conn::{Conn, Outstanding, Phase, Work};
 use crate::dialect;
 use crate::entropy::Entropy;
 use crate::error::{AcceptError, ConnectError, DocumentError, PublishError, SendError, SubscribeError, TopicError};
@@ -47,14 +47,17 @@ use crate::time::Instant;
 use crate::timers::Timers;
 use crate::topics::{Owner, Topics};
 use crate::watermark::fill;
-use crate::wire::CloseCode;
+use crate::wire::{CloseCode, Decoder};
 
-/// Who wants to be woken.
+/// How many connections' emptied [`Work`] is kept for use again.
+const RESTED_MAX: usize = 64;
+
+/// Who wants to be woken, by its place in its table: a timer goes with what it is of.
 #[derive(Clone, Copy, Debug)]
 enum TimerKey {
-    Conn(ConnId),
+    Conn(u32),
     /// A message may have become too old.
-    Topic(TopicId),
+    Topic(u32),
     Drain,
 }
 
@@ -62,6 +65,7 @@ enum TimerKey {
 #[derive(Clone, Copy, Debug)]
 enum News {
     Conn(ConnId),
+    Session(SessionId),
     Lane(LaneId),
     LaneEnded(LaneId),
     Topic(TopicId),
@@ -100,6 +104,9 @@ pub struct Hub {
     scratch: Vec<u8>,
     /// Emptied Transmits, for use again.
     spare: Vec<Outstanding>,
+    /// What connections had that are idle again, for use again.
+    #[expect(clippy::vec_box, reason = "it is lent as it is, and never moved")]
+    rested: Vec<Box<Work>>,
     draining: Option<Instant>,
     is_backlogged: bool,
     /// Served to plain HTTP requests, by path.
@@ -132,6 +139,7 @@ impl Hub {
             stamp: 0,
             scratch: Vec::new(),
             spare: Vec::new(),
+            rested: Vec::new(),
             draining: None,
             is_backlogged: false,
             documents: BTreeMap::new(),
@@ -180,8 +188,7 @@ impl Hub {
         match self.conns.get_mut(conn).filter(|conn| !conn.is_ended()) {
             None => return self.stale(),
             Some(conn) if !bytes.is_empty() => {
-                conn.last_heard = now;
-                conn.ping_sent = None;
+                conn.heard(now);
             }
             Some(_) => {}
         }
@@ -204,7 +211,7 @@ impl Hub {
             None => self.stale(),
             Some(state) => {
                 // While a Transmit is outstanding its answer decides.
-                state.outbound.is_blocked &= state.outbound.outstanding.is_some();
+                state.is_blocked &= state.outstanding().is_some();
                 self.settle(conn);
             }
         }
@@ -234,7 +241,7 @@ impl Hub {
     pub fn handle_kernel(&mut self, conn: ConnId, unsent: u32) {
         match self.conns.get_mut(conn) {
             None => self.stale(),
-            Some(conn) => conn.outbound.kernel_bytes = unsent,
+            Some(conn) => conn.kernel_bytes = unsent,
         }
     }
 
@@ -399,15 +406,16 @@ impl Hub {
     /// `inbound_bytes_max`; at the bound the connection is not read.
     pub fn receive(&mut self, conn: ConnId, now: Instant) -> Option<OwnedPayload> {
         self.advance(now);
-        let state = self.conns.get_mut(conn).filter(|state| state.dialect.is_none())?;
-        let message = state.inbound.pop();
+        let state = self.conns.get_mut(conn).filter(|state| state.dialect().is_none())?;
+        let message = state.work.as_mut().and_then(|work| work.inbound.pop());
         if state.is_ended() {
-            if state.inbound.inbox.is_empty() && state.news.closed {
+            if !state.has_messages() && state.news.closed {
                 self.announce_conn(conn);
             }
             self.recharge_conn(conn);
+            self.rest(conn);
         } else if message.is_some() {
-            if state.inbound.is_stopped {
+            if state.is_stopped() {
                 self.pump(conn);
             }
             self.settle(conn);
@@ -486,7 +494,7 @@ impl Hub {
     /// The subprotocol that was chosen.
     #[must_use]
     pub fn protocol(&self, conn: ConnId) -> Option<&str> {
-        self.conns.get(conn)?.protocol.as_deref()
+        self.conns.get(conn)?.protocol()
     }
 
     /// The topic of that name, if it is there.
@@ -585,6 +593,30 @@ impl Hub {
 
     fn conn_mut(&mut self, id: ConnId) -> &mut Conn {
         self.conns.get_mut(id).expect("the connection exists")
+    }
+
+    /// What a connection has that is not idle.
+    fn work_mut(&mut self, id: ConnId) -> &mut Work {
+        let conn = self.conns.get_mut(id).expect("the connection exists");
+        conn.work.get_or_insert_with(|| {
+            let decoder = Decoder::new(conn.role, u64::from(self.config.message_bytes_max));
+            match self.rested.pop() {
+                Some(mut work) => {
+                    work.inbound.decoder = decoder;
+                    work
+                }
+                None => Box::new(Work::new(decoder)),
+            }
+        })
+    }
+
+    /// A connection with nothing left to do is idle again.
+    fn rest(&mut self, id: ConnId) {
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        let work = conn.work.take_if(|work| work.is_idle());
+        if let Some(work) = work.filter(|_| self.rested.len() < RESTED_MAX) {
+            self.rested.push(work);
+        }
     }
 
     /// The end of a `handle_*` call on a connection.

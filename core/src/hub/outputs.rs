@@ -2,8 +2,9 @@
 
 use super::{Hub, News};
 use crate::conn::Phase;
-use crate::id::{ConnId, LaneId, TopicId};
+use crate::id::{ConnId, LaneId, SessionId, TopicId};
 use crate::output::{Cause, Deadline, Effect, Event};
+use crate::stats::Scope;
 use crate::topics::TopicLane;
 
 impl Hub {
@@ -32,6 +33,7 @@ impl Hub {
             let event = match news {
                 News::Conn(id) => self.conn_event(id),
                 News::LaneEnded(id) => Some(Event::LaneEnded(id)),
+                News::Session(id) => self.session_event(id),
                 News::Lane(id) => self.lane_event(id),
                 News::Topic(id) => self.topic_event(id),
             };
@@ -64,7 +66,7 @@ impl Hub {
 
     fn conn_event(&mut self, id: ConnId) -> Option<Event> {
         let conn = self.conns.get_mut(id)?;
-        let has_messages = !conn.inbound.inbox.is_empty();
+        let has_messages = conn.has_messages();
         let news = &mut conn.news;
         news.is_listed = false;
         if news.closed && has_messages && !news.received && !news.opened {
@@ -84,11 +86,20 @@ impl Hub {
             let event = Event::Closed { conn: id, reason: *reason };
             self.remove_if_told(id);
             return Some(event);
+        } else if let (false, Some(level)) = (conn.is_ended(), conn.outbound_level.tell()) {
+            Some(Event::Pressure { scope: Scope::Outbound(id), level })
         } else {
             return None;
         };
         self.announce_conn(id);
         event
+    }
+
+    /// Its level may have fallen back since.
+    fn session_event(&mut self, id: SessionId) -> Option<Event> {
+        let session = self.sessions.get_mut(id)?;
+        session.is_listed = false;
+        session.level.tell().map(|level| Event::Pressure { scope: Scope::Session(id), level })
     }
 
     /// A connection that ended goes when both the embedder and the application know.

@@ -58,7 +58,7 @@ impl Hub {
     }
 
     fn tell_overflow(&mut self, id: ConnId, lane: LaneId, topic: &str) {
-        match self.conn_mut(id).dialect {
+        match self.conn_mut(id).dialect() {
             None => self.events.push_back(News::LaneEnded(lane)),
             Some(_) => self.reply(id, &Reply::Ended { topic, code: "overflow" }, None),
         }

@@ -235,7 +235,7 @@ impl Hub {
             Owner::Session(session) => {
                 let id = self.topics.id_at(topic_id, place);
                 let session = self.sessions.get_mut(session).expect("a lane's session exists");
-                session.active.push(id);
+                session.activate(id);
                 let conn = session.conn;
                 self.make_ready(conn);
             }

@@ -187,7 +187,8 @@ impl Hub {
         let conn_id = self.sessions.get(session).expect("a lane's session exists").conn;
         let conn = self.conns.get_mut(conn_id).expect("a session's connection exists");
         let log = topic.log(place);
-        let segments = conn.outbound.outstanding.iter_mut().flat_map(|out| &mut out.segments);
+        let out = conn.outbound_mut().and_then(|outbound| outbound.outstanding.as_mut());
+        let segments = out.into_iter().flat_map(|out| &mut out.segments);
         let runs: Vec<(Run, &mut Option<Box<Log>>)> = segments
             .filter_map(|segment| match segment {
                 Segment::Messages { source: Source::Lane(lane), run, copy, .. } if *lane == id && copy.is_none() => {

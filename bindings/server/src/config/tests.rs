@@ -47,6 +47,26 @@ fn the_example_is_the_defaults() {
     assert_eq!(parsed(&uncommented).server.topics, [("log".to_owned(), expected)]);
 }
 
+/// Each TOML block of the chapter, and of each policy one under its heading.
+#[test]
+fn the_chapter_on_policies_configures_what_it_says() {
+    let chapter = include_str!("../../../../docs/policies.md");
+    let mut policies = BTreeSet::new();
+    for section in chapter.split("\n## ") {
+        let heading = section.lines().next().unwrap();
+        for block in section.split("\n```toml\n").skip(1) {
+            let settings = parsed(block.split("\n```\n").next().unwrap());
+            let [(name, topic)] = &settings.server.topics[..] else { panic!("one topic: {block}") };
+            if heading == topic.policy.name() {
+                policies.insert(topic.policy);
+            } else {
+                assert!(heading.starts_with("age_max") == topic.age_max.is_some(), "{heading}: {name} {topic:?}");
+            }
+        }
+    }
+    assert_eq!(policies.into_iter().collect::<Vec<_>>(), Policy::ALL);
+}
+
 #[test]
 fn the_example_has_every_key() {
     for section in ["server", "limits", "limits.direct_lane", "defaults"] {
