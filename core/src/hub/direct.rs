@@ -8,7 +8,7 @@ use crate::conn::{Conn, Direct};
 use crate::dialect;
 use crate::error::SendError;
 use crate::id::ConnId;
-use crate::lane::{Lane, Mark};
+use crate::lane::{Lane, Mark, Standing};
 use crate::log::Log;
 use crate::output::Payload;
 use crate::policy::Policy;
@@ -40,7 +40,7 @@ impl Hub {
         let len = frame::frame_bytes(payload.as_bytes().len(), mask.is_some());
         let direct = self.work_mut(id).direct.get_or_insert_with(|| {
             let (lane, mut log) = (Lane::new(limits, Policy::Block, Mark::default()), Log::new(Mark::default()));
-            log.change_needs(&Lane::NO_NEEDS, &lane.needs());
+            log.change_needs(&Standing::NO_NEEDS, &lane.needs());
             Box::new(Direct { lane, log, owes_sendable: false })
         });
         if !direct.lane.fits(direct.log.head(), Count::new(1, bytes)) {
