@@ -118,6 +118,11 @@ mod tests {
     use std::collections::BTreeMap;
 
     #[test]
+    fn a_session_is_small() {
+        assert_eq!(size_of::<Session>(), 40);
+    }
+
+    #[test]
     fn lanes_are_found_by_topic_like_in_a_map() {
         let conn = ConnId::from_bits(0);
         let mut session = Session::new(conn);

@@ -33,6 +33,10 @@ pub(crate) struct Slab<K, T> {
 }
 
 impl<K: Key, T> Slab<K, T> {
+    /// What a value takes, its id's place included.
+    #[cfg(test)]
+    pub(crate) const SLOT_BYTES: usize = size_of::<Slot<T>>();
+
     pub(crate) fn new() -> Self {
         Self { slots: Vec::new(), free: None, len: 0, key: PhantomData }
     }

@@ -32,6 +32,10 @@ pub(crate) struct Timers<K> {
 }
 
 impl<K: Copy> Timers<K> {
+    /// What an armed timer takes.
+    #[cfg(test)]
+    pub(crate) const TIMER_BYTES: usize = size_of::<Timer<K>>() + size_of::<(Instant, u32)>();
+
     pub(crate) fn new() -> Self {
         Self { heap: Vec::new(), timers: Vec::new(), free: NOWHERE }
     }

@@ -10,7 +10,6 @@ use crate::lane::{Mark, Run};
 use crate::latest::{Taken, Unsettled};
 use crate::log::Log;
 use crate::output::Gap;
-use crate::time::Instant;
 use crate::wire::{Opcode, frame};
 
 /// Where messages come from.
@@ -85,7 +84,7 @@ pub(crate) struct Outbound {
 
 impl Outbound {
     /// Whether there is nothing in it that a new one would not have.
-    pub(super) fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         self.outstanding.is_none() && !self.has_control()
     }
 

@@ -8,7 +8,7 @@ use crate::conn::{Conn, Direct};
 use crate::dialect;
 use crate::error::SendError;
 use crate::id::ConnId;
-use crate::lane::{Lane, Mark};
+use crate::lane::{Lane, Mark, Standing};
 use crate::log::Log;
 use crate::output::Payload;
 use crate::policy::Policy;
@@ -40,7 +40,7 @@ impl Hub {
         let len = frame::frame_bytes(payload.as_bytes().len(), mask.is_some());
         let direct = self.work_mut(id).direct.get_or_insert_with(|| {
             let (lane, mut log) = (Lane::new(limits, Policy::Block, Mark::default()), Log::new(Mark::default()));
-            log.change_needs(&Lane::NO_NEEDS, &lane.needs());
+            log.change_needs(&Standing::NO_NEEDS, &lane.needs());
             Box::new(Direct { lane, log, owes_sendable: false })
         });
         if !direct.lane.fits(direct.log.head(), Count::new(1, bytes)) {
@@ -50,6 +50,7 @@ impl Hub {
         let growth = direct.log.growth(len);
         let room = self.config.resident_bytes_max.saturating_sub(self.stats.resident_bytes);
         if growth > room && !self.make_room_for(growth) {
+            self.rest(id);
             return Err(SendError::Overloaded);
         }
         let (stamp, now) = (self.stamp + 1, self.now);
@@ -69,6 +70,9 @@ impl Hub {
     pub(super) fn direct_progressed(&mut self, id: ConnId) {
         let Some(conn) = self.conns.get_mut(id) else { return };
         let Some(direct) = conn.direct_mut() else { return };
+        if direct.lane.load(direct.log.head()) == Count::default() {
+            direct.log.shrink(); // An idle connection owns no buffers.
+        }
         if direct.owes_sendable && direct.lane.is_drained(direct.log.head(), 0) {
             direct.owes_sendable = false;
             conn.news.sendable = true;

@@ -37,7 +37,9 @@ impl Hub {
         for piece in &mut pieces {
             rest = &rest[piece.len()..];
             scratch.clear();
-            scratch.append(&mut core::mem::take(&mut self.work_mut(id).inbound.undecoded));
+            if let Some(work) = &mut self.conn_mut(id).work {
+                scratch.append(&mut core::mem::take(&mut work.inbound.undecoded));
+            }
             scratch.extend_from_slice(piece);
             if let Then::Stop = self.decode(id, &mut scratch) {
                 break;

@@ -18,6 +18,7 @@ mod request;
 mod retention;
 mod sent;
 mod timeouts;
+mod work;
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
@@ -47,10 +48,7 @@ use crate::time::Instant;
 use crate::timers::Timers;
 use crate::topics::{Owner, Topics};
 use crate::watermark::fill;
-use crate::wire::{CloseCode, Decoder};
-
-/// How many connections' emptied [`Work`] is kept for use again.
-const RESTED_MAX: usize = 64;
+use crate::wire::CloseCode;
 
 /// Who wants to be woken, by its place in its table: a timer goes with what it is of.
 #[derive(Clone, Copy, Debug)]
@@ -344,7 +342,7 @@ impl Hub {
         self.advance(now);
         let is_local = self.topics.of_lane(lane).is_some_and(|(topic, place)| {
             let topic = self.topics.slab.get(topic).expect("a lane's topic exists");
-            topic.lanes[place].owner == Owner::Local
+            topic.lanes[place].is_local()
         });
         if is_local {
             self.end_lane(lane, LossReason::Unsubscribed);
@@ -561,7 +559,7 @@ impl Hub {
     /// The lanes of a topic.
     pub fn lanes(&self, topic: TopicId) -> impl Iterator<Item = LaneId> {
         let lanes = self.topics.get(topic).into_iter().flat_map(|topic| &topic.lanes);
-        lanes.filter(|lane| lane.end_reason.is_none()).map(|lane| lane.id)
+        lanes.filter(|lane| !lane.is_ended()).map(|lane| self.topics.id(lane))
     }
 
     /// A connection's pressure.
@@ -593,30 +591,6 @@ impl Hub {
 
     fn conn_mut(&mut self, id: ConnId) -> &mut Conn {
         self.conns.get_mut(id).expect("the connection exists")
-    }
-
-    /// What a connection has that is not idle.
-    fn work_mut(&mut self, id: ConnId) -> &mut Work {
-        let conn = self.conns.get_mut(id).expect("the connection exists");
-        conn.work.get_or_insert_with(|| {
-            let decoder = Decoder::new(conn.role, u64::from(self.config.message_bytes_max));
-            match self.rested.pop() {
-                Some(mut work) => {
-                    work.inbound.decoder = decoder;
-                    work
-                }
-                None => Box::new(Work::new(decoder)),
-            }
-        })
-    }
-
-    /// A connection with nothing left to do is idle again.
-    fn rest(&mut self, id: ConnId) {
-        let Some(conn) = self.conns.get_mut(id) else { return };
-        let work = conn.work.take_if(|work| work.is_idle());
-        if let Some(work) = work.filter(|_| self.rested.len() < RESTED_MAX) {
-            self.rested.push(work);
-        }
     }
 
     /// The end of a `handle_*` call on a connection.

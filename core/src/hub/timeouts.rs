@@ -100,12 +100,9 @@ impl Hub {
         if !conn.is_ready && !conn.is_writing() {
             conn.stalled_since = None; // Nothing is left that the peer would have to take.
         }
-        if let Some(work) = &mut conn.work {
-            work.rest();
-        }
+        self.rest(id);
         self.update_deadline(id);
         self.hold_budget(id);
-        self.rest(id);
     }
 
     /// Arms the timer of a connection for what it waits for now.

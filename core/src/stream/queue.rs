@@ -26,7 +26,7 @@ impl Queue {
     }
 
     pub(super) fn limits(&self) -> LaneLimits {
-        self.lane.limits
+        self.lane.terms.limits
     }
 
     pub(super) fn waiting(&self) -> Count {
@@ -91,12 +91,12 @@ impl Queue {
     /// What was lost and is to be told before the oldest item.
     pub(super) fn take_due_gap(&mut self) -> Option<Gap> {
         let next = self.lane.next(self.head);
-        self.lane.losses.take_due_gap(next)
+        self.lane.losses_mut().take_due_gap(next)
     }
 
     /// Whether something waits, or is to be told.
     pub(super) fn has_something(&self) -> bool {
-        !self.items.is_empty() || self.lane.losses.gap().is_some()
+        !self.items.is_empty() || self.lane.losses().gap().is_some()
     }
 
     fn front_cut(&self, bytes: u64) -> Mark {
