@@ -1,6 +1,7 @@
 //! The items that somebody has yet to take, each once.
 
 use alloc::collections::BTreeMap;
+use alloc::collections::btree_map::{Entry, OccupiedEntry};
 
 use crate::stats::Count;
 use crate::time::Instant;
@@ -46,47 +47,56 @@ impl<T> Log<T> {
         self.next += 1;
     }
 
-    pub(super) fn bytes(&self, item: u64) -> u64 {
-        self.slot(item).bytes
-    }
-
+    /// When an item that is kept was written.
     pub(super) fn at(&self, item: u64) -> Instant {
-        self.slot(item).at
+        self.slots.get(&item).expect("an item that waits is kept").at
     }
 
-    fn slot(&self, item: u64) -> &Slot<T> {
-        self.slots.get(&item).expect("an item that waits is kept")
-    }
-
-    /// One consumer less waits for it. The last one gets it as it is.
-    pub(super) fn take(&mut self, item: u64) -> T
+    /// One consumer takes it. The last one gets it as it is. And its bytes.
+    pub(super) fn take(&mut self, item: u64) -> (T, u64)
     where
         T: Clone,
     {
-        let slot = self.slot(item);
-        let copy = (slot.takers > 1).then(|| slot.value.clone());
-        copy.or(self.release(item)).expect("the last one gets it")
-    }
-
-    /// One consumer less waits for it. What nobody waits for any more.
-    pub(super) fn release(&mut self, item: u64) -> Option<T> {
-        let slot = self.slots.get_mut(&item).expect("an item that waits is kept");
-        slot.takers -= 1;
-        if slot.takers > 0 {
-            return None;
+        let mut slot = self.occupied(item);
+        let bytes = slot.get().bytes;
+        if slot.get().takers > 1 {
+            let value = slot.get().value.clone();
+            slot.get_mut().takers -= 1;
+            return (value, bytes);
         }
-        let slot = self.slots.remove(&item)?;
+        let slot = slot.remove();
         self.held.messages -= 1;
-        self.held.bytes -= slot.bytes;
-        Some(slot.value)
+        self.held.bytes -= bytes;
+        (slot.value, bytes)
     }
 
-    /// Counts everything again.
-    pub(super) fn check(&self, takers: &BTreeMap<u64, u32>) {
+    /// One consumer loses it. Its bytes.
+    pub(super) fn release(&mut self, item: u64) -> u64 {
+        let mut slot = self.occupied(item);
+        let bytes = slot.get().bytes;
+        slot.get_mut().takers -= 1;
+        if slot.get().takers == 0 {
+            drop(slot.remove());
+            self.held.messages -= 1;
+            self.held.bytes -= bytes;
+        }
+        bytes
+    }
+
+    fn occupied(&mut self, item: u64) -> OccupiedEntry<'_, u64, Slot<T>> {
+        match self.slots.entry(item) {
+            Entry::Occupied(slot) => slot,
+            Entry::Vacant(_) => panic!("an item that waits is kept"),
+        }
+    }
+
+    /// Counts everything again. Says how many bytes an item has.
+    pub(super) fn check(&self, takers: &BTreeMap<u64, u32>) -> impl Fn(u64) -> u64 {
         let counted: BTreeMap<u64, u32> = self.slots.iter().map(|(item, slot)| (*item, slot.takers)).collect();
         assert_eq!(counted, *takers, "an item is kept for those for whom it waits");
         let mut held = Count::default();
         self.slots.values().for_each(|slot| held += Count::new(1, slot.bytes));
         assert_eq!(held, self.held);
+        |item| self.slots[&item].bytes
     }
 }

@@ -10,7 +10,7 @@ use super::{End, Ending};
 use crate::config::{LaneLimits, Watermarks};
 use crate::output::LossReason;
 use crate::policy::Policy;
-use crate::stats::Load;
+use crate::stats::{Level, Load};
 use crate::time::Instant;
 use crate::watermark::Gauge;
 
@@ -89,8 +89,9 @@ impl<T> Member<T> {
     /// Looks at the level.
     pub(super) fn gauge(&mut self, marks: &Watermarks, now: Instant) {
         let is_at_limit = core::mem::take(&mut self.is_at_limit);
-        // Only the latest item waits: it is never full.
-        if self.policy != Policy::LatestOnly {
+        // Where only the latest item waits it is never full. (And most are far from it, which costs no division.)
+        let is_low = !is_at_limit && self.gauge.level() == Level::Nominal && !self.queue.is_at(marks.high());
+        if self.policy != Policy::LatestOnly && !is_low {
             self.gauge.update(self.queue.fill(), is_at_limit, now, marks);
         }
     }
@@ -128,9 +129,7 @@ impl<T> Member<T> {
     where
         T: Clone,
     {
-        let item = self.queue.front()?;
-        let bytes = log.bytes(item);
-        let value = log.take(item);
+        let (value, bytes) = log.take(self.queue.front()?);
         self.queue.take(bytes);
         Some(value)
     }
@@ -166,9 +165,8 @@ impl<T> Member<T> {
 
     fn lose_front(&mut self, log: &mut Log<T>, reason: LossReason) {
         let item = self.queue.front().expect("something waits");
-        let bytes = log.bytes(item);
+        let bytes = log.release(item);
         self.queue.lose(bytes, reason);
-        drop(log.release(item));
     }
 
     pub(super) fn load(&self, log: &Log<T>, marks: &Watermarks, now: Instant) -> Load {

@@ -446,13 +446,13 @@ impl<T> Stream<T> {
     /// A number is wrong.
     pub fn check_invariants(&self) {
         let mut takers = BTreeMap::<u64, u32>::new();
+        let items = self.members.iter().flat_map(|(_, member)| member.queue.items());
+        items.for_each(|item| *takers.entry(item).or_default() += 1);
+        let bytes = self.log.check(&takers);
         let (mut refusing, mut reserved_bytes) = (0, 0);
         for (id, member) in self.members.iter() {
             let mut waiting = Count::default();
-            for item in member.queue.items() {
-                *takers.entry(item).or_default() += 1;
-                waiting += Count::new(1, self.log.bytes(item));
-            }
+            member.queue.items().for_each(|item| waiting += Count::new(1, bytes(item)));
             let totals = member.queue.totals();
             assert_eq!((totals.waiting, member.queue.waiting()), (waiting, waiting), "{id:?}");
             assert_eq!(totals.conservation_error(), 0, "{id:?}");
@@ -462,7 +462,6 @@ impl<T> Stream<T> {
             refusing += u32::from(member.refused_bytes.is_some());
             reserved_bytes += if member.is_active() { limits.bytes_max } else { 0 };
         }
-        self.log.check(&takers);
         assert_eq!((refusing, reserved_bytes), (self.books.refusing, self.books.reserved_bytes));
         assert_eq!(self.totals().conservation_error(), 0);
         assert!(self.books.ready.iter().all(|id| self.members.get(*id).is_some_and(Member::has_something)));

@@ -72,6 +72,7 @@ impl StreamOptions {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         check(self.item_bytes_max > 0, "item_bytes_max", "must be at least 1")?;
         check(self.consumers_max > 0, "consumers_max", "must be at least 1")?;
+        check(self.consumers_max <= 1 << 20, "consumers_max", "must be at most 1048576")?;
         self.watermarks.check()
     }
 }

@@ -47,6 +47,13 @@ impl Queue {
         self.limits().fill(self.waiting())
     }
 
+    /// Whether [`fill`](Self::fill) is at least so much, which is not 0.
+    pub(super) fn is_at(&self, fill: u32) -> bool {
+        let (waiting, limits) = (self.waiting(), self.limits());
+        let is_at = |used: u64, limit: u64| u128::from(used) * 1_000 > u128::from(limit) * u128::from(fill - 1);
+        is_at(waiting.messages, limits.messages_max.into()) || is_at(waiting.bytes, limits.bytes_max)
+    }
+
     /// The oldest item that waits.
     pub(super) fn front(&self) -> Option<u64> {
         self.items.front().map(|run| run.start)

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::thread;
 
-use super::common::{HANG, start};
+use super::common::{HANG, start, until};
 use crate::binding::stream::{ConsumerOptions, Ending, Entry, PipeError, Stream, StreamOptions, pipe};
 use crate::binding::{LaneOptions, Payload, Policy, ServerOptions, TopicOptions, forebay_core};
 
@@ -18,12 +18,6 @@ fn block(messages_max: u32) -> ConsumerOptions {
 
 fn good(number: u64) -> Result<Option<u64>, Infallible> {
     Ok(Some(number))
-}
-
-fn until(is_so: impl Fn() -> bool) {
-    while !is_so() {
-        thread::yield_now();
-    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
 
-use super::common::HANG;
+use super::common::{HANG, until};
 use crate::binding::stream::{
     ConsumerError, ConsumerOptions, Ending, Entry, OnceError, Stream, StreamOptions, Streams, StreamsOptions,
     WriteError,
@@ -21,13 +21,6 @@ fn stream() -> Stream<u32> {
 
 fn block(messages_max: u32) -> ConsumerOptions {
     ConsumerOptions::bounded(Policy::Block, messages_max)
-}
-
-/// Until it is so, which it will be.
-fn until(is_so: impl Fn() -> bool) {
-    while !is_so() {
-        thread::yield_now();
-    }
 }
 
 #[test]
