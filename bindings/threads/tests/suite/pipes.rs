@@ -25,8 +25,8 @@ fn a_source_is_not_pulled_while_its_sink_has_no_room() {
     const ITEMS: u64 = 1_000;
     const ROOM: u64 = 4;
     let (pulled, sink) = (AtomicU64::new(0), stream());
-    let mut consumer = sink.consume(block(4)).unwrap();
     thread::scope(|scope| {
+        let mut consumer = sink.consume(block(4)).unwrap();
         let source = (0..ITEMS).map(|number| {
             pulled.fetch_add(1, SeqCst);
             Ok::<_, Infallible>(number)
@@ -35,16 +35,17 @@ fn a_source_is_not_pulled_while_its_sink_has_no_room() {
             let sink = sink.clone();
             move || pipe(source, good, sink)
         });
-        until(|| pulled.load(SeqCst) == ROOM && !sink.is_drained());
+        until(|| !sink.is_drained());
+        assert_eq!(pulled.load(SeqCst), ROOM);
         for expected in 0..ITEMS {
             let ahead = pulled.load(SeqCst) - expected;
             assert!(ahead <= ROOM + 1, "{ahead} were pulled and not taken");
             assert_eq!(consumer.next(), Some(Entry::Item(expected)));
         }
+        assert_eq!(consumer.next(), None, "the end of the source ends the sink");
+        assert_eq!(consumer.end().unwrap().how, Ending::Closed);
         assert_eq!(piping.join().unwrap().unwrap(), ITEMS);
     });
-    assert_eq!(consumer.next(), None, "the end of the source ends the sink");
-    assert_eq!(consumer.end().unwrap().how, Ending::Closed);
 }
 
 #[test]
