@@ -20,9 +20,9 @@ use crate::stream::Stream;
 /// let publish = |text: String| handle.publish_wait("squares", Payload::Text(&text), Duration::from_secs(60)).map(drop);
 /// let square = |number: u32| Ok::<_, ParseIntError>(Some((number * number).to_string()));
 /// assert_eq!(pipe(["1", "2", "3"].map(str::parse), square, publish)?, 3);
+/// # assert_eq!(subscription.take(3).count(), 3);
 /// # handle.shutdown();
 /// # running.join().unwrap()?;
-/// # assert_eq!(subscription.count(), 3);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub trait Sink<T> {
