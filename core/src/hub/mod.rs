@@ -31,6 +31,7 @@ pub use drain::Transmit;
 
 use self::documents::Document;
 use self::overflow::Overflowed;
+use self::pressure::HubLevel;
 use crate::config::{Config, LaneOptions, Start, TopicOptions};
 use crate::conn::{Conn, Outstanding, Phase, Work};
 use crate::dialect;
@@ -43,7 +44,7 @@ use crate::output::{
 };
 use crate::session::Session;
 use crate::slab::Slab;
-use crate::stats::{ConnectionPressure, LanePressure, Level, Load, Pressure, SessionPressure, Stats, TopicPressure};
+use crate::stats::{ConnectionPressure, LanePressure, Load, Pressure, SessionPressure, Stats, TopicPressure};
 use crate::time::Instant;
 use crate::timers::Timers;
 use crate::topics::{Owner, Topics};
@@ -56,6 +57,8 @@ enum TimerKey {
     Conn(u32),
     /// A message may have become too old.
     Topic(u32),
+    /// The hub's level may fall.
+    Hub,
     Drain,
 }
 
@@ -67,6 +70,7 @@ enum News {
     Lane(LaneId),
     LaneEnded(LaneId),
     Topic(TopicId),
+    Hub,
 }
 
 #[doc = include_str!("manual.md")]
@@ -95,7 +99,7 @@ pub struct Hub {
     events: VecDeque<News>,
     effects: VecDeque<ConnId>,
     stats: Stats,
-    level: Level,
+    level: HubLevel,
     /// Numbers all publishes and direct messages.
     stamp: u64,
     /// Where a read is unmasked.
@@ -133,7 +137,7 @@ impl Hub {
             events: VecDeque::new(),
             effects: VecDeque::new(),
             stats: Stats::default(),
-            level: Level::Nominal,
+            level: HubLevel::default(),
             stamp: 0,
             scratch: Vec::new(),
             spare: Vec::new(),
@@ -310,7 +314,9 @@ impl Hub {
     ) -> Result<LaneId, SubscribeError> {
         let Start::Latest = from;
         self.advance(now);
-        self.add_session_lane(conn, topic, lane)
+        let added = self.add_session_lane(conn, topic, lane);
+        self.update_hub_level();
+        added
     }
 
     /// Ends the lane of a connection's session on a topic; whether there was one.
@@ -334,7 +340,9 @@ impl Hub {
     ) -> Result<LaneId, SubscribeError> {
         let Start::Latest = from;
         self.advance(now);
-        self.add_lane(topic, Owner::Local, dialect::RAW, lane)
+        let added = self.add_lane(topic, Owner::Local, dialect::RAW, lane);
+        self.update_hub_level();
+        added
     }
 
     /// Ends an in-process lane; whether there was one.
@@ -452,8 +460,9 @@ impl Hub {
 
     /// The next bytes to write, of a connection that may be written to. `None` until something else happens.
     pub fn poll_transmit(&mut self) -> Option<Transmit<'_>> {
-        let conn = self.next_transmit()?;
-        Some(self.transmit(conn))
+        let conn = self.next_transmit();
+        self.update_hub_level(); // What was freed by freezing.
+        Some(self.transmit(conn?))
     }
 
     /// The next thing to do to a connection.
@@ -517,7 +526,7 @@ impl Hub {
             resident_bytes: self.stats.resident_bytes,
             resident_bytes_max: self.config.resident_bytes_max,
             fill: fill(self.stats.resident_bytes as u64, self.config.resident_bytes_max as u64),
-            level: self.level,
+            level: self.level.level(),
         }
     }
 

@@ -35,6 +35,7 @@ impl Hub {
                 News::Session(id) => self.session_event(id),
                 News::Lane(id) => self.lane_event(id),
                 News::Topic(id) => self.topic_event(id),
+                News::Hub => self.level.tell().map(|level| Event::Pressure { scope: Scope::Hub, level }),
             };
             if event.is_some() {
                 return event;
@@ -85,6 +86,8 @@ impl Hub {
             let event = Event::Closed { conn: id, reason: *reason };
             self.remove_if_told(id);
             return Some(event);
+        } else if let (false, Some(level)) = (conn.is_ended(), conn.inbound_level.tell()) {
+            Some(Event::Pressure { scope: Scope::Inbound(id), level })
         } else if let (false, Some(level)) = (conn.is_ended(), conn.outbound_level.tell()) {
             Some(Event::Pressure { scope: Scope::Outbound(id), level })
         } else {
