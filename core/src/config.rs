@@ -148,7 +148,7 @@ pub struct Options {
     /// Resident bytes of the whole hub by allocated capacity (logs, partial messages, replies, parked publishes):
     /// 256 MiB.
     pub resident_bytes_max: usize,
-    /// Bytes of one Transmit, plus the rest of the message that crosses it: 128 KiB.
+    /// Bytes of one Transmit, plus the rest of the message that crosses it: 128 KiB. At most 1 GiB.
     pub transmit_bytes_max: u32,
     /// Bytes of one inbound WebSocket message: 1 MiB. A longer one closes with 1009.
     pub message_bytes_max: u32,
@@ -316,6 +316,7 @@ impl TryFrom<Options> for Config {
         check(o.topic_name_bytes_max <= 512, "topic_name_bytes_max", "must be at most 512")?;
         check(o.key_bytes_max <= 512, "key_bytes_max", "must be at most 512")?;
         check(o.transmit_bytes_max >= 1_024, "transmit_bytes_max", "must be at least 1024")?;
+        check(o.transmit_bytes_max <= MESSAGE_BYTES_LIMIT, "transmit_bytes_max", "must be at most 1 GiB")?;
         check(o.reply_bytes_max >= 4_096, "reply_bytes_max", "must be at least 4096")?;
         check(o.head_bytes_max >= 512, "head_bytes_max", "must be at least 512")?;
         check(o.message_bytes_max <= MESSAGE_BYTES_LIMIT, "message_bytes_max", "must be at most 1 GiB")?;
@@ -374,6 +375,7 @@ mod tests {
         };
         assert_eq!(refused(|o| o.topics_max = 0), "topics_max");
         assert_eq!(refused(|o| o.transmit_bytes_max = 1_023), "transmit_bytes_max");
+        assert_eq!(refused(|o| o.transmit_bytes_max = (1 << 30) + 1), "transmit_bytes_max");
         assert_eq!(refused(|o| o.inbound_bytes_max = o.message_bytes_max - 1), "inbound_bytes_max");
         assert_eq!(refused(|o| o.direct_lane.messages_max = 0), "direct_lane.messages_max");
         assert_eq!(refused(|o| o.topic_defaults.lane.bytes_max = 262_143), "message_bytes_max");

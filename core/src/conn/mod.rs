@@ -14,7 +14,7 @@ pub(crate) use outbound::{Outbound, Outstanding, Pinned, PinnedMessage, Segment,
 use crate::config::{LaneLimits, Options};
 use crate::dialect::Dialect;
 use crate::id::{SessionId, TopicId};
-use crate::lane::{Lane, Mark};
+use crate::lane::{Lane, Mark, Standing};
 use crate::log::Log;
 use crate::output::{EndReason, Mode, OwnedPayload};
 use crate::policy::Policy;
@@ -210,7 +210,7 @@ pub(crate) struct Direct {
 impl Direct {
     pub(crate) fn new(limits: LaneLimits) -> Self {
         let (lane, mut log) = (Lane::new(limits, Policy::Block, Mark::default()), Log::new(Mark::default()));
-        log.change_needs(&Lane::NO_NEEDS, &lane.needs());
+        log.change_needs(&Standing::NO_NEEDS, &lane.needs());
         Self { lane, log, owes_sendable: false, was_full: false, gauge: Gauge::default() }
     }
 

@@ -8,8 +8,7 @@ impl Hub {
     /// Drops what is too old in a lane, and sees that the rest is looked at in time.
     pub(super) fn expire_lane(&mut self, id: LaneId) {
         let (topic, place) = self.topics.lane_mut(id);
-        let lane = &topic.lanes[place];
-        if lane.age_max.is_none() || lane.end_reason.is_some() {
+        if topic.age_max(place).is_none() || topic.lanes[place].is_ended() {
             return;
         }
         let lost = topic.expire(place, self.now);
@@ -64,7 +63,7 @@ impl Hub {
     pub(super) fn expire_topic(&mut self, topic_id: TopicId) {
         let mut place = 0;
         while let Some(lane) = self.topics.slab.get(topic_id).and_then(|topic| topic.lanes.get(place)) {
-            let id = lane.id;
+            let id = self.topics.id(lane);
             self.expire_lane(id);
             place += 1;
         }

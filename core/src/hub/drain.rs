@@ -247,7 +247,7 @@ impl Hub {
                 let outstanding = lane.outstanding();
                 let is_apart = outstanding.through != lane.front(topic.head).after;
                 // What is outstanding is one run, so that it can be put back as one.
-                if !outstanding.is_empty() && (is_apart || lane.losses.due_gap(next).is_some()) {
+                if !outstanding.is_empty() && (is_apart || lane.losses().due_gap(next).is_some()) {
                     return None;
                 }
                 next.map(|seq| log.stamp(seq))
@@ -320,7 +320,7 @@ fn add_latest(
     out: &mut Outstanding,
     room: &mut Room,
 ) -> bool {
-    let encoding = topic.lanes[place].encoding;
+    let encoding = topic.settings(place).encoding;
     let mut is_added = false;
     while room.slices > 0
         && let ViewMut::Latest(lane, latest) = topic.view_mut(place)

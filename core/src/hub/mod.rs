@@ -350,7 +350,7 @@ impl Hub {
         self.advance(now);
         let is_local = self.topics.of_lane(lane).is_some_and(|(topic, place)| {
             let topic = self.topics.slab.get(topic).expect("a lane's topic exists");
-            topic.lanes[place].owner == Owner::Local
+            topic.lanes[place].is_local()
         });
         if is_local {
             self.end_lane(lane, LossReason::Unsubscribed);
@@ -568,7 +568,7 @@ impl Hub {
     /// The lanes of a topic.
     pub fn lanes(&self, topic: TopicId) -> impl Iterator<Item = LaneId> {
         let lanes = self.topics.get(topic).into_iter().flat_map(|topic| &topic.lanes);
-        lanes.filter(|lane| lane.end_reason.is_none()).map(|lane| lane.id)
+        lanes.filter(|lane| !lane.is_ended()).map(|lane| self.topics.id(lane))
     }
 
     /// A connection's pressure.

@@ -5,6 +5,7 @@ use crate::conn::Phase;
 use crate::id::{ConnId, LaneId, SessionId, TopicId};
 use crate::output::{Cause, Deadline, Effect, Event};
 use crate::stats::Scope;
+use crate::topics::TopicLane;
 
 impl Hub {
     pub(super) fn next_effect(&mut self) -> Option<Effect> {
@@ -48,8 +49,8 @@ impl Hub {
     fn lane_event(&mut self, id: LaneId) -> Option<Event> {
         let (topic, place) = self.topics.of_lane(id)?;
         let lane = &mut self.topics.slab.get_mut(topic)?.lanes[place];
-        lane.is_announced = false;
-        lane.is_active.then_some(Event::Ready(id))
+        lane.set(TopicLane::ANNOUNCED, false);
+        lane.is(TopicLane::ACTIVE).then_some(Event::Ready(id))
     }
 
     fn topic_event(&mut self, id: TopicId) -> Option<Event> {

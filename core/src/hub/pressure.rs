@@ -47,7 +47,7 @@ impl Hub {
     #[cfg_attr(not(test), expect(dead_code, reason = "lanes keep no levels yet"))]
     pub(super) fn lane_level_changed(&mut self, lane: LaneId) {
         let (topic, place) = self.topics.lane(lane);
-        let Owner::Session(id) = topic.lanes[place].owner else { return };
+        let Owner::Session(id) = topic.lanes[place].owner(&self.sessions) else { return };
         let Some(session) = self.sessions.get(id) else { return };
         let levels = session.lanes().iter().map(|(_, lane)| self.level_of_lane(*lane));
         let level = levels.max().unwrap_or_default();
@@ -118,19 +118,19 @@ impl Hub {
     pub(super) fn lane_pressure(&self, lane: LaneId) -> Option<LanePressure> {
         let (topic, place) = self.topics.of_lane(lane)?;
         let topic = self.topics.slab.get(topic)?;
-        let state = &topic.lanes[place];
-        let conn = match topic.lanes[place].owner {
+        let (state, settings) = (&topic.lanes[place], topic.settings(place));
+        let conn = match state.owner(&self.sessions) {
             Owner::Session(session) => self.sessions.get(session).map(|session| session.conn),
             Owner::Local => None,
         };
         Some(LanePressure {
             conn,
-            policy: topic.lanes[place].policy,
+            policy: settings.terms.policy,
             totals: topic.lane_totals(place),
             outstanding: state.window.outstanding(),
-            messages_max: state.window.limits().messages_max,
-            bytes_max: state.window.limits().bytes_max,
-            age_max: state.age_max,
+            messages_max: settings.terms.limits.messages_max,
+            bytes_max: settings.terms.limits.bytes_max,
+            age_max: settings.age_max,
             load: self.load_of_lane(topic, place),
         })
     }

@@ -15,7 +15,7 @@ use crate::latest::Resident;
 use crate::log::Log;
 use crate::output::{LossReason, Message};
 use crate::policy::Policy;
-use crate::topics::{Owner, Topic, TopicLane, Window};
+use crate::topics::{Owner, Settings, Topic};
 
 /// Shedding for the budget frees 1/64 of it more than is needed, so that not every publish has to shed.
 const SHED_MORE: usize = 64;
@@ -150,15 +150,15 @@ impl Hub {
         let head = topic.head;
         let mut overflowing = Vec::new();
         for place in 0..topic.lanes.len() {
-            let TopicLane { id, policy, encoding: reads, end_reason, .. } = topic.lanes[place];
+            let Settings { terms, encoding: reads, .. } = *topic.settings(place);
             let Some(lane) = topic.run_lane(place) else { continue };
-            if reads != encoding || end_reason.is_some() {
+            if reads != encoding || lane.is_ended() {
                 continue;
             }
-            if policy == Policy::Disconnect {
+            if terms.policy == Policy::Disconnect {
                 // It loses nothing: it ends.
                 let is_there = lane.next(head).is_some_and(|next| next <= through.messages);
-                overflowing.extend(is_there.then_some(id));
+                overflowing.extend(is_there.then_some(place));
                 continue;
             }
             let lost = topic.change(place, |lane, _| lane.drop_through(through, head, reason));
@@ -166,6 +166,8 @@ impl Hub {
             self.stats.lanes.lose(reason, lost);
             topic.look_at(place); // What is outstanding may stand apart now, and count as a run.
         }
+        let overflowing: Vec<LaneId> =
+            overflowing.into_iter().map(|place| self.topics.id_at(topic_id, place)).collect();
         overflowing.into_iter().for_each(|id| self.overflow(id, reason));
         let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
         topic
@@ -181,7 +183,7 @@ impl Hub {
     /// Copies what is outstanding of a lane to its connection, so that the log need not keep it.
     pub(super) fn copy_outstanding(&mut self, id: LaneId) {
         let (topic, place) = self.topics.lane(id);
-        let Owner::Session(session) = topic.lanes[place].owner else { return };
+        let Owner::Session(session) = topic.lanes[place].owner(&self.sessions) else { return };
         let conn_id = self.sessions.get(session).expect("a lane's session exists").conn;
         let conn = self.conns.get_mut(conn_id).expect("a session's connection exists");
         let log = topic.log(place);
@@ -275,11 +277,9 @@ impl Topic {
 
     /// Up to where every message may be dropped: before what the first `Block` lane waits for.
     fn droppable(&self) -> Mark {
-        let is_blocking = |lane: &&TopicLane| lane.policy == Policy::Block && lane.end_reason.is_none();
-        let waiting = self.lanes.iter().filter(is_blocking).filter_map(|lane| match &lane.window {
-            Window::Log(window) => Some(window.front(self.head).after),
-            Window::Latest(_) => None,
-        });
+        let is_blocking = |place: &usize| self.policy(*place) == Policy::Block;
+        let lanes = (0..self.lanes.len()).filter(is_blocking).filter_map(|place| self.run_lane(place));
+        let waiting = lanes.filter(|lane| !lane.is_ended()).map(|lane| lane.front(self.head).after);
         waiting.min_by_key(|mark| mark.messages).unwrap_or(self.head)
     }
 
@@ -305,10 +305,10 @@ impl Topic {
         let limit = self.droppable();
         let mut is_pinned = false;
         for place in 0..self.lanes.len() {
-            let TopicLane { policy, end_reason, .. } = self.lanes[place];
-            if policy == Policy::Block && end_reason.is_none() {
+            let terms = *self.terms(place);
+            if terms.policy == Policy::Block && !self.lanes[place].is_ended() {
                 let lane = self.run_lane(place).expect("its policy is about runs");
-                let is_waiting = lane.load(self.head).messages > 0;
+                let is_waiting = lane.load(&terms, self.head).messages > 0;
                 if is_waiting && lane.front(self.head).after.messages <= limit.messages {
                     self.refuse(place, bytes, true);
                     is_pinned = true;

@@ -78,7 +78,7 @@ impl Hub {
                 } else if self.topics.of_lane(lane).is_some() {
                     let (topic, place) = self.topics.lane_mut(lane);
                     topic.lanes[place].window.losses_mut().return_gap(gap);
-                    if topic.lanes[place].end_reason.is_none() {
+                    if !topic.lanes[place].is_ended() {
                         self.activate(lane);
                     }
                 }
