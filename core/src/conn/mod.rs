@@ -1,39 +1,28 @@
 //! A connection: its phase, what came in and is not done with, what goes out and has not left.
 
+mod inbound;
 mod outbound;
+mod work;
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
 use bytes::{Bytes, BytesMut};
-use core::time::Duration;
 
+pub(crate) use inbound::{INBOX_ENTRY_BYTES, Inbound, Parked};
 pub(crate) use outbound::{Outbound, Outstanding, Pinned, PinnedMessage, Segment, Source};
+pub(crate) use work::{Direct, Work};
 
-use crate::config::{LaneLimits, Options};
+use crate::config::Options;
 use crate::dialect::Dialect;
-use crate::id::{SessionId, TopicId};
-use crate::lane::{Lane, Mark, Standing};
-use crate::log::Log;
-use crate::output::{EndReason, Mode, OwnedPayload};
-use crate::policy::Policy;
-use crate::stats::{Count, Level, Load};
+use crate::id::SessionId;
+use crate::output::{EndReason, Mode};
+use crate::stats::Level;
 use crate::time::Instant;
 use crate::timers::TimerId;
-use crate::watermark::{Gauge, HeldGauge, ToldLevel, fill};
+use crate::watermark::ToldLevel;
+use crate::wire::Role;
 use crate::wire::handshake::HeadReader;
-use crate::wire::{Decoder, Role};
-
-/// What an inbound message that waits costs beside its bytes, so that empty ones are not free.
-pub(crate) const INBOX_ENTRY_BYTES: usize = size_of::<Waiting>();
-
-/// A whole inbound message that waits.
-#[derive(Debug)]
-pub(crate) struct Waiting {
-    message: OwnedPayload,
-    came: Instant,
-}
 
 #[derive(Debug)]
 pub(crate) enum Phase {
@@ -80,190 +69,6 @@ pub(crate) enum Speech {
         /// Whether it was chosen for the subprotocol that was offered.
         is_named: bool,
     },
-}
-
-/// A publish that waits for room.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Parked {
-    pub(crate) topic: TopicId,
-    pub(crate) until: Instant,
-}
-
-/// What came in and is not done with.
-#[derive(Debug)]
-pub(crate) struct Inbound {
-    pub(crate) decoder: Decoder,
-    /// The message whose end has not come.
-    pub(crate) message: Vec<u8>,
-    /// When its first byte came.
-    pub(crate) message_began: Option<Instant>,
-    /// Bytes that are not decoded: the beginning of a header or a control frame; while stopped, what was read.
-    pub(crate) undecoded: Vec<u8>,
-    /// Whole messages that wait for the application, or behind a parked publish (which is the first).
-    inbox: VecDeque<Waiting>,
-    /// What `inbox` counts towards `inbound_bytes_max`.
-    inbox_bytes: usize,
-    pub(crate) parked: Option<Parked>,
-    /// A bound was reached: decoding stops and the connection is not read.
-    pub(crate) is_stopped: bool,
-    /// Of the inbox.
-    pub(crate) gauge: HeldGauge,
-}
-
-impl Inbound {
-    fn new(decoder: Decoder) -> Self {
-        Self {
-            decoder,
-            message: Vec::new(),
-            message_began: None,
-            undecoded: Vec::new(),
-            inbox: VecDeque::new(),
-            inbox_bytes: 0,
-            parked: None,
-            is_stopped: false,
-            gauge: HeldGauge::default(),
-        }
-    }
-
-    /// Whether there is nothing in it that a new one would not have.
-    fn is_idle(&self) -> bool {
-        self.decoder.is_as_new()
-            && self.undecoded.is_empty()
-            && self.inbox.is_empty()
-            && !self.is_stopped
-            && self.gauge.is_idle()
-    }
-
-    /// What waits, whole or not, and what is kept raw.
-    pub(crate) fn bytes(&self) -> usize {
-        self.inbox_bytes + self.undecoded.len() + self.message.len()
-    }
-
-    /// The messages that wait.
-    pub(crate) fn messages(&self) -> impl Iterator<Item = &OwnedPayload> {
-        self.inbox.iter().map(|waiting| &waiting.message)
-    }
-
-    /// The message that came first of those.
-    pub(crate) fn first(&self) -> Option<&OwnedPayload> {
-        self.inbox.front().map(|waiting| &waiting.message)
-    }
-
-    pub(crate) fn inbox_bytes(&self) -> usize {
-        self.inbox_bytes
-    }
-
-    /// Forgets everything but the messages that wait.
-    pub(crate) fn keep_messages(&mut self, before: Inbound) {
-        (self.inbox, self.inbox_bytes) = (before.inbox, before.inbox_bytes);
-    }
-
-    /// Forgets the messages that wait.
-    pub(crate) fn clear(&mut self) {
-        (self.inbox, self.inbox_bytes) = (VecDeque::new(), 0);
-    }
-
-    /// What waits, and how full that is; the level is the connection's to say.
-    pub(crate) fn load(&self, options: &Options, now: Instant) -> Load {
-        let bytes = self.messages().map(|message| message.bytes.len() as u64).sum();
-        let waiting = Count::new(self.inbox.len() as u64, bytes);
-        let oldest_age = self.inbox.front().map_or(Duration::ZERO, |waiting| now.since(waiting.came));
-        Load { waiting, largest: waiting, oldest_age, fill: self.fill(options), level: Level::Nominal }
-    }
-
-    fn fill(&self, options: &Options) -> u32 {
-        fill(self.inbox_bytes as u64, u64::from(options.inbound_bytes_max))
-    }
-
-    pub(crate) fn push(&mut self, message: OwnedPayload, came: Instant) {
-        self.inbox_bytes += message.bytes.len() + INBOX_ENTRY_BYTES;
-        self.inbox.push_back(Waiting { message, came });
-    }
-
-    pub(crate) fn pop(&mut self) -> Option<OwnedPayload> {
-        let Waiting { message, .. } = self.inbox.pop_front()?;
-        self.inbox_bytes -= message.bytes.len() + INBOX_ENTRY_BYTES;
-        if self.inbox.is_empty() {
-            self.inbox = VecDeque::new(); // An idle connection owns no buffers.
-        }
-        Some(message)
-    }
-
-    fn resident(&self) -> usize {
-        let payloads = self.inbox_bytes - self.inbox.len() * INBOX_ENTRY_BYTES;
-        self.message.capacity() + self.undecoded.capacity() + payloads + self.inbox.capacity() * INBOX_ENTRY_BYTES
-    }
-}
-
-/// The direct lane: a log with one reader. Nobody is told its numbers: one with nothing left serves whoever comes next.
-#[derive(Debug)]
-pub(crate) struct Direct {
-    pub(crate) lane: Lane,
-    pub(crate) log: Log,
-    /// A direct message was refused and nobody was told of room since.
-    pub(crate) owes_sendable: bool,
-    /// A direct message was refused since the gauge was read.
-    pub(crate) was_full: bool,
-    gauge: Gauge,
-}
-
-impl Direct {
-    pub(crate) fn new(limits: LaneLimits) -> Self {
-        let (lane, mut log) = (Lane::new(limits, Policy::Block, Mark::default()), Log::new(Mark::default()));
-        log.change_needs(&Standing::NO_NEEDS, &lane.needs());
-        Self { lane, log, owes_sendable: false, was_full: false, gauge: Gauge::default() }
-    }
-
-    pub(crate) fn is_idle(&self) -> bool {
-        let is_at_rest = !self.owes_sendable && self.gauge.level() == Level::Nominal;
-        is_at_rest && !self.lane.is_ended() && self.lane.load(self.log.head()) == Count::default()
-    }
-
-    /// How full it is, in thousandths.
-    pub(crate) fn fill(&self, options: &Options) -> u32 {
-        options.direct_lane.fill(self.lane.load(self.log.head()))
-    }
-
-    /// What waits; the level is its own.
-    pub(crate) fn load(&self, options: &Options, now: Instant) -> Load {
-        let waiting = self.lane.totals(self.log.head()).waiting;
-        let oldest = self.lane.next(self.log.head()).map(|seq| self.log.at(seq));
-        let oldest_age = oldest.map_or(Duration::ZERO, |at| now.since(at));
-        Load { waiting, largest: waiting, oldest_age, fill: self.fill(options), level: self.gauge.level() }
-    }
-}
-
-/// What an idle connection does not have: anything that came in or is to go out and is not done with.
-#[derive(Debug)]
-pub(crate) struct Work {
-    pub(crate) inbound: Inbound,
-    pub(crate) outbound: Outbound,
-    pub(crate) direct: Option<Box<Direct>>,
-}
-
-impl Work {
-    pub(crate) fn new(decoder: Decoder) -> Self {
-        Self { inbound: Inbound::new(decoder), outbound: Outbound::default(), direct: None }
-    }
-
-    /// Whether it can serve another connection, but for its decoder.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.inbound.is_idle() && self.outbound.is_idle() && self.direct.as_ref().is_none_or(|direct| direct.is_idle())
-    }
-
-    /// Whether the connection is not read for its inbox, and for its replies: they have to fall to half of their bounds
-    /// before it is.
-    fn are_full(&self, options: &Options) -> (bool, bool) {
-        let is_full = |used: usize, max: u32| self.inbound.is_stopped && used > max as usize / 2;
-        let inbox_is_full = is_full(self.inbound.inbox_bytes, options.inbound_bytes_max);
-        (inbox_is_full, is_full(self.outbound.reply_bytes(), options.reply_bytes_max))
-    }
-
-    /// Resident bytes, by allocated capacity.
-    pub(crate) fn resident(&self) -> usize {
-        let direct = self.direct.as_ref().map_or(0, |direct| direct.log.resident());
-        self.inbound.resident() + self.outbound.resident() + direct
-    }
 }
 
 /// What is to be told of a connection, each at most once until it is polled.
@@ -377,7 +182,7 @@ impl Conn {
     }
 
     pub(crate) fn has_messages(&self) -> bool {
-        self.inbound().is_some_and(|inbound| !inbound.inbox.is_empty())
+        self.inbound().is_some_and(|inbound| inbound.first().is_some())
     }
 
     pub(crate) fn wants_read(&self) -> bool {
@@ -409,7 +214,7 @@ impl Conn {
             inbound.is_stopped = false; // Only the peer's Close frame is still of interest; the rest is not kept.
             return;
         }
-        let (inbox, replies) = (inbound.inbox_bytes, outbound.reply_bytes());
+        let (inbox, replies) = (inbound.inbox_bytes(), outbound.reply_bytes());
         let (inbox_max, replies_max) = (options.inbound_bytes_max as usize, options.reply_bytes_max as usize);
         inbound.is_stopped = if inbound.is_stopped {
             inbox > inbox_max / 2 || replies > replies_max / 2
@@ -418,52 +223,19 @@ impl Conn {
         };
     }
 
-    /// Gauges follow what waits.
-    pub(crate) fn update_gauges(&mut self, options: &Options, now: Instant) {
-        let Some(work) = self.work.as_deref_mut() else { return };
-        let (inbox_is_full, replies_are_full) = work.are_full(options);
-        let Work { inbound, outbound, direct } = work;
-        let marks = &options.watermarks;
-        inbound.gauge.update(inbound.fill(options), inbox_is_full, now, marks);
-        outbound.gauge.update(outbound.reply_fill(options), replies_are_full, now, marks);
-        if let Some(direct) = direct {
-            let (fill, was_full) = (direct.fill(options), core::mem::take(&mut direct.was_full));
-            direct.gauge.update(fill, was_full, now, marks);
-        }
-    }
-
-    /// Whether gauges say what waits, for tests.
-    pub(crate) fn has_right_gauges(&self, options: &Options) -> bool {
-        let Some(work) = self.work.as_deref() else { return true };
-        let (inbox_is_full, replies_are_full) = work.are_full(options);
-        let Work { inbound, outbound, direct } = work;
-        let marks = &options.watermarks;
-        inbound.gauge.is_right(inbound.fill(options), inbox_is_full, marks)
-            && outbound.gauge.is_right(outbound.reply_fill(options), replies_are_full, marks)
-            && direct
-                .as_ref()
-                .is_none_or(|direct| !direct.was_full && direct.gauge.is_high_enough(direct.fill(options), marks))
-    }
-
     /// Of what came from it and waits.
     pub(crate) fn inbox_level(&self) -> Level {
         self.inbound().map_or(Level::Nominal, |inbound| inbound.gauge.level())
     }
 
-    /// Of what is to go to it, but for its session's lanes: the higher of its replies' and its direct lane's.
+    /// Of what is to go to it, but for its session's lanes.
     pub(crate) fn own_outbound_level(&self) -> Level {
-        let replies = self.outbound().map_or(Level::Nominal, |outbound| outbound.gauge.level());
-        replies.max(self.direct().map_or(Level::Nominal, |direct| direct.gauge.level()))
+        self.work.as_ref().map_or(Level::Nominal, |work| work.outbound_level())
     }
 
     /// When a level is to be looked at again.
     pub(crate) fn levels_fall_at(&self, options: &Options) -> Option<Instant> {
-        let Work { inbound, outbound, direct } = self.work.as_deref()?;
-        let marks = &options.watermarks;
-        let inbound = inbound.gauge.falls_at(inbound.fill(options), marks);
-        let outbound = outbound.gauge.falls_at(outbound.reply_fill(options), marks);
-        let direct = direct.as_ref().and_then(|direct| direct.gauge.falls_at(direct.fill(options), marks));
-        inbound.into_iter().chain(outbound).chain(direct).min()
+        self.work.as_ref()?.levels_fall_at(options)
     }
 
     /// Deadlines stand still while the peer cannot be blamed: output is blocked or under way, or it is not read.

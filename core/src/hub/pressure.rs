@@ -66,7 +66,9 @@ impl Hub {
     /// The levels of a connection follow what waits.
     pub(super) fn update_conn_levels(&mut self, id: ConnId) {
         let conn = self.conns.get_mut(id).expect("the connection exists");
-        conn.update_gauges(&self.config, self.now);
+        if let Some(work) = &mut conn.work {
+            work.update_gauges(&self.config, self.now);
+        }
         let level = conn.inbox_level();
         if conn.inbound_level.set(level) {
             self.stats.levels.inbound.enter(level);
@@ -191,7 +193,8 @@ impl Hub {
         let session = self.sessions.get(conn.session).expect("a connection's session exists");
         let lanes = session.lanes().iter().map(|(_, lane)| self.level_of_lane(*lane)).max();
         assert_eq!(session.level.level(), lanes.unwrap_or_default(), "a session's level is the highest of its lanes");
-        assert!(conn.has_right_gauges(&self.config), "gauges say what waits");
+        let is_right = conn.work.as_ref().is_none_or(|work| work.has_right_gauges(&self.config));
+        assert!(is_right, "gauges say what waits");
         assert_eq!(conn.inbound_level.level(), conn.inbox_level(), "the level of what came in");
         let outbound = session.level.level().max(conn.own_outbound_level());
         assert_eq!(conn.outbound_level.level(), outbound, "the level of what is to go out");
