@@ -173,13 +173,12 @@ impl Hub {
         now: Instant,
     ) -> Result<ConnId, AcceptError> {
         self.advance(now);
-        let conn = self.accept_upgraded(upgraded)?;
-        if self.conn_mut(conn).is_ended() {
-            self.retry_parked(); // It ended for the budget, which may have made room.
-        } else {
-            self.handle_bytes(conn, leftover, now);
+        let accepted = self.accept_upgraded(upgraded);
+        match accepted {
+            Ok(conn) if !self.conn_mut(conn).is_ended() => self.handle_bytes(conn, leftover, now),
+            _ => self.retry_parked(), // It ended for the budget, which may have made room.
         }
-        Ok(conn)
+        accepted
     }
 
     /// Bytes were read. Whatever is not understood yet is kept; while [`wants_read`](Self::wants_read) is false, all of
@@ -420,6 +419,7 @@ impl Hub {
             }
             self.recharge_conn(conn);
             self.rest(conn);
+            self.update_hub_level();
         } else if message.is_some() {
             if state.is_stopped() {
                 self.pump(conn);

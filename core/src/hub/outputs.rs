@@ -113,6 +113,7 @@ impl Hub {
         {
             let conn = self.conns.remove(id).expect("just looked up");
             self.recharge(conn.charged, 0);
+            self.update_hub_level();
         }
     }
 
