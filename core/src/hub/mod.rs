@@ -93,6 +93,8 @@ pub struct Hub {
     /// Topics that may have nothing left.
     forgettable: Vec<TopicId>,
     events: VecDeque<News>,
+    /// The most of them since none was left.
+    events_peak: usize,
     effects: VecDeque<ConnId>,
     stats: Stats,
     level: Level,
@@ -131,6 +133,7 @@ impl Hub {
             aging_lanes: 0,
             forgettable: Vec::new(),
             events: VecDeque::new(),
+            events_peak: 0,
             effects: VecDeque::new(),
             stats: Stats::default(),
             level: Level::Nominal,

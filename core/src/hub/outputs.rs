@@ -7,6 +7,9 @@ use crate::output::{Cause, Deadline, Effect, Event};
 use crate::stats::Scope;
 use crate::topics::TopicLane;
 
+/// For so many events there is always room, once there was.
+const EVENTS_KEPT: usize = 1_024;
+
 impl Hub {
     pub(super) fn next_effect(&mut self) -> Option<Effect> {
         while let Some(id) = self.effects.pop_front() {
@@ -29,6 +32,7 @@ impl Hub {
     }
 
     pub(super) fn next_event(&mut self) -> Option<Event> {
+        self.events_peak = self.events_peak.max(self.events.len());
         while let Some(news) = self.events.pop_front() {
             let event = match news {
                 News::Conn(id) => self.conn_event(id),
@@ -40,6 +44,11 @@ impl Hub {
             if event.is_some() {
                 return event;
             }
+        }
+        // Many lanes that became ready once are no reason to keep room for as many.
+        let peak = core::mem::take(&mut self.events_peak);
+        if peak < self.events.capacity() / 4 {
+            self.events.shrink_to(EVENTS_KEPT.max(peak));
         }
         None
     }

@@ -20,7 +20,7 @@ use crate::log::Log;
 use crate::output::LossReason;
 use crate::policy::Policy;
 use crate::session::Session;
-use crate::slab::Slab;
+use crate::slab::{Slab, grow_by_an_eighth};
 use crate::stats::{Count, Totals};
 use crate::timers::TimerId;
 pub(crate) use settings::Settings;
@@ -52,10 +52,6 @@ pub(crate) struct TopicLane {
 }
 
 const LOCAL: u32 = u32::MAX;
-
-/// The array of lanes grows by an eighth, and by so many at least: it is most of what lanes cost.
-const GROWTH_PART: usize = 8;
-const GROWTH_MIN: usize = 16;
 
 impl TopicLane {
     /// Whether it is listed among its session's active lanes (an in-process lane: is ready, or was the last time somebody
@@ -310,10 +306,9 @@ impl Topics {
             Owner::Session(session) => session.index,
         };
         let place = topic.lanes.len();
+        self.lanes.make_room();
         let id = self.lanes.insert_with(|_| lane_place(topic_id, place));
-        if topic.lanes.len() == topic.lanes.capacity() {
-            topic.lanes.reserve_exact(GROWTH_MIN.max(place / GROWTH_PART));
-        }
+        grow_by_an_eighth(&mut topic.lanes);
         topic.lanes.push(TopicLane { window, index: id.index, owner, listed: u32::MAX, bits: settings });
         topic.live_lanes += 1;
         if let Some(age) = age_max {
@@ -414,7 +409,7 @@ mod tests {
     #[test]
     fn a_lane_is_small() {
         assert!(size_of::<TopicLane>() <= 72, "{}", size_of::<TopicLane>());
-        assert!(size_of::<Option<LanePlace>>() <= 8);
+        assert!(Slab::<LaneId, LanePlace>::SLOT_BYTES <= 12);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 use super::{Topic, TopicLane};
 use crate::lane::{Mark, Standing};
+use crate::slab::grow_by_an_eighth;
 use crate::stats::Count;
 
 const NOWHERE: u32 = u32::MAX;
@@ -74,6 +75,7 @@ impl Topic {
     pub(crate) fn list_idle(&mut self, place: usize) {
         if self.idle_place(place).is_none() {
             self.set_idle_place(place, Some(self.idle.len()));
+            grow_by_an_eighth(&mut self.idle);
             self.idle.push(place_of(place));
         }
     }
