@@ -68,12 +68,13 @@ impl Hub {
 
     /// The direct lane may have room again, which whoever was refused is told.
     pub(super) fn direct_progressed(&mut self, id: ConnId) {
+        let low = self.config.watermarks.low();
         let Some(conn) = self.conns.get_mut(id) else { return };
         let Some(direct) = conn.direct_mut() else { return };
         if direct.lane.load(direct.log.head()) == Count::default() {
             direct.log.shrink(); // An idle connection owns no buffers.
         }
-        if direct.owes_sendable && direct.lane.is_drained(direct.log.head(), 0) {
+        if direct.owes_sendable && direct.lane.is_drained(direct.log.head(), 0, low) {
             direct.owes_sendable = false;
             conn.news.sendable = true;
             self.announce_conn(id);

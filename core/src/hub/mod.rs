@@ -10,6 +10,7 @@ mod drain;
 mod input;
 mod lanes;
 mod latest;
+mod levels;
 mod outputs;
 mod overflow;
 mod pressure;
@@ -56,6 +57,8 @@ enum TimerKey {
     Conn(u32),
     /// A message may have become too old.
     Topic(u32),
+    /// A level of a topic's lanes may fall.
+    Levels(u32),
     Drain,
 }
 
@@ -65,6 +68,7 @@ enum News {
     Conn(ConnId),
     Session(SessionId),
     Lane(LaneId),
+    LaneLevel(LaneId),
     LaneEnded(LaneId),
     Topic(TopicId),
 }

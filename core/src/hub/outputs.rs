@@ -39,6 +39,7 @@ impl Hub {
                 News::LaneEnded(id) => Some(Event::LaneEnded(id)),
                 News::Session(id) => self.session_event(id),
                 News::Lane(id) => self.lane_event(id),
+                News::LaneLevel(id) => self.lane_level_event(id),
                 News::Topic(id) => self.topic_event(id),
             };
             if event.is_some() {
@@ -64,6 +65,13 @@ impl Hub {
     fn topic_event(&mut self, id: TopicId) -> Option<Event> {
         let topic = self.topics.get_mut(id)?;
         topic.is_announced = false;
+        if let Some(event) = self.topic_level_event(id) {
+            self.topics.get_mut(id)?.is_announced = true; // There may be more.
+            self.events.push_back(News::Topic(id));
+            return Some(event);
+        }
+        self.may_be_forgotten(id);
+        let topic = self.topics.get_mut(id)?;
         // It may have become full again, and others may have been refused since.
         if !topic.owes_drained || !topic.is_drained() {
             return None;

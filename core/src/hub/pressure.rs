@@ -6,7 +6,7 @@ use super::{Hub, News};
 use crate::conn::{Inbound, Outbound};
 use crate::id::{ConnId, LaneId, SessionId, TopicId};
 use crate::output::Position;
-use crate::stats::{ConnectionPressure, LanePressure, Level, Load, SessionPressure, TopicPressure};
+use crate::stats::{ConnectionPressure, Count, LanePressure, Level, Load, SessionPressure, TopicPressure};
 use crate::topics::{Owner, Topic};
 
 impl Hub {
@@ -17,7 +17,6 @@ impl Hub {
     }
 
     /// A lane's level is not what it was; or it was not `Nominal`, and the lane has ended.
-    #[cfg_attr(not(test), expect(dead_code, reason = "lanes keep no levels yet"))]
     pub(super) fn lane_level_changed(&mut self, lane: LaneId) {
         let (topic, place) = self.topics.lane(lane);
         let Owner::Session(id) = topic.lanes[place].owner(&self.sessions) else { return };
@@ -49,7 +48,8 @@ impl Hub {
     fn load_of_lane(&self, topic: &Topic, place: usize) -> Load {
         let waiting = topic.lane_totals(place).waiting;
         let oldest_age = topic.oldest_at(place).map_or(Duration::ZERO, |at| self.now.since(at));
-        Load { waiting, largest: waiting, oldest_age, ..Load::default() }
+        let (fill, level) = (topic.fill_with(place, Count::default()), topic.level_of(place));
+        Load { waiting, largest: waiting, oldest_age, fill, level }
     }
 
     pub(super) fn load_of_topic(&self, topic: &Topic) -> Load {
@@ -85,7 +85,7 @@ impl Hub {
             parked: u32::try_from(topic.parked.len()).unwrap_or(u32::MAX),
             resident_bytes: topic.charged.log,
             log_bytes_max: topic.options.log_bytes_max,
-            level: Level::Nominal,
+            level: topic.level.level(),
         })
     }
 
@@ -113,12 +113,5 @@ impl Hub {
             is_blocked: conn.is_blocked,
             is_paused: !conn.wants_read(),
         })
-    }
-}
-
-impl Topic {
-    /// The level of the lane at a place.
-    fn level_of(&self, _place: usize) -> Level {
-        Level::Nominal
     }
 }

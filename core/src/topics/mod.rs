@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use core::num::NonZeroU32;
 use core::time::Duration;
 
-use crate::config::TopicOptions;
+use crate::config::{TopicOptions, Watermarks};
 use crate::dialect::{Dialect, ENCODINGS};
 use crate::id::{ConnId, LaneId, SessionId, TopicId};
 use crate::lane::{Mark, Terms};
@@ -21,8 +21,9 @@ use crate::output::LossReason;
 use crate::policy::Policy;
 use crate::session::Session;
 use crate::slab::{Slab, grow_by_an_eighth};
-use crate::stats::{Count, Totals};
+use crate::stats::{Count, Level, Totals};
 use crate::timers::TimerId;
+use crate::watermark::ToldLevel;
 pub(crate) use settings::Settings;
 use settings::SettingsTable;
 pub(crate) use watch::Refusal;
@@ -116,6 +117,8 @@ pub(crate) struct Topic {
     pub(crate) epoch: u64,
     pub(crate) head: Mark,
     pub(crate) options: TopicOptions,
+    /// The hub's.
+    pub(crate) marks: Watermarks,
     pub(crate) is_declared: bool,
     /// The name is free again; what is left waits for outstanding Transmits.
     pub(crate) is_removed: bool,
@@ -149,6 +152,14 @@ pub(crate) struct Topic {
     pub(crate) age_min: Option<Duration>,
     /// When the first of their messages may be too old; there while there are such lanes.
     pub(crate) age_timer: Option<TimerId>,
+    /// Lanes with `Policy::Block` that are `High`, and that are `Critical`.
+    pub(crate) braking: [u32; 2],
+    /// The highest level of these.
+    pub(crate) level: ToldLevel,
+    /// Whether its sources were told to pause.
+    pub(crate) is_paused: bool,
+    /// When a lane's level may fall; there once one was not `Nominal`.
+    pub(crate) level_timer: Option<TimerId>,
     /// Resident bytes of the logs and of the latest messages, as charged to the hub.
     pub(crate) charged: Resident,
     /// Whether it is listed in the hub's `unfrozen`.
@@ -160,12 +171,13 @@ pub(crate) struct Topic {
 }
 
 impl Topic {
-    pub(crate) fn new(name: &str, epoch: u64, options: TopicOptions, is_declared: bool) -> Self {
+    pub(crate) fn new(name: &str, epoch: u64, (options, marks): (TopicOptions, Watermarks), is_declared: bool) -> Self {
         Self {
             name: name.into(),
             epoch,
             head: Mark::default(),
             options,
+            marks,
             is_declared,
             is_removed: false,
             lanes: Vec::new(),
@@ -185,6 +197,10 @@ impl Topic {
             aging_lanes: 0,
             age_min: None,
             age_timer: None,
+            braking: [0; 2],
+            level: ToldLevel::default(),
+            is_paused: false,
+            level_timer: None,
             charged: Resident::default(),
             is_unfrozen: false,
             has_room: false,
@@ -215,9 +231,14 @@ impl Topic {
         Resident::of_both(logs) + latest
     }
 
+    /// Whether its level, or what follows for its sources, is not what was told.
+    pub(crate) fn owes_level(&self) -> bool {
+        self.level.is_owed() || self.is_paused != (self.level.level() > Level::Nominal)
+    }
+
     /// Whether nothing would be missed if the topic were forgotten.
     pub(crate) fn is_forgettable(&self) -> bool {
-        let is_awaited = self.owes_drained && !self.is_removed;
+        let is_awaited = (self.owes_drained || self.owes_level()) && !self.is_removed;
         (!self.is_declared || self.is_removed) && self.lanes.is_empty() && self.parked.is_empty() && !is_awaited
     }
 }
@@ -415,7 +436,8 @@ mod tests {
     #[test]
     fn lanes_come_and_go_and_are_always_found() {
         let mut topics = Topics::new();
-        let topic = topics.slab.insert_with(|_| Topic::new("t", 1, TopicOptions::default(), true));
+        let topic =
+            topics.slab.insert_with(|_| Topic::new("t", 1, (TopicOptions::default(), Watermarks::default()), true));
         let mut world = World { topics, topic, lanes: BTreeMap::new() };
         let mut seed = 5_u64;
         for _ in 0..4_000 {
