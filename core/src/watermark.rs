@@ -18,6 +18,15 @@ impl LaneLimits {
     pub(crate) fn fill(&self, load: Count) -> u32 {
         fill(load.messages, u64::from(self.messages_max)).max(fill(load.bytes, self.bytes_max))
     }
+
+    /// The least that fills either limit to so many thousandths.
+    pub(crate) fn least(&self, thousandths: u32) -> Count {
+        let least = |limit: u64| {
+            let below = u128::from(thousandths.saturating_sub(1)) * u128::from(limit) / 1_000;
+            u64::try_from(below).map_or(u64::MAX, |below| below + 1)
+        };
+        Count::new(least(u64::from(self.messages_max)), least(self.bytes_max))
+    }
 }
 
 impl Watermarks {
@@ -61,14 +70,14 @@ impl Gauge {
         is_changed
     }
 
+    /// Whether a fill makes the level rise.
+    pub(crate) fn rises(&self, fill: u32, marks: &Watermarks) -> bool {
+        self.reached(fill, marks) > self.level
+    }
+
     /// When a level that would fall but for the dwell is to be looked at again.
     pub(crate) fn falls_at(&self, fill: u32, marks: &Watermarks) -> Option<Instant> {
         (self.reached(fill, marks) < self.level).then(|| self.since + marks.dwell)
-    }
-
-    /// Whether a fill would not raise the level.
-    pub(crate) fn is_high_enough(&self, fill: u32, marks: &Watermarks) -> bool {
-        self.reached(fill, marks) <= self.level
     }
 
     fn reached(&self, fill: u32, marks: &Watermarks) -> Level {
@@ -101,7 +110,7 @@ impl HeldGauge {
 
     /// Whether it says what these would make of it, but for the dwell.
     pub(crate) fn is_right(&self, fill: u32, is_at_limit: bool, marks: &Watermarks) -> bool {
-        is_at_limit == self.is_at_limit && self.gauge.is_high_enough(fill, marks)
+        is_at_limit == self.is_at_limit && !self.gauge.rises(fill, marks)
     }
 
     pub(crate) fn update(&mut self, fill: u32, is_at_limit: bool, now: Instant, marks: &Watermarks) {
@@ -134,9 +143,9 @@ impl ToldLevel {
         core::mem::replace(&mut self.level, level) != level
     }
 
-    /// Whether there is nothing to tell.
-    pub(crate) fn is_told(self) -> bool {
-        self.level == self.told
+    /// Whether it is not the one last told.
+    pub(crate) fn is_owed(self) -> bool {
+        self.told != self.level
     }
 
     /// The level, if it is not the one last told: it is now.
@@ -217,5 +226,14 @@ mod tests {
         assert_eq!(fill(u64::MAX, 1), u32::MAX);
         let limits = LaneLimits { messages_max: 10, bytes_max: 1_000 };
         assert_eq!((limits.fill(Count::new(2, 900)), limits.fill(Count::new(9, 0))), (900, 900));
+        for (messages_max, bytes_max) in [(1, 1), (2, 3), (7, 10), (10, 999), (1_000, 1 << 20), (u32::MAX, 1 << 40)] {
+            let limits = LaneLimits { messages_max, bytes_max };
+            for thousandths in [10, 500, 750, 990, 1_000] {
+                let Count { messages, bytes } = limits.least(thousandths);
+                assert!(limits.fill(Count::new(messages, 0)) >= thousandths, "{limits:?} {thousandths}");
+                assert!(limits.fill(Count::new(messages - 1, bytes - 1)) < thousandths, "{limits:?} {thousandths}");
+                assert!(limits.fill(Count::new(0, bytes)) >= thousandths, "{limits:?} {thousandths}");
+            }
+        }
     }
 }

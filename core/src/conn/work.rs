@@ -112,9 +112,7 @@ impl Work {
         let marks = &options.watermarks;
         inbound.gauge.is_right(inbound.fill(options), inbox_is_full, marks)
             && outbound.gauge.is_right(outbound.reply_fill(options), replies_are_full, marks)
-            && direct
-                .as_ref()
-                .is_none_or(|direct| !direct.was_full && direct.gauge.is_high_enough(direct.fill(options), marks))
+            && direct.as_ref().is_none_or(|direct| !direct.was_full && !direct.gauge.rises(direct.fill(options), marks))
     }
 
     /// Resident bytes, by allocated capacity.

@@ -68,7 +68,7 @@ impl Hub {
         if direct.lane.load(direct.log.head()) == Count::default() {
             direct.log.shrink(); // An idle connection owns no buffers.
         }
-        if direct.owes_sendable && direct.fill(&self.config) <= self.config.watermarks.low() {
+        if direct.owes_sendable && direct.lane.is_drained(direct.log.head(), 0, self.config.watermarks.low()) {
             direct.owes_sendable = false;
             conn.news.sendable = true;
             self.announce_conn(id);

@@ -10,6 +10,7 @@ mod drain;
 mod input;
 mod lanes;
 mod latest;
+mod levels;
 mod outputs;
 mod overflow;
 mod pressure;
@@ -57,6 +58,8 @@ enum TimerKey {
     Conn(u32),
     /// A message may have become too old.
     Topic(u32),
+    /// A level of a topic's lanes may fall.
+    Levels(u32),
     /// The hub's level may fall.
     Hub,
     Drain,
@@ -68,6 +71,7 @@ enum News {
     Conn(ConnId),
     Session(SessionId),
     Lane(LaneId),
+    LaneLevel(LaneId),
     LaneEnded(LaneId),
     Topic(TopicId),
     Hub,
@@ -97,6 +101,8 @@ pub struct Hub {
     /// Topics that may have nothing left.
     forgettable: Vec<TopicId>,
     events: VecDeque<News>,
+    /// The most of them since none was left.
+    events_peak: usize,
     effects: VecDeque<ConnId>,
     stats: Stats,
     level: HubLevel,
@@ -135,6 +141,7 @@ impl Hub {
             aging_lanes: 0,
             forgettable: Vec::new(),
             events: VecDeque::new(),
+            events_peak: 0,
             effects: VecDeque::new(),
             stats: Stats::default(),
             level: HubLevel::default(),

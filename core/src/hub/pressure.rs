@@ -7,7 +7,7 @@ use crate::config::Options;
 use crate::conn::{Conn, Inbound, Outbound};
 use crate::id::{ConnId, LaneId, SessionId, TopicId};
 use crate::output::Position;
-use crate::stats::{ConnectionPressure, LanePressure, Level, Load, SessionPressure, TopicPressure};
+use crate::stats::{ConnectionPressure, Count, LanePressure, Level, Load, SessionPressure, TopicPressure};
 use crate::timers::TimerId;
 use crate::topics::{Owner, Topic};
 use crate::watermark::{Gauge, ToldLevel, fill};
@@ -44,7 +44,6 @@ impl Hub {
     }
 
     /// A lane's level is not what it was; or it was not `Nominal`, and the lane has ended.
-    #[cfg_attr(not(test), expect(dead_code, reason = "lanes keep no levels yet"))]
     pub(super) fn lane_level_changed(&mut self, lane: LaneId) {
         let (topic, place) = self.topics.lane(lane);
         let Owner::Session(id) = topic.lanes[place].owner(&self.sessions) else { return };
@@ -110,7 +109,8 @@ impl Hub {
     fn load_of_lane(&self, topic: &Topic, place: usize) -> Load {
         let waiting = topic.lane_totals(place).waiting;
         let oldest_age = topic.oldest_at(place).map_or(Duration::ZERO, |at| self.now.since(at));
-        Load { waiting, largest: waiting, oldest_age, ..Load::default() }
+        let (fill, level) = (topic.fill_with(place, Count::default()), topic.level_of(place));
+        Load { waiting, largest: waiting, oldest_age, fill, level }
     }
 
     pub(super) fn load_of_topic(&self, topic: &Topic) -> Load {
@@ -146,7 +146,7 @@ impl Hub {
             parked: u32::try_from(topic.parked.len()).unwrap_or(u32::MAX),
             resident_bytes: topic.charged.log,
             log_bytes_max: topic.options.log_bytes_max,
-            level: Level::Nominal,
+            level: topic.level.level(),
         })
     }
 
@@ -201,32 +201,22 @@ impl Hub {
         let falls_at = conn.levels_fall_at(&self.config);
         let armed = self.timers.deadline(conn.timer);
         assert!(falls_at.is_none_or(|at| armed.is_some_and(|armed| armed <= at)), "levels are looked at in time");
-        if !session.level.is_told() {
-            assert!(session.is_listed, "a session's level is told");
-        }
-        if !conn.inbound_level.is_told() || !conn.outbound_level.is_told() {
-            assert!(conn.news.is_listed, "a connection's levels are told");
-        }
+        assert!(session.is_listed || !session.level.is_owed(), "a session's level is told");
+        let is_owed = conn.inbound_level.is_owed() || conn.outbound_level.is_owed();
+        assert!(conn.news.is_listed || !is_owed, "a connection's levels are told");
     }
 
     pub(super) fn check_hub_level(&self) {
         let HubLevel { gauge, told, is_at_limit, is_listed, timer } = &self.level;
         let fill = fill(self.stats.resident_bytes as u64, self.config.resident_bytes_max as u64);
-        assert!(gauge.is_high_enough(fill, &self.config.watermarks) && !is_at_limit, "the hub's level is no lower");
+        assert!(!gauge.rises(fill, &self.config.watermarks) && !is_at_limit, "the hub's level is no lower");
         assert_eq!(told.level(), gauge.level(), "the hub's level");
-        assert!(told.is_told() || *is_listed, "the hub's level is told");
+        assert!(*is_listed || !told.is_owed(), "the hub's level is told");
         let armed = timer.and_then(|timer| self.timers.deadline(timer));
         let falls_at = gauge.falls_at(fill, &self.config.watermarks);
         assert!(
             falls_at.is_none_or(|at| armed.is_some_and(|armed| armed <= at)),
             "the hub's level is looked at in time"
         );
-    }
-}
-
-impl Topic {
-    /// The level of the lane at a place.
-    fn level_of(&self, _place: usize) -> Level {
-        Level::Nominal
     }
 }

@@ -150,6 +150,7 @@ impl Hub {
         let head = topic.head;
         let mut overflowing = Vec::new();
         for place in 0..topic.lanes.len() {
+            let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
             let Settings { terms, encoding: reads, .. } = *topic.settings(place);
             let Some(lane) = topic.run_lane(place) else { continue };
             if reads != encoding || lane.is_ended() {
@@ -165,6 +166,7 @@ impl Hub {
             topic.totals.lose(reason, lost);
             self.stats.lanes.lose(reason, lost);
             topic.look_at(place); // What is outstanding may stand apart now, and count as a run.
+            self.look_at_level(topic_id, place, false);
         }
         let overflowing: Vec<LaneId> =
             overflowing.into_iter().map(|place| self.topics.id_at(topic_id, place)).collect();

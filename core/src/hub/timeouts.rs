@@ -27,6 +27,10 @@ impl Hub {
                     let id = self.topics.slab.key_at(place).expect("a timer's topic exists");
                     self.expire_topic(id);
                 }
+                Some(TimerKey::Levels(place)) => {
+                    let id = self.topics.slab.key_at(place).expect("a timer's topic exists");
+                    self.levels_fall(id);
+                }
                 Some(TimerKey::Conn(place)) => {
                     let id = self.conns.key_at(place).expect("a timer's connection exists");
                     self.time_out(id);
