@@ -45,6 +45,8 @@ impl Watermarks {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Gauge {
     level: Level,
+    /// Its limit is reached and not left; only of a `HeldGauge`.
+    is_held: bool,
     /// When it was entered, or its limit was reached again.
     since: Instant,
 }
@@ -65,7 +67,7 @@ impl Gauge {
         };
         let is_changed = next != self.level;
         if is_changed {
-            *self = Self { level: next, since: now };
+            (self.level, self.since) = (next, now);
         }
         is_changed
     }
@@ -93,36 +95,33 @@ impl Gauge {
 
 /// A gauge of what stays at its limit for a while: it is critical for as long.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct HeldGauge {
-    gauge: Gauge,
-    is_at_limit: bool,
-}
+pub(crate) struct HeldGauge(Gauge);
 
 impl HeldGauge {
     pub(crate) fn level(&self) -> Level {
-        self.gauge.level()
+        self.0.level()
     }
 
     /// Whether it says what a new one would.
     pub(crate) fn is_idle(&self) -> bool {
-        self.gauge.level() == Level::Nominal
+        self.0.level() == Level::Nominal
     }
 
     /// Whether it says what these would make of it, but for the dwell.
     pub(crate) fn is_right(&self, fill: u32, is_at_limit: bool, marks: &Watermarks) -> bool {
-        is_at_limit == self.is_at_limit && !self.gauge.rises(fill, marks)
+        is_at_limit == self.0.is_held && !self.0.rises(fill, marks)
     }
 
     pub(crate) fn update(&mut self, fill: u32, is_at_limit: bool, now: Instant, marks: &Watermarks) {
-        let was_at_limit = core::mem::replace(&mut self.is_at_limit, is_at_limit);
+        let was_at_limit = core::mem::replace(&mut self.0.is_held, is_at_limit);
         if !(was_at_limit && is_at_limit) {
-            self.gauge.update(fill, is_at_limit, now, marks);
+            self.0.update(fill, is_at_limit, now, marks);
         }
     }
 
     /// When a level that would fall but for the dwell is to be looked at again.
     pub(crate) fn falls_at(&self, fill: u32, marks: &Watermarks) -> Option<Instant> {
-        if self.is_at_limit { None } else { self.gauge.falls_at(fill, marks) }
+        if self.0.is_held { None } else { self.0.falls_at(fill, marks) }
     }
 }
 
