@@ -6,6 +6,9 @@ use crate::time::Instant;
 
 /// How much of a limit is used, in thousandths, rounded up: what is at most half used is at most 500.
 pub(crate) fn fill(used: u64, limit: u64) -> u32 {
+    if used == 0 {
+        return 0; // The usual case, without a division.
+    }
     let thousandths = (u128::from(used) * 1_000).div_ceil(u128::from(limit.max(1)));
     u32::try_from(thousandths).unwrap_or(u32::MAX)
 }
@@ -85,6 +88,41 @@ impl Gauge {
         } else {
             self.level.min(Level::High)
         }
+    }
+}
+
+/// A gauge of what stays at its limit for a while: it is critical for as long.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct HeldGauge {
+    gauge: Gauge,
+    is_at_limit: bool,
+}
+
+impl HeldGauge {
+    pub(crate) fn level(&self) -> Level {
+        self.gauge.level()
+    }
+
+    /// Whether it says what a new one would.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.gauge.level() == Level::Nominal
+    }
+
+    /// Whether it says what these would make of it, but for the dwell.
+    pub(crate) fn is_right(&self, fill: u32, is_at_limit: bool, marks: &Watermarks) -> bool {
+        is_at_limit == self.is_at_limit && !self.gauge.rises(fill, marks)
+    }
+
+    pub(crate) fn update(&mut self, fill: u32, is_at_limit: bool, now: Instant, marks: &Watermarks) {
+        let was_at_limit = core::mem::replace(&mut self.is_at_limit, is_at_limit);
+        if !(was_at_limit && is_at_limit) {
+            self.gauge.update(fill, is_at_limit, now, marks);
+        }
+    }
+
+    /// When a level that would fall but for the dwell is to be looked at again.
+    pub(crate) fn falls_at(&self, fill: u32, marks: &Watermarks) -> Option<Instant> {
+        if self.is_at_limit { None } else { self.gauge.falls_at(fill, marks) }
     }
 }
 

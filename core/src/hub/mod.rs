@@ -32,6 +32,7 @@ pub use drain::Transmit;
 
 use self::documents::Document;
 use self::overflow::Overflowed;
+use self::pressure::HubLevel;
 use crate::config::{Config, LaneOptions, Start, TopicOptions};
 use crate::conn::{Conn, Outstanding, Phase, Work};
 use crate::dialect;
@@ -44,7 +45,7 @@ use crate::output::{
 };
 use crate::session::Session;
 use crate::slab::Slab;
-use crate::stats::{ConnectionPressure, LanePressure, Level, Load, Pressure, SessionPressure, Stats, TopicPressure};
+use crate::stats::{ConnectionPressure, LanePressure, Load, Pressure, SessionPressure, Stats, TopicPressure};
 use crate::time::Instant;
 use crate::timers::Timers;
 use crate::topics::{Owner, Topics};
@@ -59,6 +60,8 @@ enum TimerKey {
     Topic(u32),
     /// A level of a topic's lanes may fall.
     Levels(u32),
+    /// The hub's level may fall.
+    Hub,
     Drain,
 }
 
@@ -71,6 +74,7 @@ enum News {
     LaneLevel(LaneId),
     LaneEnded(LaneId),
     Topic(TopicId),
+    Hub,
 }
 
 #[doc = include_str!("manual.md")]
@@ -101,7 +105,7 @@ pub struct Hub {
     events_peak: usize,
     effects: VecDeque<ConnId>,
     stats: Stats,
-    level: Level,
+    level: HubLevel,
     /// Numbers all publishes and direct messages.
     stamp: u64,
     /// Where a read is unmasked.
@@ -140,7 +144,7 @@ impl Hub {
             events_peak: 0,
             effects: VecDeque::new(),
             stats: Stats::default(),
-            level: Level::Nominal,
+            level: HubLevel::default(),
             stamp: 0,
             scratch: Vec::new(),
             spare: Vec::new(),
@@ -176,13 +180,12 @@ impl Hub {
         now: Instant,
     ) -> Result<ConnId, AcceptError> {
         self.advance(now);
-        let conn = self.accept_upgraded(upgraded)?;
-        if self.conn_mut(conn).is_ended() {
-            self.retry_parked(); // It ended for the budget, which may have made room.
-        } else {
-            self.handle_bytes(conn, leftover, now);
+        let accepted = self.accept_upgraded(upgraded);
+        match accepted {
+            Ok(conn) if !self.conn_mut(conn).is_ended() => self.handle_bytes(conn, leftover, now),
+            _ => self.retry_parked(), // It ended for the budget, which may have made room.
         }
-        Ok(conn)
+        accepted
     }
 
     /// Bytes were read. Whatever is not understood yet is kept; while [`wants_read`](Self::wants_read) is false, all of
@@ -317,7 +320,9 @@ impl Hub {
     ) -> Result<LaneId, SubscribeError> {
         let Start::Latest = from;
         self.advance(now);
-        self.add_session_lane(conn, topic, lane)
+        let added = self.add_session_lane(conn, topic, lane);
+        self.update_hub_level();
+        added
     }
 
     /// Ends the lane of a connection's session on a topic; whether there was one.
@@ -341,7 +346,9 @@ impl Hub {
     ) -> Result<LaneId, SubscribeError> {
         let Start::Latest = from;
         self.advance(now);
-        self.add_lane(topic, Owner::Local, dialect::RAW, lane)
+        let added = self.add_lane(topic, Owner::Local, dialect::RAW, lane);
+        self.update_hub_level();
+        added
     }
 
     /// Ends an in-process lane; whether there was one.
@@ -419,6 +426,7 @@ impl Hub {
             }
             self.recharge_conn(conn);
             self.rest(conn);
+            self.update_hub_level();
         } else if message.is_some() {
             if state.is_stopped() {
                 self.pump(conn);
@@ -459,8 +467,9 @@ impl Hub {
 
     /// The next bytes to write, of a connection that may be written to. `None` until something else happens.
     pub fn poll_transmit(&mut self) -> Option<Transmit<'_>> {
-        let conn = self.next_transmit()?;
-        Some(self.transmit(conn))
+        let conn = self.next_transmit();
+        self.update_hub_level(); // What was freed by freezing.
+        Some(self.transmit(conn?))
     }
 
     /// The next thing to do to a connection.
@@ -524,7 +533,7 @@ impl Hub {
             resident_bytes: self.stats.resident_bytes,
             resident_bytes_max: self.config.resident_bytes_max,
             fill: fill(self.stats.resident_bytes as u64, self.config.resident_bytes_max as u64),
-            level: self.level,
+            level: self.level.level(),
         }
     }
 

@@ -41,6 +41,7 @@ impl Hub {
                 News::Lane(id) => self.lane_event(id),
                 News::LaneLevel(id) => self.lane_level_event(id),
                 News::Topic(id) => self.topic_event(id),
+                News::Hub => self.level.tell().map(|level| Event::Pressure { scope: Scope::Hub, level }),
             };
             if event.is_some() {
                 return event;
@@ -103,6 +104,8 @@ impl Hub {
             let event = Event::Closed { conn: id, reason: *reason };
             self.remove_if_told(id);
             return Some(event);
+        } else if let (false, Some(level)) = (conn.is_ended(), conn.inbound_level.tell()) {
+            Some(Event::Pressure { scope: Scope::Inbound(id), level })
         } else if let (false, Some(level)) = (conn.is_ended(), conn.outbound_level.tell()) {
             Some(Event::Pressure { scope: Scope::Outbound(id), level })
         } else {
@@ -127,6 +130,7 @@ impl Hub {
         {
             let conn = self.conns.remove(id).expect("just looked up");
             self.recharge(conn.charged, 0);
+            self.update_hub_level();
         }
     }
 
