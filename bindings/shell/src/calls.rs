@@ -109,6 +109,8 @@ pub enum Command {
     TopicTotals(Box<str>, Answer<Option<Totals>>),
     /// Everything there is to see, with at most so many lanes.
     Snapshot(usize, Answer<Snapshot>),
+    /// Tell the application [`Event::Woken`].
+    Wake,
     /// Drain and stop.
     Shutdown,
 }
@@ -134,6 +136,8 @@ pub(crate) struct Calls {
     /// Publishes that wait for room in their topic, in order.
     waiting: BTreeMap<TopicId, VecDeque<Publish>>,
     batch: Vec<Entry>,
+    /// The application is to be woken.
+    pub(crate) is_woken: bool,
 }
 
 impl Calls {

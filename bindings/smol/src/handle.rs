@@ -205,6 +205,14 @@ impl Handle {
         Collector::new(Arc::clone(&self.links))
     }
 
+    /// Wakes the application: each `on_event` of [`Server::run_with`](crate::Server::run_with) is called with
+    /// [`Event::Woken`](forebay_core::Event::Woken), once for any number of wakes before that. So it can go on with what it
+    /// left, for instance [`Hub::receive`](forebay_core::Hub::receive), when another thread has made room for it. Does not
+    /// wait for that.
+    pub fn wake(&self) {
+        self.links.iter().for_each(|link| link.wake_application());
+    }
+
     /// Stops the server: it takes nothing new, hands out what waits, and [`Server::run`](crate::Server::run) returns.
     /// Does not wait for that.
     pub fn shutdown(&self) {

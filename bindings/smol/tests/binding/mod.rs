@@ -4,6 +4,8 @@ use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+pub(crate) mod stream;
+
 pub(crate) use forebay_smol::*;
 // Without the reactor: the server's thread and smol's own serve that.
 use smol::future::block_on;
@@ -107,6 +109,10 @@ impl Handle {
     #[cfg(feature = "metrics")]
     pub(crate) fn collector(&self) -> Collector {
         self.0.collector()
+    }
+
+    pub(crate) fn wake(&self) {
+        self.0.wake();
     }
 
     pub(crate) fn shutdown(&self) {

@@ -4,9 +4,12 @@ mod adopt;
 mod clients;
 mod common;
 mod documents;
+mod inbound;
 mod malformed;
 #[cfg(feature = "metrics")]
 mod metrics;
+mod pipes;
 mod raw;
 mod snapshots;
+mod streams;
 mod topics;
