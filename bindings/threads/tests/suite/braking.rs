@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use super::common::{HANG, Running, number, say, start, text};
 use super::raw;
 use crate::binding::{
-    ClientOptions, ConnectionPressure, LaneLimits, Level, Options, Policy, ServerOptions, TopicOptions,
+    ClientOptions, ConnectionPressure, Entry, LaneLimits, LaneOptions, Level, NextError, Options, Payload, Policy,
+    ServerOptions, TopicOptions,
 };
 
 const LANE: LaneLimits = LaneLimits { messages_max: 64, bytes_max: 64 << 10 };
@@ -267,4 +268,37 @@ fn two_clients_that_publish_to_each_other_do_not_lock_each_other_out() {
         assert_eq!((totals.sent.messages, totals.lost_total().messages), (COUNT, 0), "{topic}");
     }
     server.stop();
+}
+
+#[test]
+fn a_source_is_ready_when_the_topic_brakes_no_more() {
+    let server = braking(&["t"]);
+    let ready = |timeout| server.handle.ready("t", timeout);
+    assert_eq!((ready(HANG), server.handle.ready("nowhere", HANG)), (Ok(()), Ok(())));
+    let mut subscription = server.handle.subscribe("t", LaneOptions::default()).unwrap();
+    // 48 of 64 are the high mark.
+    let mut pulled = 0;
+    while pulled < 48 {
+        assert_eq!(ready(HANG), Ok(()));
+        server.handle.publish("t", Payload::Text("0")).unwrap();
+        pulled += 1;
+    }
+    assert_eq!(ready(Duration::from_millis(1)), Err(NextError::TimedOut));
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| ready(HANG));
+        // One batch takes everything.
+        assert!(matches!(subscription.next_timeout(HANG), Ok(Entry::Message { seq: 1, .. })));
+        assert_eq!(waiting.join().unwrap(), Ok(()));
+    });
+    for _ in 0..64 {
+        server.handle.publish("t", Payload::Text("0")).unwrap();
+    }
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| ready(HANG));
+        drop(subscription);
+        assert_eq!(waiting.join().unwrap(), Ok(()), "nobody is left to be waited for");
+    });
+    let handle = server.handle.clone();
+    server.stop();
+    assert_eq!(handle.ready("t", HANG), Err(NextError::Ended));
 }
