@@ -9,11 +9,20 @@ pub(crate) trait Key: Copy {
     fn generation(self) -> u32;
 }
 
+const NOWHERE: u32 = u32::MAX;
+
+/// Makes room for one more by growing by an eighth, not twofold: for tables that are most of what their entries cost.
+pub(crate) fn grow_by_an_eighth<T>(vec: &mut Vec<T>) {
+    if vec.len() == vec.capacity() {
+        vec.reserve_exact((vec.len() / 8).max(16));
+    }
+}
+
 #[derive(Debug)]
 enum Entry<T> {
     Used(T),
-    /// The next free slot, if there is one.
-    Free(Option<u32>),
+    /// The next free slot, or `NOWHERE`. (No `Option`: it fits beside a value's niche.)
+    Free(u32),
 }
 
 #[derive(Debug)]
@@ -26,8 +35,8 @@ struct Slot<T> {
 #[derive(Debug)]
 pub(crate) struct Slab<K, T> {
     slots: Vec<Slot<T>>,
-    /// The slot that was freed last. Free slots are a list, so that a full table is slots and nothing else.
-    free: Option<u32>,
+    /// The slot that was freed last, or `NOWHERE`. Free slots are a list, so that a full table is slots and nothing else.
+    free: u32,
     len: usize,
     key: PhantomData<K>,
 }
@@ -38,21 +47,29 @@ impl<K: Key, T> Slab<K, T> {
     pub(crate) const SLOT_BYTES: usize = size_of::<Slot<T>>();
 
     pub(crate) fn new() -> Self {
-        Self { slots: Vec::new(), free: None, len: 0, key: PhantomData }
+        Self { slots: Vec::new(), free: NOWHERE, len: 0, key: PhantomData }
     }
 
     pub(crate) fn len(&self) -> usize {
         self.len
     }
 
+    /// Room for one more, see `grow_by_an_eighth`.
+    pub(crate) fn make_room(&mut self) {
+        if self.free == NOWHERE {
+            grow_by_an_eighth(&mut self.slots);
+        }
+    }
+
     pub(crate) fn insert_with(&mut self, make: impl FnOnce(K) -> T) -> K {
         self.len += 1;
-        let Some(index) = self.free else {
+        let index = self.free;
+        if index == NOWHERE {
             let index = u32::try_from(self.slots.len()).expect("fewer than 2^32 slots: every table has a limit");
             let key = K::new(index, 0);
             self.slots.push(Slot { generation: 0, entry: Entry::Used(make(key)) });
             return key;
-        };
+        }
         let slot = &mut self.slots[index as usize];
         let Entry::Free(next) = slot.entry else { panic!("a free slot is free") };
         self.free = next;
@@ -89,7 +106,7 @@ impl<K: Key, T> Slab<K, T> {
         // After 2^32 uses of one slot an id kept since the first would name the newest: years at full speed.
         slot.generation = slot.generation.wrapping_add(1);
         let entry = core::mem::replace(&mut slot.entry, Entry::Free(self.free));
-        self.free = Some(key.index());
+        self.free = key.index();
         self.len -= 1;
         match entry {
             Entry::Used(value) => Some(value),

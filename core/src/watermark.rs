@@ -6,6 +6,9 @@ use crate::time::Instant;
 
 /// How much of a limit is used, in thousandths, rounded up: what is at most half used is at most 500.
 pub(crate) fn fill(used: u64, limit: u64) -> u32 {
+    if used == 0 {
+        return 0; // The usual case, without a division.
+    }
     let thousandths = (u128::from(used) * 1_000).div_ceil(u128::from(limit.max(1)));
     u32::try_from(thousandths).unwrap_or(u32::MAX)
 }
@@ -14,6 +17,15 @@ impl LaneLimits {
     /// How much of the tighter limit is used, in thousandths.
     pub(crate) fn fill(&self, load: Count) -> u32 {
         fill(load.messages, u64::from(self.messages_max)).max(fill(load.bytes, self.bytes_max))
+    }
+
+    /// The least that fills either limit to so many thousandths.
+    pub(crate) fn least(&self, thousandths: u32) -> Count {
+        let least = |limit: u64| {
+            let below = u128::from(thousandths.saturating_sub(1)) * u128::from(limit) / 1_000;
+            u64::try_from(below).map_or(u64::MAX, |below| below + 1)
+        };
+        Count::new(least(u64::from(self.messages_max)), least(self.bytes_max))
     }
 }
 
@@ -33,6 +45,8 @@ impl Watermarks {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Gauge {
     level: Level,
+    /// Its limit is reached and not left; only of a `HeldGauge`.
+    is_held: bool,
     /// When it was entered, or its limit was reached again.
     since: Instant,
 }
@@ -53,9 +67,14 @@ impl Gauge {
         };
         let is_changed = next != self.level;
         if is_changed {
-            *self = Self { level: next, since: now };
+            (self.level, self.since) = (next, now);
         }
         is_changed
+    }
+
+    /// Whether a fill makes the level rise.
+    pub(crate) fn rises(&self, fill: u32, marks: &Watermarks) -> bool {
+        self.reached(fill, marks) > self.level
     }
 
     /// When a level that would fall but for the dwell is to be looked at again.
@@ -74,6 +93,38 @@ impl Gauge {
     }
 }
 
+/// A gauge of what stays at its limit for a while: it is critical for as long.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct HeldGauge(Gauge);
+
+impl HeldGauge {
+    pub(crate) fn level(&self) -> Level {
+        self.0.level()
+    }
+
+    /// Whether it says what a new one would.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.0.level() == Level::Nominal
+    }
+
+    /// Whether it says what these would make of it, but for the dwell.
+    pub(crate) fn is_right(&self, fill: u32, is_at_limit: bool, marks: &Watermarks) -> bool {
+        is_at_limit == self.0.is_held && !self.0.rises(fill, marks)
+    }
+
+    pub(crate) fn update(&mut self, fill: u32, is_at_limit: bool, now: Instant, marks: &Watermarks) {
+        let was_at_limit = core::mem::replace(&mut self.0.is_held, is_at_limit);
+        if !(was_at_limit && is_at_limit) {
+            self.0.update(fill, is_at_limit, now, marks);
+        }
+    }
+
+    /// When a level that would fall but for the dwell is to be looked at again.
+    pub(crate) fn falls_at(&self, fill: u32, marks: &Watermarks) -> Option<Instant> {
+        if self.0.is_held { None } else { self.0.falls_at(fill, marks) }
+    }
+}
+
 /// A level, and what was told of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct ToldLevel {
@@ -89,6 +140,11 @@ impl ToldLevel {
     /// The level is this now; whether it changed.
     pub(crate) fn set(&mut self, level: Level) -> bool {
         core::mem::replace(&mut self.level, level) != level
+    }
+
+    /// Whether it is not the one last told.
+    pub(crate) fn is_owed(self) -> bool {
+        self.told != self.level
     }
 
     /// The level, if it is not the one last told: it is now.
@@ -169,5 +225,14 @@ mod tests {
         assert_eq!(fill(u64::MAX, 1), u32::MAX);
         let limits = LaneLimits { messages_max: 10, bytes_max: 1_000 };
         assert_eq!((limits.fill(Count::new(2, 900)), limits.fill(Count::new(9, 0))), (900, 900));
+        for (messages_max, bytes_max) in [(1, 1), (2, 3), (7, 10), (10, 999), (1_000, 1 << 20), (u32::MAX, 1 << 40)] {
+            let limits = LaneLimits { messages_max, bytes_max };
+            for thousandths in [10, 500, 750, 990, 1_000] {
+                let Count { messages, bytes } = limits.least(thousandths);
+                assert!(limits.fill(Count::new(messages, 0)) >= thousandths, "{limits:?} {thousandths}");
+                assert!(limits.fill(Count::new(messages - 1, bytes - 1)) < thousandths, "{limits:?} {thousandths}");
+                assert!(limits.fill(Count::new(0, bytes)) >= thousandths, "{limits:?} {thousandths}");
+            }
+        }
     }
 }

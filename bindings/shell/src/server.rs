@@ -221,6 +221,7 @@ impl ServerWork {
             }
             Command::Take(lane) => self.calls.serve(hub, lane, now),
             Command::Unsubscribe(lane) => self.calls.unsubscribe(hub, lane, now),
+            Command::Ready(topic, answer) => self.calls.ready(hub, &topic, answer),
             Command::Stats(answer) => answer.give(*hub.stats()),
             Command::TopicTotals(topic, answer) => {
                 let topic = hub.find_topic(&topic).and_then(|topic| hub.topic_pressure(topic));

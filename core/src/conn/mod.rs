@@ -1,30 +1,28 @@
 //! A connection: its phase, what came in and is not done with, what goes out and has not left.
 
+mod inbound;
 mod outbound;
+mod work;
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
 use bytes::{Bytes, BytesMut};
 
+pub(crate) use inbound::{INBOX_ENTRY_BYTES, Inbound, Parked};
 pub(crate) use outbound::{Outbound, Outstanding, Pinned, PinnedMessage, Segment, Source};
+pub(crate) use work::{Direct, Work};
 
 use crate::config::Options;
 use crate::dialect::Dialect;
-use crate::id::{SessionId, TopicId};
-use crate::lane::Lane;
-use crate::log::Log;
-use crate::output::{EndReason, Mode, OwnedPayload};
-use crate::stats::Count;
+use crate::id::SessionId;
+use crate::output::{EndReason, Mode};
+use crate::stats::Level;
 use crate::time::Instant;
 use crate::timers::TimerId;
 use crate::watermark::ToldLevel;
+use crate::wire::Role;
 use crate::wire::handshake::HeadReader;
-use crate::wire::{Decoder, Role};
-
-/// What an inbound message that waits costs beside its bytes, so that empty ones are not free.
-pub(crate) const INBOX_ENTRY_BYTES: usize = size_of::<OwnedPayload>();
 
 #[derive(Debug)]
 pub(crate) enum Phase {
@@ -73,116 +71,6 @@ pub(crate) enum Speech {
     },
 }
 
-/// A publish that waits for room.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Parked {
-    pub(crate) topic: TopicId,
-    pub(crate) until: Instant,
-}
-
-/// What came in and is not done with.
-#[derive(Debug)]
-pub(crate) struct Inbound {
-    pub(crate) decoder: Decoder,
-    /// The message whose end has not come.
-    pub(crate) message: Vec<u8>,
-    /// When its first byte came.
-    pub(crate) message_began: Option<Instant>,
-    /// Bytes that are not decoded: the beginning of a header or a control frame; while stopped, what was read.
-    pub(crate) undecoded: Vec<u8>,
-    /// Whole messages that wait for the application, or behind a parked publish (which is the first).
-    pub(crate) inbox: VecDeque<OwnedPayload>,
-    /// What `inbox` counts towards `inbound_bytes_max`.
-    pub(crate) inbox_bytes: usize,
-    pub(crate) parked: Option<Parked>,
-    /// A bound was reached: decoding stops and the connection is not read.
-    pub(crate) is_stopped: bool,
-}
-
-impl Inbound {
-    fn new(decoder: Decoder) -> Self {
-        Self {
-            decoder,
-            message: Vec::new(),
-            message_began: None,
-            undecoded: Vec::new(),
-            inbox: VecDeque::new(),
-            inbox_bytes: 0,
-            parked: None,
-            is_stopped: false,
-        }
-    }
-
-    /// Whether there is nothing in it that a new one would not have.
-    fn is_idle(&self) -> bool {
-        self.decoder.is_as_new() && self.undecoded.is_empty() && self.inbox.is_empty() && !self.is_stopped
-    }
-
-    /// What waits, whole or not, and what is kept raw.
-    pub(crate) fn bytes(&self) -> usize {
-        self.inbox_bytes + self.undecoded.len() + self.message.len()
-    }
-
-    pub(crate) fn push(&mut self, message: OwnedPayload) {
-        self.inbox_bytes += message.bytes.len() + INBOX_ENTRY_BYTES;
-        self.inbox.push_back(message);
-    }
-
-    pub(crate) fn pop(&mut self) -> Option<OwnedPayload> {
-        let message = self.inbox.pop_front()?;
-        self.inbox_bytes -= message.bytes.len() + INBOX_ENTRY_BYTES;
-        if self.inbox.is_empty() {
-            self.inbox = VecDeque::new(); // An idle connection owns no buffers.
-        }
-        Some(message)
-    }
-
-    fn resident(&self) -> usize {
-        let payloads = self.inbox_bytes - self.inbox.len() * INBOX_ENTRY_BYTES;
-        self.message.capacity() + self.undecoded.capacity() + payloads + self.inbox.capacity() * INBOX_ENTRY_BYTES
-    }
-}
-
-/// The direct lane: a log with one reader. Nobody is told its numbers: one with nothing left serves whoever comes next.
-#[derive(Debug)]
-pub(crate) struct Direct {
-    pub(crate) lane: Lane,
-    pub(crate) log: Log,
-    /// A direct message was refused and nobody was told of room since.
-    pub(crate) owes_sendable: bool,
-}
-
-impl Direct {
-    pub(crate) fn is_idle(&self) -> bool {
-        !self.owes_sendable && !self.lane.is_ended() && self.lane.load(self.log.head()) == Count::default()
-    }
-}
-
-/// What an idle connection does not have: anything that came in or is to go out and is not done with.
-#[derive(Debug)]
-pub(crate) struct Work {
-    pub(crate) inbound: Inbound,
-    pub(crate) outbound: Outbound,
-    pub(crate) direct: Option<Box<Direct>>,
-}
-
-impl Work {
-    pub(crate) fn new(decoder: Decoder) -> Self {
-        Self { inbound: Inbound::new(decoder), outbound: Outbound::default(), direct: None }
-    }
-
-    /// Whether it can serve another connection, but for its decoder.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.inbound.is_idle() && self.outbound.is_idle() && self.direct.as_ref().is_none_or(|direct| direct.is_idle())
-    }
-
-    /// Resident bytes, by allocated capacity.
-    pub(crate) fn resident(&self) -> usize {
-        let direct = self.direct.as_ref().map_or(0, |direct| direct.log.resident());
-        self.inbound.resident() + self.outbound.resident() + direct
-    }
-}
-
 /// What is to be told of a connection, each at most once until it is polled.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct ConnNews {
@@ -216,7 +104,9 @@ pub(crate) struct Conn {
     /// Listed among the hub's effects.
     pub(crate) is_effect_listed: bool,
     pub(crate) news: ConnNews,
-    /// Of what is to go to it.
+    /// Of its inbox.
+    pub(crate) inbound_level: ToldLevel,
+    /// Of what is to go to it: the highest of its session, its direct lane and its replies.
     pub(crate) outbound_level: ToldLevel,
     pub(crate) kernel_bytes: u32,
     /// Resident bytes, as charged to the hub.
@@ -292,7 +182,7 @@ impl Conn {
     }
 
     pub(crate) fn has_messages(&self) -> bool {
-        self.inbound().is_some_and(|inbound| !inbound.inbox.is_empty())
+        self.inbound().is_some_and(|inbound| inbound.first().is_some())
     }
 
     pub(crate) fn wants_read(&self) -> bool {
@@ -324,13 +214,28 @@ impl Conn {
             inbound.is_stopped = false; // Only the peer's Close frame is still of interest; the rest is not kept.
             return;
         }
-        let (inbox, replies) = (inbound.inbox_bytes, outbound.reply_bytes());
+        let (inbox, replies) = (inbound.inbox_bytes(), outbound.reply_bytes());
         let (inbox_max, replies_max) = (options.inbound_bytes_max as usize, options.reply_bytes_max as usize);
         inbound.is_stopped = if inbound.is_stopped {
             inbox > inbox_max / 2 || replies > replies_max / 2
         } else {
             inbox >= inbox_max || replies >= replies_max
         };
+    }
+
+    /// Of what came from it and waits.
+    pub(crate) fn inbox_level(&self) -> Level {
+        self.inbound().map_or(Level::Nominal, |inbound| inbound.gauge.level())
+    }
+
+    /// Of what is to go to it, but for its session's lanes.
+    pub(crate) fn own_outbound_level(&self) -> Level {
+        self.work.as_ref().map_or(Level::Nominal, |work| work.outbound_level())
+    }
+
+    /// When a level is to be looked at again.
+    pub(crate) fn levels_fall_at(&self, options: &Options) -> Option<Instant> {
+        self.work.as_ref()?.levels_fall_at(options)
     }
 
     /// Deadlines stand still while the peer cannot be blamed: output is blocked or under way, or it is not read.
@@ -357,6 +262,10 @@ impl Conn {
 
     /// The next moment something has to be done.
     pub(crate) fn deadline(&self, options: &Options) -> Option<Instant> {
+        self.phase_deadline(options).into_iter().chain(self.levels_fall_at(options)).min()
+    }
+
+    fn phase_deadline(&self, options: &Options) -> Option<Instant> {
         match &self.phase {
             Phase::Request(accepted) => Some(accepted.since + options.handshake_timeout),
             Phase::Response(opening) => Some(opening.since + options.handshake_timeout),
@@ -395,6 +304,6 @@ mod tests {
     #[test]
     fn an_idle_connection_is_small() {
         assert_eq!((size_of::<Phase>(), size_of::<Speech>(), size_of::<Conn>()), (16, 16, 96));
-        assert!(size_of::<Work>() <= 320, "{} bytes, lent to those that are not idle", size_of::<Work>());
+        assert!(size_of::<Work>() <= 328, "{} bytes, lent to those that are not idle", size_of::<Work>());
     }
 }

@@ -5,11 +5,13 @@ use alloc::vec::Vec;
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::joined;
+use crate::config::Options;
 use crate::id::LaneId;
 use crate::lane::{Mark, Run};
 use crate::latest::{Taken, Unsettled};
 use crate::log::Log;
 use crate::output::Gap;
+use crate::watermark::{HeldGauge, fill};
 use crate::wire::{Opcode, frame};
 
 /// Where messages come from.
@@ -78,19 +80,26 @@ pub(crate) struct Outbound {
     /// Replies and control frames behind them.
     pub(crate) replies: BytesMut,
     /// The newest ping that came while output was blocked, to be answered (RFC 6455 §5.5.3 allows to answer only it).
-    pong: Option<Bytes>,
+    pong: Option<Box<[u8]>>,
     pub(crate) outstanding: Option<Outstanding>,
+    /// Of the replies.
+    pub(crate) gauge: HeldGauge,
 }
 
 impl Outbound {
     /// Whether there is nothing in it that a new one would not have.
     pub(crate) fn is_idle(&self) -> bool {
-        self.outstanding.is_none() && !self.has_control()
+        self.outstanding.is_none() && !self.has_control() && self.gauge.is_idle()
     }
 
     /// Replies and control frames that wait.
     pub(crate) fn reply_bytes(&self) -> usize {
         self.control.len() + self.replies.len()
+    }
+
+    /// How much of the room for replies is used, in thousandths.
+    pub(crate) fn reply_fill(&self, options: &Options) -> u32 {
+        fill(self.reply_bytes() as u64, u64::from(options.reply_bytes_max))
     }
 
     pub(crate) fn outstanding_bytes(&self) -> usize {
@@ -114,7 +123,7 @@ impl Outbound {
         self.pinned.as_ref().map_or(0, |pinned| pinned.rest.len())
             + self.control_capacity
             + self.replies.capacity()
-            + self.pong.as_ref().map_or(0, Bytes::len)
+            + self.pong.as_ref().map_or(0, |pong| pong.len())
             + copies.sum::<usize>()
     }
 
@@ -129,7 +138,7 @@ impl Outbound {
         if is_blocked || self.reply_bytes() + frame::frame_bytes(payload.len(), true) > reply_bytes_max {
             let mut pong = BytesMut::with_capacity(frame::frame_bytes(payload.len(), mask.is_some()));
             frame::put_frame(&mut pong, Opcode::Pong, mask, payload);
-            self.pong = Some(pong.freeze());
+            self.pong = Some(pong[..].into());
         } else {
             self.pong = None;
             frame::put_frame(&mut self.replies, Opcode::Pong, mask, payload);

@@ -25,6 +25,7 @@ impl Hub {
             return Err(AcceptError::ConnectionsFull);
         }
         if self.stats.resident_bytes >= self.config.resident_bytes_max {
+            self.level.is_at_limit = true;
             return Err(AcceptError::Overloaded);
         }
         let reader = HeadReader::new(self.config.head_bytes_max as usize);
@@ -86,6 +87,7 @@ impl Hub {
             was_paused: false,
             is_effect_listed: false,
             news: ConnNews::default(),
+            inbound_level: ToldLevel::default(),
             outbound_level: ToldLevel::default(),
             kernel_bytes: 0,
             charged: 0,

@@ -14,7 +14,8 @@ impl Hub {
         let lost = topic.expire(place, self.now);
         self.stats.lanes.lose(LossReason::Age, lost);
         if lost.messages > 0 {
-            let topic_id = self.topics.of_lane(id).expect("the lane exists").0;
+            let (topic_id, place) = self.topics.of_lane(id).expect("the lane exists");
+            self.look_at_level(topic_id, place, false);
             self.recharge_topic(topic_id);
         }
         self.look_at_age_of(id);
@@ -70,7 +71,7 @@ impl Hub {
     }
 
     /// The topic is gone.
-    pub(super) fn forget_age(&mut self, timer: Option<crate::timers::TimerId>) {
+    pub(super) fn forget_timer(&mut self, timer: Option<crate::timers::TimerId>) {
         if let Some(timer) = timer {
             self.timers.remove(timer);
         }

@@ -23,6 +23,7 @@ impl Hub {
             assert!(topic.is_removed || self.topics.by_name.get(&*topic.name) == Some(&id), "a topic has its name");
             assert!(!topic.is_forgettable() || self.forgettable.contains(&id), "an empty topic is forgotten");
             assert_eq!(topic.has_room, self.room.contains(&id));
+            self.check_levels(id, topic);
             let is_aging = |place: &usize| topic.age_max(*place).is_some() && !topic.lanes[*place].is_ended();
             let aging = (0..topic.lanes.len()).filter(is_aging).count();
             assert_eq!(aging, topic.aging_lanes as usize, "lanes with an age_max");
@@ -42,6 +43,7 @@ impl Hub {
         assert_eq!(self.stats.lanes.conservation_error(), 0, "the queue law of the hub");
         assert_eq!(self.stats.direct.conservation_error(), 0, "the queue law of direct lanes");
         let mut direct = Count::default();
+        self.check_hub_level();
         for (_, conn) in self.conns.iter() {
             assert_eq!(conn.charged, conn.resident(), "a connection's charge");
             resident += conn.charged;
@@ -56,6 +58,7 @@ impl Hub {
             taken -= segments.filter(|segment| matches!(segment, Segment::Latest { .. })).count() as u64;
             assert!(conn.work.as_ref().is_none_or(|work| !work.is_idle()), "an idle connection has no work");
             self.check_conn(conn);
+            self.check_conn_levels(conn);
         }
         assert_eq!(self.stats.direct.waiting, direct, "direct lanes");
         assert_eq!(taken, 0, "a latest message is taken for as long as it is in a Transmit");
@@ -84,8 +87,8 @@ impl Hub {
 
     fn check_conn(&self, conn: &crate::conn::Conn) {
         let Some(Work { inbound, outbound, direct }) = conn.work.as_deref() else { return };
-        let payloads: usize = inbound.inbox.iter().map(|m| m.bytes.len() + crate::conn::INBOX_ENTRY_BYTES).sum();
-        assert_eq!(inbound.inbox_bytes, payloads, "the inbox");
+        let payloads: usize = inbound.messages().map(|m| m.bytes.len() + crate::conn::INBOX_ENTRY_BYTES).sum();
+        assert_eq!(inbound.inbox_bytes(), payloads, "the inbox");
         if let Phase::Ended { .. } = conn.phase {
             return assert!(
                 outbound.is_idle() && direct.as_ref().is_none_or(|direct| direct.is_idle()) && conn.has_messages(),
@@ -93,7 +96,7 @@ impl Hub {
             );
         }
         if let Some(parked) = inbound.parked {
-            assert!(!inbound.inbox.is_empty(), "a parked publish is in the inbox");
+            assert!(conn.has_messages(), "a parked publish is in the inbox");
             let topic = self.topics.get(parked.topic).expect("a parked publish has a topic");
             let id = self.sessions.get(conn.session).expect("a connection's session exists").conn;
             assert_eq!(topic.parked.iter().filter(|waiting| **waiting == id).count(), 1, "it waits once");

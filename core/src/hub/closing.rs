@@ -1,10 +1,9 @@
 //! Connections end.
 
 use super::{Hub, News};
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use crate::conn::{Conn, Inbound, Phase, PinnedMessage, Segment, Source};
+use crate::conn::{Conn, Phase, PinnedMessage, Segment, Source};
 use crate::id::ConnId;
 use crate::lane::Mark;
 use crate::output::{EndReason, LossReason};
@@ -76,7 +75,7 @@ impl Hub {
         let is_raw = self.conn_mut(id).dialect().is_none();
         let Some(work) = self.conns.get_mut(id).and_then(|conn| conn.work.as_mut()) else { return };
         if !is_raw {
-            (work.inbound.inbox, work.inbound.inbox_bytes) = (VecDeque::new(), 0);
+            work.inbound.clear();
         }
         if let Some(direct) = &mut work.direct {
             let head = direct.log.head();
@@ -101,10 +100,9 @@ impl Hub {
         // The application is told of the end when it has taken what came before it. For the budget it has to go.
         let is_kept = conn.dialect().is_none()
             && !matches!(reason, EndReason::Closed(_) | EndReason::Drained | EndReason::Overloaded);
-        let inbound = conn.work.take().map(|work| work.inbound).filter(|inbound| is_kept && !inbound.inbox.is_empty());
-        if let Some(Inbound { inbox, inbox_bytes, .. }) = inbound {
-            let inbound = &mut self.work_mut(id).inbound;
-            (inbound.inbox, inbound.inbox_bytes) = (inbox, inbox_bytes);
+        let is_kept = is_kept && conn.has_messages();
+        if let Some(work) = conn.work.take().filter(|_| is_kept) {
+            self.work_mut(id).inbound.keep_messages(work.inbound);
         }
         let conn = self.conn_mut(id);
         conn.news.closed = true;

@@ -8,10 +8,7 @@ use crate::conn::{Conn, Direct};
 use crate::dialect;
 use crate::error::SendError;
 use crate::id::ConnId;
-use crate::lane::{Lane, Mark, Standing};
-use crate::log::Log;
 use crate::output::Payload;
-use crate::policy::Policy;
 use crate::stats::Count;
 use crate::wire::frame;
 
@@ -38,13 +35,10 @@ impl Hub {
         }
         let mask = self.mask(id);
         let len = frame::frame_bytes(payload.as_bytes().len(), mask.is_some());
-        let direct = self.work_mut(id).direct.get_or_insert_with(|| {
-            let (lane, mut log) = (Lane::new(limits, Policy::Block, Mark::default()), Log::new(Mark::default()));
-            log.change_needs(&Standing::NO_NEEDS, &lane.needs());
-            Box::new(Direct { lane, log, owes_sendable: false })
-        });
+        let direct = self.work_mut(id).direct.get_or_insert_with(|| Box::new(Direct::new(limits)));
         if !direct.lane.fits(direct.log.head(), Count::new(1, bytes)) {
-            direct.owes_sendable = true;
+            (direct.owes_sendable, direct.was_full) = (true, true);
+            self.refresh(id);
             return Err(SendError::Full);
         }
         let growth = direct.log.growth(len);
@@ -56,6 +50,7 @@ impl Hub {
         let (stamp, now) = (self.stamp + 1, self.now);
         let direct = self.conn_mut(id).direct_mut().expect("just made");
         let was_frozen = !direct.log.is_open();
+        direct.log.begin_tick(now);
         direct.log.append((bytes, len), (stamp, now), room, |out| dialect::put_payload(out, mask, payload));
         self.stamp = stamp;
         self.stats.direct.enter(1, bytes);
@@ -69,11 +64,11 @@ impl Hub {
     /// The direct lane may have room again, which whoever was refused is told.
     pub(super) fn direct_progressed(&mut self, id: ConnId) {
         let Some(conn) = self.conns.get_mut(id) else { return };
-        let Some(direct) = conn.direct_mut() else { return };
+        let Some(direct) = conn.work.as_mut().and_then(|work| work.direct.as_mut()) else { return };
         if direct.lane.load(direct.log.head()) == Count::default() {
             direct.log.shrink(); // An idle connection owns no buffers.
         }
-        if direct.owes_sendable && direct.lane.is_drained(direct.log.head(), 0) {
+        if direct.owes_sendable && direct.lane.is_drained(direct.log.head(), 0, self.config.watermarks.low()) {
             direct.owes_sendable = false;
             conn.news.sendable = true;
             self.announce_conn(id);

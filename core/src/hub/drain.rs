@@ -293,7 +293,12 @@ impl Hub {
                 return self.drop_from_active(id, lane_id);
             };
             topic.change(place, |lane, _| lane.start(head, run.through));
+            let is_watched = topic.watched(place).is_some();
             out.push_messages(Source::Lane(lane_id), run, len, slices, room);
+            if is_watched {
+                let topic_id = self.topics.of_lane(lane_id).expect("the lane exists").0;
+                self.look_at_level(topic_id, place, false);
+            }
         } else if !add_latest(topic, place, (lane_id, limit), out, room) {
             return self.drop_from_active(id, lane_id);
         }

@@ -157,7 +157,8 @@ impl Hub {
         let has_room = self.make_room_for(bytes.len() + crate::conn::INBOX_ENTRY_BYTES);
         if has_room {
             let message = OwnedPayload { is_text, bytes: Bytes::copy_from_slice(bytes) };
-            self.work_mut(id).inbound.push(message);
+            let now = self.now;
+            self.work_mut(id).inbound.push(message, now);
             self.recharge_conn(id);
         } else {
             self.fail_overloaded(id);

@@ -14,7 +14,7 @@ use crate::latest::{Taken, Unsettled};
 use crate::log::Log;
 use crate::output::{Entry, LossReason};
 use crate::policy::Policy;
-use crate::stats::Count;
+use crate::stats::{Count, Level};
 use crate::topics::{Owner, Topic, TopicLane, ViewMut, Window};
 use crate::wire::Role;
 
@@ -35,8 +35,8 @@ impl Hub {
         if self.topics.slab.len() >= self.config.topics_max as usize {
             return Err(TopicError::TopicsFull);
         }
-        let epoch = self.entropy.u64();
-        let id = self.topics.slab.insert_with(|_| Topic::new(name, epoch, options, is_declared));
+        let (epoch, marks) = (self.entropy.u64(), self.config.watermarks);
+        let id = self.topics.slab.insert_with(|_| Topic::new(name, epoch, (options, marks), is_declared));
         self.topics.by_name.insert(name.into(), id);
         self.stats.topics += 1;
         self.may_be_forgotten(id);
@@ -99,7 +99,8 @@ impl Hub {
         while let Some(id) = self.forgettable.pop() {
             if self.topics.slab.get(id).is_some_and(Topic::is_forgettable) {
                 let topic = self.topics.slab.remove(id).expect("just looked up");
-                self.forget_age(topic.age_timer);
+                self.forget_timer(topic.age_timer);
+                self.forget_timer(topic.level_timer);
                 self.recharge(topic.charged.hub, 0);
                 self.stats.topics -= 1;
                 if !topic.is_removed {
@@ -189,6 +190,7 @@ impl Hub {
     /// Ends a lane: what waits is lost; what is outstanding is settled when its Transmit is answered.
     pub(super) fn end_lane(&mut self, id: LaneId, reason: LossReason) {
         let (topic, place) = self.topics.lane_mut(id);
+        let level = topic.level_of(place);
         self.aging_lanes -= u32::from(topic.age_max(place).is_some());
         let lost = topic.end_window(place, reason);
         topic.totals.lose(reason, lost);
@@ -197,6 +199,9 @@ impl Hub {
         self.lane_progressed(id);
         let (topic, place) = self.topics.lane_mut(id);
         topic.look_at(place); // It is not watched any more.
+        if level > Level::Nominal {
+            self.level_ended(id, level);
+        }
         let topic_id = self.topics.of_lane(id).expect("the lane exists").0;
         self.recharge_topic(topic_id);
         self.remove_lane_if_settled(id);
@@ -322,6 +327,8 @@ impl Hub {
                 self.stats.lanes.lose(reason, lost);
                 if end_reason.is_none() {
                     topic.look_at(place);
+                    let topic_id = self.topics.of_lane(id).expect("the lane exists").0;
+                    self.look_at_level(topic_id, place, lost.messages > 0);
                     self.activate(id);
                     self.look_at_age_of(id);
                 }

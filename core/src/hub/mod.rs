@@ -10,6 +10,7 @@ mod drain;
 mod input;
 mod lanes;
 mod latest;
+mod levels;
 mod outputs;
 mod overflow;
 mod pressure;
@@ -31,6 +32,7 @@ pub use drain::Transmit;
 
 use self::documents::Document;
 use self::overflow::Overflowed;
+use self::pressure::HubLevel;
 use crate::config::{Config, LaneOptions, Start, TopicOptions};
 use crate::conn::{Conn, Outstanding, Phase, Work};
 use crate::dialect;
@@ -43,7 +45,7 @@ use crate::output::{
 };
 use crate::session::Session;
 use crate::slab::Slab;
-use crate::stats::{ConnectionPressure, LanePressure, Level, Load, Pressure, SessionPressure, Stats, TopicPressure};
+use crate::stats::{ConnectionPressure, LanePressure, Load, Pressure, SessionPressure, Stats, TopicPressure};
 use crate::time::Instant;
 use crate::timers::Timers;
 use crate::topics::{Owner, Topics};
@@ -56,6 +58,10 @@ enum TimerKey {
     Conn(u32),
     /// A message may have become too old.
     Topic(u32),
+    /// A level of a topic's lanes may fall.
+    Levels(u32),
+    /// The hub's level may fall.
+    Hub,
     Drain,
 }
 
@@ -65,8 +71,10 @@ enum News {
     Conn(ConnId),
     Session(SessionId),
     Lane(LaneId),
+    LaneLevel(LaneId),
     LaneEnded(LaneId),
     Topic(TopicId),
+    Hub,
 }
 
 #[doc = include_str!("manual.md")]
@@ -93,9 +101,11 @@ pub struct Hub {
     /// Topics that may have nothing left.
     forgettable: Vec<TopicId>,
     events: VecDeque<News>,
+    /// The most of them since none was left.
+    events_peak: usize,
     effects: VecDeque<ConnId>,
     stats: Stats,
-    level: Level,
+    level: HubLevel,
     /// Numbers all publishes and direct messages.
     stamp: u64,
     /// Where a read is unmasked.
@@ -131,9 +141,10 @@ impl Hub {
             aging_lanes: 0,
             forgettable: Vec::new(),
             events: VecDeque::new(),
+            events_peak: 0,
             effects: VecDeque::new(),
             stats: Stats::default(),
-            level: Level::Nominal,
+            level: HubLevel::default(),
             stamp: 0,
             scratch: Vec::new(),
             spare: Vec::new(),
@@ -169,13 +180,12 @@ impl Hub {
         now: Instant,
     ) -> Result<ConnId, AcceptError> {
         self.advance(now);
-        let conn = self.accept_upgraded(upgraded)?;
-        if self.conn_mut(conn).is_ended() {
-            self.retry_parked(); // It ended for the budget, which may have made room.
-        } else {
-            self.handle_bytes(conn, leftover, now);
+        let accepted = self.accept_upgraded(upgraded);
+        match accepted {
+            Ok(conn) if !self.conn_mut(conn).is_ended() => self.handle_bytes(conn, leftover, now),
+            _ => self.retry_parked(), // It ended for the budget, which may have made room.
         }
-        Ok(conn)
+        accepted
     }
 
     /// Bytes were read. Whatever is not understood yet is kept; while [`wants_read`](Self::wants_read) is false, all of
@@ -310,7 +320,9 @@ impl Hub {
     ) -> Result<LaneId, SubscribeError> {
         let Start::Latest = from;
         self.advance(now);
-        self.add_session_lane(conn, topic, lane)
+        let added = self.add_session_lane(conn, topic, lane);
+        self.update_hub_level();
+        added
     }
 
     /// Ends the lane of a connection's session on a topic; whether there was one.
@@ -334,7 +346,9 @@ impl Hub {
     ) -> Result<LaneId, SubscribeError> {
         let Start::Latest = from;
         self.advance(now);
-        self.add_lane(topic, Owner::Local, dialect::RAW, lane)
+        let added = self.add_lane(topic, Owner::Local, dialect::RAW, lane);
+        self.update_hub_level();
+        added
     }
 
     /// Ends an in-process lane; whether there was one.
@@ -412,6 +426,7 @@ impl Hub {
             }
             self.recharge_conn(conn);
             self.rest(conn);
+            self.update_hub_level();
         } else if message.is_some() {
             if state.is_stopped() {
                 self.pump(conn);
@@ -452,8 +467,9 @@ impl Hub {
 
     /// The next bytes to write, of a connection that may be written to. `None` until something else happens.
     pub fn poll_transmit(&mut self) -> Option<Transmit<'_>> {
-        let conn = self.next_transmit()?;
-        Some(self.transmit(conn))
+        let conn = self.next_transmit();
+        self.update_hub_level(); // What was freed by freezing.
+        Some(self.transmit(conn?))
     }
 
     /// The next thing to do to a connection.
@@ -517,7 +533,7 @@ impl Hub {
             resident_bytes: self.stats.resident_bytes,
             resident_bytes_max: self.config.resident_bytes_max,
             fill: fill(self.stats.resident_bytes as u64, self.config.resident_bytes_max as u64),
-            level: self.level,
+            level: self.level.level(),
         }
     }
 

@@ -75,10 +75,14 @@ impl Hub {
         topic.forget_what_keeps_parked();
         topic.look_around(Count::new(1, bytes));
         if topic.refuse_where_full(bytes) {
+            self.levels_of_refusing(topic_id);
             return Err(self.refused_full(topic_id, publisher));
         }
         match self.make_room_in_log(topic_id, message) {
-            Err(PublishError::Full) => return Err(self.refused_full(topic_id, publisher)),
+            Err(PublishError::Full) => {
+                self.levels_of_refusing(topic_id);
+                return Err(self.refused_full(topic_id, publisher));
+            }
             other => other?,
         }
         // Asked again: what was lost at a bound may have left a lane without a run.
@@ -109,18 +113,21 @@ impl Hub {
     /// The lanes' policies act, so that `more`, the next message, fits every lane that drops the oldest. What the other
     /// policies do is found out, and not done yet.
     fn make_room_in_lanes(&mut self, topic_id: TopicId, more: Count) -> Full {
-        let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
-        let (head, reason) = (topic.head, LossReason::Oldest);
+        let reason = LossReason::Oldest;
         let (mut outlived, mut overflowing, mut rejects) = (Vec::new(), Vec::new(), false);
         let mut nth = 0;
-        while let Some(place) = topic.near(nth) {
-            let terms = *topic.terms(place);
+        loop {
+            let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
+            let Some(place) = topic.near(nth) else { break };
+            let (head, terms) = (topic.head, *topic.terms(place));
             let lane = topic.run_lane(place).expect("the latest messages always fit");
             if lane.fits(&terms, head, more) {
-                nth += usize::from(topic.look_at_for(place, more));
+                if topic.look_at_for(place, more) {
+                    self.level_rises(topic_id, place, more, false);
+                }
+                nth = self.near_after(topic_id, nth, place);
                 continue;
             }
-            nth += 1;
             match terms.policy {
                 Policy::DropOldest => {
                     let lost =
@@ -130,6 +137,7 @@ impl Hub {
                     if topic.run_lane(place).is_some_and(|lane| lane.outlived_its_outstanding(&terms)) {
                         outlived.push(place);
                     }
+                    self.level_rises(topic_id, place, more, true);
                 }
                 Policy::DropNewest => rejects = true,
                 Policy::Disconnect => overflowing.push(place),
@@ -137,6 +145,7 @@ impl Hub {
                     unreachable!("a full Block lane refuses, and the latest messages always fit")
                 }
             }
+            nth = self.near_after(topic_id, nth, place);
         }
         // What follows does not depend on the order in which lanes became nearly full.
         outlived.sort_unstable();
@@ -145,20 +154,29 @@ impl Hub {
         Full { outlived: ids(outlived), overflowing: ids(overflowing), rejects }
     }
 
+    /// The number of the next lane near a mark, after the `nth`, which was at `place`: it may have left, and another have come
+    /// in its stead.
+    fn near_after(&self, topic_id: TopicId, nth: usize, place: usize) -> usize {
+        let topic = self.topics.slab.get(topic_id).expect("the topic exists");
+        nth + usize::from(topic.near(nth) == Some(place))
+    }
+
     /// The lanes that reject what does not fit lose the newest message, which was published at the head `before`.
     fn reject_where_full(&mut self, topic_id: TopicId, before: Mark) {
-        let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
-        let (head, reason) = (topic.head, LossReason::Newest);
+        let reason = LossReason::Newest;
         let mut nth = 0;
-        while let Some(place) = topic.near(nth) {
-            nth += 1;
-            let terms = *topic.terms(place);
+        loop {
+            let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
+            let Some(place) = topic.near(nth) else { return };
+            let (head, terms) = (topic.head, *topic.terms(place));
             let is_full = |lane: &Standing| !lane.fits(&terms, before, before.to(head));
             if terms.policy == Policy::DropNewest && topic.run_lane(place).is_some_and(is_full) {
                 let lost = topic.change(place, |lane, _| lane.reject(before, head));
                 topic.totals.lose(reason, lost);
                 self.stats.lanes.lose(reason, lost);
+                self.level_rises(topic_id, place, Count::default(), true);
             }
+            nth = self.near_after(topic_id, nth, place);
         }
     }
 
@@ -246,17 +264,21 @@ impl Hub {
     pub(super) fn lane_progressed(&mut self, id: LaneId) {
         let (topic_id, place) = self.topics.of_lane(id).expect("the lane exists");
         let topic = self.topics.slab.get_mut(topic_id).expect("a lane's topic exists");
+        if topic.watched(place).is_some() && !topic.lanes[place].is_ended() {
+            self.look_at_level(topic_id, place, false);
+        }
+        let topic = self.topics.slab.get_mut(topic_id).expect("a lane's topic exists");
         let Some((refusal, keeps_parked)) = topic.watched(place).map(|watched| (watched.refusal, watched.keeps_parked))
         else {
             return; // It refused nothing.
         };
-        let (head, terms) = (topic.head, *topic.terms(place));
+        let (head, terms, low) = (topic.head, *topic.terms(place), topic.marks.low());
         let lane = topic.run_lane(place).expect("the latest messages are not watched");
         let is_ended = lane.is_ended();
         let may_fit = keeps_parked.is_some_and(|bytes| is_ended || lane.fits(&terms, head, Count::new(1, bytes)));
         let is_over = refusal.is_some_and(|refusal| {
             let is_empty = lane.load(&terms, head) == Count::default();
-            is_ended || (lane.is_drained(&terms, head, refusal.bytes) && (is_empty || !refusal.until_empty))
+            is_ended || (lane.is_drained(&terms, head, refusal.bytes, low) && (is_empty || !refusal.until_empty))
         });
         topic.keeping_parked -= u32::from(may_fit);
         topic.refusing -= u32::from(is_over);

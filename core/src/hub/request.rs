@@ -69,7 +69,7 @@ impl Hub {
             let Some(inbound) = conn.inbound() else { break };
             if is_requesting
                 && inbound.parked.is_none()
-                && let Some(OwnedPayload { is_text, bytes }) = inbound.inbox.front().cloned()
+                && let Some(OwnedPayload { is_text, bytes }) = inbound.first().cloned()
             {
                 match self.carry_out(id, is_text, &bytes, Publisher::Client) {
                     Outcome::Done => self.pop_inbox(id),
@@ -102,7 +102,7 @@ impl Hub {
             let Some(topic) = self.topics.slab.get_mut(topic_id) else { continue };
             topic.has_room = false;
             while let Some(id) = self.topics.get(topic_id).and_then(|topic| topic.parked.front().copied()) {
-                let message = self.work_mut(id).inbound.inbox.front().cloned();
+                let message = self.work_mut(id).inbound.first().cloned();
                 let OwnedPayload { is_text, bytes } = message.expect("a parked publish is the first of its inbox");
                 if let Outcome::Waits(_) = self.carry_out(id, is_text, &bytes, Publisher::Parked) {
                     break;
@@ -115,6 +115,7 @@ impl Hub {
             self.announce_drained(topic_id);
             self.end_overflowed();
         }
+        self.update_hub_level();
     }
 
     /// The connection's publish waits no longer, for whatever reason.
@@ -136,7 +137,7 @@ impl Hub {
     pub(super) fn refuse_parked(&mut self, id: ConnId, code: Code, text: &str) {
         let dialect = self.conn_mut(id).dialect().expect("only a dialect parks");
         let OwnedPayload { is_text, bytes } =
-            self.work_mut(id).inbound.inbox.front().cloned().expect("a parked publish is the first of its inbox");
+            self.work_mut(id).inbound.first().cloned().expect("a parked publish is the first of its inbox");
         let request_id = match dialect.decode(is_text, &bytes) {
             Ok(request) => request.id,
             Err(fault) => fault.id,

@@ -15,7 +15,6 @@ use crate::latest::Resident;
 use crate::log::Log;
 use crate::output::{LossReason, Message};
 use crate::policy::Policy;
-use crate::stats::Level;
 use crate::topics::{Owner, Settings, Topic};
 
 /// Shedding for the budget frees 1/64 of it more than is needed, so that not every publish has to shed.
@@ -107,6 +106,7 @@ impl Hub {
         if self.stats.resident_bytes <= target {
             return true;
         }
+        self.level.is_at_limit = true;
         topics.sort_unstable_by(|a, b| b.cmp(a));
         let freeable = |id: &TopicId| self.topics.slab.get(*id).map_or(0, |topic| topic.freeable().hub);
         let all: usize = topics.iter().map(|(_, id)| freeable(id)).sum();
@@ -150,6 +150,7 @@ impl Hub {
         let head = topic.head;
         let mut overflowing = Vec::new();
         for place in 0..topic.lanes.len() {
+            let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
             let Settings { terms, encoding: reads, .. } = *topic.settings(place);
             let Some(lane) = topic.run_lane(place) else { continue };
             if reads != encoding || lane.is_ended() {
@@ -165,6 +166,7 @@ impl Hub {
             topic.totals.lose(reason, lost);
             self.stats.lanes.lose(reason, lost);
             topic.look_at(place); // What is outstanding may stand apart now, and count as a run.
+            self.look_at_level(topic_id, place, false);
         }
         let overflowing: Vec<LaneId> =
             overflowing.into_iter().map(|place| self.topics.id_at(topic_id, place)).collect();
@@ -234,20 +236,6 @@ impl Hub {
         let rest =
             self.stats.resident_bytes.checked_sub(before).expect("the ledger never releases what it did not charge");
         self.stats.resident_bytes = rest + after;
-        self.level = self.level.next(self.stats.resident_bytes, self.config.resident_bytes_max);
-    }
-}
-
-impl Level {
-    /// The level at a load, with hysteresis: `High` from 3/4 of the limit until half of it.
-    pub(crate) fn next(self, load: usize, limit: usize) -> Level {
-        if load >= limit {
-            Level::Critical
-        } else if load >= limit - limit / 4 || (self >= Level::High && load > limit / 2) {
-            Level::High
-        } else {
-            Level::Nominal
-        }
     }
 }
 
@@ -330,26 +318,5 @@ impl Topic {
             }
         }
         is_pinned
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_level_falls_only_at_half() {
-        let levels = [
-            (74, Level::Nominal),
-            (75, Level::High),
-            (51, Level::High),
-            (50, Level::Nominal),
-            (100, Level::Critical),
-            (60, Level::High),
-        ];
-        levels.into_iter().fold(Level::Nominal, |level, (load, expected)| {
-            assert_eq!(level.next(load, 100), expected, "{load}");
-            expected
-        });
     }
 }

@@ -21,10 +21,15 @@ impl Hub {
                     self.is_backlogged = false;
                     return;
                 }
+                Some(TimerKey::Hub) => self.update_hub_level(),
                 Some(TimerKey::Drain) => self.end_draining(),
                 Some(TimerKey::Topic(place)) => {
                     let id = self.topics.slab.key_at(place).expect("a timer's topic exists");
                     self.expire_topic(id);
+                }
+                Some(TimerKey::Levels(place)) => {
+                    let id = self.topics.slab.key_at(place).expect("a timer's topic exists");
+                    self.levels_fall(id);
                 }
                 Some(TimerKey::Conn(place)) => {
                     let id = self.conns.key_at(place).expect("a timer's connection exists");
@@ -92,8 +97,12 @@ impl Hub {
         self.drain_further(id);
         let Some(conn) = self.conns.get_mut(id).filter(|conn| !conn.is_ended()) else { return };
         conn.update_stopped(&self.config);
+        let has_work = conn.work.is_some();
         if conn.was_paused == conn.wants_read() {
             self.list_effect(id);
+        }
+        if has_work {
+            self.update_conn_levels(id);
         }
         self.make_ready(id);
         let conn = self.conn_mut(id);

@@ -98,9 +98,9 @@ impl Lane {
         self.standing.fits(&self.terms, head, more)
     }
 
-    /// Whether the load is at or below half of both limits and `bytes` more fit.
-    pub(crate) fn is_drained(&self, head: Mark, bytes: u64) -> bool {
-        self.standing.is_drained(&self.terms, head, bytes)
+    /// Whether the load fills no limit to more than `low` thousandths, and `bytes` more fit.
+    pub(crate) fn is_drained(&self, head: Mark, bytes: u64, low: u32) -> bool {
+        self.standing.is_drained(&self.terms, head, bytes, low)
     }
 }
 

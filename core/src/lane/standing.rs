@@ -188,12 +188,9 @@ impl Standing {
         }
     }
 
-    /// Whether the load is at or below half of both limits and `bytes` more fit.
-    pub(crate) fn is_drained(&self, terms: &Terms, head: Mark, bytes: u64) -> bool {
-        let load = self.load(terms, head);
-        load.messages <= u64::from(terms.limits.messages_max / 2)
-            && load.bytes <= terms.limits.bytes_max / 2
-            && self.fits(terms, head, Count::new(1, bytes))
+    /// Whether the load fills no limit to more than `low` thousandths, and `bytes` more fit.
+    pub(crate) fn is_drained(&self, terms: &Terms, head: Mark, bytes: u64, low: u32) -> bool {
+        terms.limits.fill(self.load(terms, head)) <= low && self.fits(terms, head, Count::new(1, bytes))
     }
 
     /// The oldest run that waits and is not outstanding.

@@ -183,7 +183,7 @@ fn run(seed: u64, policy: Policy) {
         assert!(lane.runs() <= RUNS_MAX);
         let drained = model.load(counts_outstanding);
         let is_drained = drained.messages <= u64::from(limits.messages_max) / 2 && drained.bytes <= 100;
-        assert!(lane.is_drained(head, 0) == is_drained || policy == Policy::DropNewest);
+        assert!(lane.is_drained(head, 0, 500) == is_drained || policy == Policy::DropNewest);
     }
     let head = *marks.last().unwrap();
     lane.end(head, LossReason::Unsubscribed);
@@ -211,8 +211,10 @@ fn limits_hold_at_their_edges() {
     assert!(lane.fits(at(1, 4), Count::new(1, 6)));
     assert!(!lane.fits(at(1, 4), Count::new(1, 7)), "bytes_max + 1");
     assert!(!lane.fits(at(2, 4), Count::new(1, 0)), "messages_max + 1");
-    assert!(lane.is_drained(at(1, 5), 5) && !lane.is_drained(at(1, 6), 0) && !lane.is_drained(at(2, 0), 0));
-    assert!(!lane.is_drained(at(1, 5), 6), "the largest payload refused has to fit");
+    assert!(
+        lane.is_drained(at(1, 5), 5, 500) && !lane.is_drained(at(1, 6), 0, 500) && !lane.is_drained(at(2, 0), 0, 500)
+    );
+    assert!(!lane.is_drained(at(1, 5), 6, 500), "the largest payload refused has to fit");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use core::num::NonZeroU32;
 use core::time::Duration;
 
-use crate::config::TopicOptions;
+use crate::config::{TopicOptions, Watermarks};
 use crate::dialect::{Dialect, ENCODINGS};
 use crate::id::{ConnId, LaneId, SessionId, TopicId};
 use crate::lane::{Mark, Terms};
@@ -20,9 +20,10 @@ use crate::log::Log;
 use crate::output::LossReason;
 use crate::policy::Policy;
 use crate::session::Session;
-use crate::slab::Slab;
-use crate::stats::{Count, Totals};
+use crate::slab::{Slab, grow_by_an_eighth};
+use crate::stats::{Count, Level, Totals};
 use crate::timers::TimerId;
+use crate::watermark::ToldLevel;
 pub(crate) use settings::Settings;
 use settings::SettingsTable;
 pub(crate) use watch::Refusal;
@@ -52,10 +53,6 @@ pub(crate) struct TopicLane {
 }
 
 const LOCAL: u32 = u32::MAX;
-
-/// The array of lanes grows by an eighth, and by so many at least: it is most of what lanes cost.
-const GROWTH_PART: usize = 8;
-const GROWTH_MIN: usize = 16;
 
 impl TopicLane {
     /// Whether it is listed among its session's active lanes (an in-process lane: is ready, or was the last time somebody
@@ -120,6 +117,8 @@ pub(crate) struct Topic {
     pub(crate) epoch: u64,
     pub(crate) head: Mark,
     pub(crate) options: TopicOptions,
+    /// The hub's.
+    pub(crate) marks: Watermarks,
     pub(crate) is_declared: bool,
     /// The name is free again; what is left waits for outstanding Transmits.
     pub(crate) is_removed: bool,
@@ -153,6 +152,14 @@ pub(crate) struct Topic {
     pub(crate) age_min: Option<Duration>,
     /// When the first of their messages may be too old; there while there are such lanes.
     pub(crate) age_timer: Option<TimerId>,
+    /// Lanes with `Policy::Block` that are `High`, and that are `Critical`.
+    pub(crate) braking: [u32; 2],
+    /// The highest level of these.
+    pub(crate) level: ToldLevel,
+    /// Whether its sources were told to pause.
+    pub(crate) is_paused: bool,
+    /// When a lane's level may fall; there once one was not `Nominal`.
+    pub(crate) level_timer: Option<TimerId>,
     /// Resident bytes of the logs and of the latest messages, as charged to the hub.
     pub(crate) charged: Resident,
     /// Whether it is listed in the hub's `unfrozen`.
@@ -164,12 +171,13 @@ pub(crate) struct Topic {
 }
 
 impl Topic {
-    pub(crate) fn new(name: &str, epoch: u64, options: TopicOptions, is_declared: bool) -> Self {
+    pub(crate) fn new(name: &str, epoch: u64, (options, marks): (TopicOptions, Watermarks), is_declared: bool) -> Self {
         Self {
             name: name.into(),
             epoch,
             head: Mark::default(),
             options,
+            marks,
             is_declared,
             is_removed: false,
             lanes: Vec::new(),
@@ -189,6 +197,10 @@ impl Topic {
             aging_lanes: 0,
             age_min: None,
             age_timer: None,
+            braking: [0; 2],
+            level: ToldLevel::default(),
+            is_paused: false,
+            level_timer: None,
             charged: Resident::default(),
             is_unfrozen: false,
             has_room: false,
@@ -219,9 +231,14 @@ impl Topic {
         Resident::of_both(logs) + latest
     }
 
+    /// Whether its level, or what follows for its sources, is not what was told.
+    pub(crate) fn owes_level(&self) -> bool {
+        self.level.is_owed() || self.is_paused != (self.level.level() > Level::Nominal)
+    }
+
     /// Whether nothing would be missed if the topic were forgotten.
     pub(crate) fn is_forgettable(&self) -> bool {
-        let is_awaited = self.owes_drained && !self.is_removed;
+        let is_awaited = (self.owes_drained || self.owes_level()) && !self.is_removed;
         (!self.is_declared || self.is_removed) && self.lanes.is_empty() && self.parked.is_empty() && !is_awaited
     }
 }
@@ -310,10 +327,9 @@ impl Topics {
             Owner::Session(session) => session.index,
         };
         let place = topic.lanes.len();
+        self.lanes.make_room();
         let id = self.lanes.insert_with(|_| lane_place(topic_id, place));
-        if topic.lanes.len() == topic.lanes.capacity() {
-            topic.lanes.reserve_exact(GROWTH_MIN.max(place / GROWTH_PART));
-        }
+        grow_by_an_eighth(&mut topic.lanes);
         topic.lanes.push(TopicLane { window, index: id.index, owner, listed: u32::MAX, bits: settings });
         topic.live_lanes += 1;
         if let Some(age) = age_max {
@@ -414,13 +430,14 @@ mod tests {
     #[test]
     fn a_lane_is_small() {
         assert!(size_of::<TopicLane>() <= 72, "{}", size_of::<TopicLane>());
-        assert!(size_of::<Option<LanePlace>>() <= 8);
+        assert!(Slab::<LaneId, LanePlace>::SLOT_BYTES <= 12);
     }
 
     #[test]
     fn lanes_come_and_go_and_are_always_found() {
         let mut topics = Topics::new();
-        let topic = topics.slab.insert_with(|_| Topic::new("t", 1, TopicOptions::default(), true));
+        let topic =
+            topics.slab.insert_with(|_| Topic::new("t", 1, (TopicOptions::default(), Watermarks::default()), true));
         let mut world = World { topics, topic, lanes: BTreeMap::new() };
         let mut seed = 5_u64;
         for _ in 0..4_000 {

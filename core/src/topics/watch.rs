@@ -1,13 +1,17 @@
-//! Lanes that are nearly full, or have something to remember because they were. Only these are looked at when a message is
-//! published.
+//! Lanes that are nearly at a mark, or have something to remember because they were. Only the former are looked at when a
+//! message is published.
 //!
-//! Every other lane has more than an eighth of its limits left when all lanes are looked at, and the topic remembers the
-//! first head at which one of them may be full (`Topic::due`). So that pass comes at most once per eighth of the smallest
-//! limit, and a full lane costs for itself.
+//! What a lane comes near to is its high mark, and from there on its limit. Every other lane has more than an eighth of its
+//! limits left to it when all lanes are looked at, and the topic remembers the first head at which one of them may reach it
+//! (`Topic::due`). So that pass comes at most once per eighth of the smallest limit, and a full lane costs for itself.
 
-use super::{Topic, TopicLane};
+use super::{Topic, TopicLane, View};
+use crate::config::Watermarks;
 use crate::lane::{Mark, Standing};
-use crate::stats::Count;
+use crate::slab::grow_by_an_eighth;
+use crate::stats::{Count, Level};
+use crate::time::Instant;
+use crate::watermark::Gauge;
 
 const NOWHERE: u32 = u32::MAX;
 
@@ -29,6 +33,10 @@ pub(crate) struct Watched {
     pub(crate) refusal: Option<Refusal>,
     /// It has no room for the first parked publish, a payload of so many bytes.
     pub(crate) keeps_parked: Option<u64>,
+    pub(super) gauge: Gauge,
+    told: Level,
+    /// Listed among the hub's events.
+    is_listed: bool,
 }
 
 impl Watched {
@@ -38,7 +46,32 @@ impl Watched {
 
     /// Whether there is nothing to remember.
     fn is_forgettable(&self) -> bool {
-        self.refusal.is_none() && self.keeps_parked.is_none()
+        let is_nominal = self.level() == Level::Nominal && self.told == Level::Nominal && !self.is_listed;
+        self.refusal.is_none() && self.keeps_parked.is_none() && is_nominal
+    }
+
+    pub(crate) fn level(&self) -> Level {
+        self.gauge.level()
+    }
+
+    pub(crate) fn is_owed(&self) -> bool {
+        self.told != self.level()
+    }
+
+    pub(crate) fn falls_at(&self, fill: u32, marks: &Watermarks) -> Option<Instant> {
+        self.gauge.falls_at(fill, marks)
+    }
+
+    /// Whether its level is to be told and that is not listed yet: it is now.
+    pub(crate) fn list(&mut self) -> bool {
+        self.is_owed() && !core::mem::replace(&mut self.is_listed, true)
+    }
+
+    /// The level, if it is not the one last told: it is now.
+    pub(crate) fn tell(&mut self) -> Option<Level> {
+        self.is_listed = false;
+        let level = self.level();
+        (core::mem::replace(&mut self.told, level) != level).then_some(level)
     }
 }
 
@@ -74,6 +107,7 @@ impl Topic {
     pub(crate) fn list_idle(&mut self, place: usize) {
         if self.idle_place(place).is_none() {
             self.set_idle_place(place, Some(self.idle.len()));
+            grow_by_an_eighth(&mut self.idle);
             self.idle.push(place_of(place));
         }
     }
@@ -124,7 +158,15 @@ impl Topic {
             let lane = &mut self.lanes[place];
             let idle_place = core::mem::replace(&mut lane.listed, place_of(self.watched.len()));
             lane.set(TopicLane::WATCHED, true);
-            self.watched.push(Watched { place: place_of(place), idle_place, refusal: None, keeps_parked: None });
+            self.watched.push(Watched {
+                place: place_of(place),
+                idle_place,
+                refusal: None,
+                keeps_parked: None,
+                gauge: Gauge::default(),
+                told: Level::Nominal,
+                is_listed: false,
+            });
             self.watched.len() - 1
         });
         &mut self.watched[index]
@@ -176,10 +218,37 @@ impl Topic {
         self.watched.iter().map(Watched::place)
     }
 
+    pub(crate) fn gauge_mut(&mut self, place: usize) -> &mut Gauge {
+        &mut self.watch(place).gauge
+    }
+
+    /// The level of a lane.
+    pub(crate) fn level_of(&self, place: usize) -> Level {
+        self.watched(place).map_or(Level::Nominal, Watched::level)
+    }
+
+    /// How much of its tightest limit a lane uses, in thousandths, once `more` has entered it.
+    pub(crate) fn fill_with(&self, place: usize, more: Count) -> u32 {
+        let terms = self.terms(place);
+        let mut load = match self.view(place) {
+            View::Log(lane, _) => lane.load(terms, self.head),
+            View::Latest(lane, latest) => lane.waiting(latest),
+        };
+        load += more;
+        terms.limits.fill(load)
+    }
+
     /// What may enter a lane before it has to be looked at; `None`: it never has to.
     fn room(&self, place: usize) -> Option<Count> {
         let terms = self.terms(place);
-        self.run_lane(place).filter(|lane| !lane.is_ended()).map(|lane: &Standing| lane.room(terms, self.head))
+        let lane: &Standing = self.run_lane(place).filter(|lane| !lane.is_ended())?;
+        let mut room = lane.room(terms, self.head);
+        if self.level_of(place) == Level::Nominal {
+            let (load, high) = (lane.load(terms, self.head), terms.limits.least(self.marks.high()));
+            room.messages = room.messages.min((high.messages - 1).saturating_sub(load.messages));
+            room.bytes = room.bytes.min((high.bytes - 1).saturating_sub(load.bytes));
+        }
+        Some(room)
     }
 
     /// Sees to it that a lane is looked at before it is full; `more` is about to be published.
@@ -247,7 +316,7 @@ impl Topic {
             let Some(room) = self.room(place).filter(|_| !is_near) else { continue };
             let is_later = self.head.messages + room.messages >= self.due.messages
                 && self.head.bytes + room.bytes >= self.due.bytes;
-            assert!(is_later, "no lane is full before it is due");
+            assert!(is_later, "no lane is at a mark before it is due");
         }
     }
 }

@@ -69,6 +69,10 @@ impl Handle {
         block_on(self.0.publish_wait(topic, message, timeout))
     }
 
+    pub(crate) fn ready(&self, topic: &str, timeout: Duration) -> Result<(), NextError> {
+        block_on(self.0.ready(topic, timeout))
+    }
+
     pub(crate) fn declare_topic(&self, name: &str, options: TopicOptions) -> Result<(), CallError<TopicError>> {
         block_on(self.0.declare_topic(name, options))
     }

@@ -1,6 +1,7 @@
 //! The end-to-end suite, which is the same for every binding: `crate::binding` is this one.
 
 mod adopt;
+mod braking;
 mod clients;
 mod common;
 mod documents;
