@@ -32,6 +32,16 @@ impl Default for Watermarks {
     }
 }
 
+impl Watermarks {
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        let Watermarks { high_percent, low_percent, dwell } = *self;
+        check(low_percent > 0, "watermarks.low_percent", "must be at least 1")?;
+        check(low_percent < high_percent, "watermarks.low_percent", "must be less than watermarks.high_percent")?;
+        check(high_percent <= 100, "watermarks.high_percent", "must be at most 100")?;
+        check(dwell <= Duration::from_secs(3_600), "watermarks.dwell", "must be at most 1 h")
+    }
+}
+
 /// The limits of a lane.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LaneLimits {
@@ -235,12 +245,12 @@ impl core::error::Error for ConfigError {}
 /// Longest message of any kind: sizes of frames and of base64 text stay below 2^32.
 const MESSAGE_BYTES_LIMIT: u32 = 1 << 30;
 
-fn check(good: bool, field: &'static str, problem: &'static str) -> Result<(), ConfigError> {
+pub(crate) fn check(good: bool, field: &'static str, problem: &'static str) -> Result<(), ConfigError> {
     if good { Ok(()) } else { Err(ConfigError { field, problem }) }
 }
 
 impl LaneLimits {
-    fn check(&self, messages: &'static str, bytes: &'static str) -> Result<(), ConfigError> {
+    pub(crate) fn check(&self, messages: &'static str, bytes: &'static str) -> Result<(), ConfigError> {
         check(self.messages_max > 0, messages, "must be at least 1")?;
         check(self.messages_max <= 1 << 31, messages, "must be at most 2147483648")?;
         check(self.bytes_max > 0, bytes, "must be at least 1")?;
@@ -343,11 +353,7 @@ impl TryFrom<Options> for Config {
         ] {
             check(duration >= Duration::from_millis(1), field, "must be at least 1 ms")?;
         }
-        let Watermarks { high_percent, low_percent, dwell } = o.watermarks;
-        check(low_percent > 0, "watermarks.low_percent", "must be at least 1")?;
-        check(low_percent < high_percent, "watermarks.low_percent", "must be less than watermarks.high_percent")?;
-        check(high_percent <= 100, "watermarks.high_percent", "must be at most 100")?;
-        check(dwell <= Duration::from_secs(3_600), "watermarks.dwell", "must be at most 1 h")?;
+        o.watermarks.check()?;
         Ok(Self { options })
     }
 }

@@ -12,8 +12,8 @@ macro_rules! errors {
         #[non_exhaustive]
         pub enum $name { $($(#[$vdoc])* $variant,)* }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl core::fmt::Display for $name {
+            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
                 f.write_str(match self { $(Self::$variant => $text,)* })
             }
         }
@@ -21,6 +21,7 @@ macro_rules! errors {
         impl core::error::Error for $name {}
     )*};
 }
+pub(crate) use errors;
 
 errors! {
     /// A connection was not taken.

@@ -30,6 +30,7 @@ mod policy;
 mod session;
 mod slab;
 mod stats;
+pub mod stream;
 mod time;
 mod timers;
 mod topics;

@@ -291,6 +291,9 @@ pub enum Event {
         /// Whether to go on.
         flow: Flow,
     },
+    /// Another thread or task of the application woke it, once or more often: `Handle::wake` of a binding. The hub itself
+    /// never tells this.
+    Woken,
 }
 
 /// Why a connection ended.

@@ -114,6 +114,13 @@ impl<K: Key, T> Slab<K, T> {
         }
     }
 
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (K, &mut T)> {
+        self.slots.iter_mut().zip(0..).filter_map(|(slot, index)| match &mut slot.entry {
+            Entry::Used(value) => Some((K::new(index, slot.generation), value)),
+            Entry::Free(_) => None,
+        })
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (K, &T)> {
         self.slots.iter().zip(0..).filter_map(|(slot, index)| match &slot.entry {
             Entry::Used(value) => Some((K::new(index, slot.generation), value)),

@@ -6,11 +6,20 @@ use crate::time::Instant;
 
 /// How much of a limit is used, in thousandths, rounded up: what is at most half used is at most 500.
 pub(crate) fn fill(used: u64, limit: u64) -> u32 {
-    if used == 0 {
-        return 0; // The usual case, without a division.
+    match used.checked_mul(1_000) {
+        Some(0) => 0, // The usual case, without a division.
+        Some(used) => u32::try_from(used.div_ceil(limit.max(1))).unwrap_or(u32::MAX),
+        None => {
+            let thousandths = (u128::from(used) * 1_000).div_ceil(u128::from(limit.max(1)));
+            u32::try_from(thousandths).unwrap_or(u32::MAX)
+        }
     }
-    let thousandths = (u128::from(used) * 1_000).div_ceil(u128::from(limit.max(1)));
-    u32::try_from(thousandths).unwrap_or(u32::MAX)
+}
+
+/// The least that fills a limit to so many thousandths.
+pub(crate) fn least(limit: u64, thousandths: u32) -> u64 {
+    let below = u128::from(thousandths.saturating_sub(1)) * u128::from(limit) / 1_000;
+    u64::try_from(below).map_or(u64::MAX, |below| below + 1)
 }
 
 impl LaneLimits {
@@ -21,11 +30,7 @@ impl LaneLimits {
 
     /// The least that fills either limit to so many thousandths.
     pub(crate) fn least(&self, thousandths: u32) -> Count {
-        let least = |limit: u64| {
-            let below = u128::from(thousandths.saturating_sub(1)) * u128::from(limit) / 1_000;
-            u64::try_from(below).map_or(u64::MAX, |below| below + 1)
-        };
-        Count::new(least(u64::from(self.messages_max)), least(self.bytes_max))
+        Count::new(least(u64::from(self.messages_max), thousandths), least(self.bytes_max, thousandths))
     }
 }
 
@@ -45,6 +50,8 @@ impl Watermarks {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Gauge {
     level: Level,
+    /// Its limit is reached and not left; only of a `HeldGauge`.
+    is_held: bool,
     /// When it was entered, or its limit was reached again.
     since: Instant,
 }
@@ -65,7 +72,7 @@ impl Gauge {
         };
         let is_changed = next != self.level;
         if is_changed {
-            *self = Self { level: next, since: now };
+            (self.level, self.since) = (next, now);
         }
         is_changed
     }
@@ -93,36 +100,33 @@ impl Gauge {
 
 /// A gauge of what stays at its limit for a while: it is critical for as long.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct HeldGauge {
-    gauge: Gauge,
-    is_at_limit: bool,
-}
+pub(crate) struct HeldGauge(Gauge);
 
 impl HeldGauge {
     pub(crate) fn level(&self) -> Level {
-        self.gauge.level()
+        self.0.level()
     }
 
     /// Whether it says what a new one would.
     pub(crate) fn is_idle(&self) -> bool {
-        self.gauge.level() == Level::Nominal
+        self.0.level() == Level::Nominal
     }
 
     /// Whether it says what these would make of it, but for the dwell.
     pub(crate) fn is_right(&self, fill: u32, is_at_limit: bool, marks: &Watermarks) -> bool {
-        is_at_limit == self.is_at_limit && !self.gauge.rises(fill, marks)
+        is_at_limit == self.0.is_held && !self.0.rises(fill, marks)
     }
 
     pub(crate) fn update(&mut self, fill: u32, is_at_limit: bool, now: Instant, marks: &Watermarks) {
-        let was_at_limit = core::mem::replace(&mut self.is_at_limit, is_at_limit);
+        let was_at_limit = core::mem::replace(&mut self.0.is_held, is_at_limit);
         if !(was_at_limit && is_at_limit) {
-            self.gauge.update(fill, is_at_limit, now, marks);
+            self.0.update(fill, is_at_limit, now, marks);
         }
     }
 
     /// When a level that would fall but for the dwell is to be looked at again.
     pub(crate) fn falls_at(&self, fill: u32, marks: &Watermarks) -> Option<Instant> {
-        if self.is_at_limit { None } else { self.gauge.falls_at(fill, marks) }
+        if self.0.is_held { None } else { self.0.falls_at(fill, marks) }
     }
 }
 

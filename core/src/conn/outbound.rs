@@ -80,7 +80,7 @@ pub(crate) struct Outbound {
     /// Replies and control frames behind them.
     pub(crate) replies: BytesMut,
     /// The newest ping that came while output was blocked, to be answered (RFC 6455 §5.5.3 allows to answer only it).
-    pong: Option<Bytes>,
+    pong: Option<Box<[u8]>>,
     pub(crate) outstanding: Option<Outstanding>,
     /// Of the replies.
     pub(crate) gauge: HeldGauge,
@@ -123,7 +123,7 @@ impl Outbound {
         self.pinned.as_ref().map_or(0, |pinned| pinned.rest.len())
             + self.control_capacity
             + self.replies.capacity()
-            + self.pong.as_ref().map_or(0, Bytes::len)
+            + self.pong.as_ref().map_or(0, |pong| pong.len())
             + copies.sum::<usize>()
     }
 
@@ -138,7 +138,7 @@ impl Outbound {
         if is_blocked || self.reply_bytes() + frame::frame_bytes(payload.len(), true) > reply_bytes_max {
             let mut pong = BytesMut::with_capacity(frame::frame_bytes(payload.len(), mask.is_some()));
             frame::put_frame(&mut pong, Opcode::Pong, mask, payload);
-            self.pong = Some(pong.freeze());
+            self.pong = Some(pong[..].into());
         } else {
             self.pong = None;
             frame::put_frame(&mut self.replies, Opcode::Pong, mask, payload);
