@@ -9,17 +9,16 @@ use crate::lane::{Mark, Needs, Run};
 impl Log {
     /// What a lane needs has changed. The new needs are added before the old ones go, so that what is in both stays.
     pub(crate) fn change_needs(&mut self, before: &Needs, after: &Needs) {
-        if before == after {
-            return;
-        }
         // Only who was the last to need a block lets it go: while one consumer keeps the front, others do not look at all
         // that lies between.
         let mut was_last = false;
-        if before.tail != after.tail {
+        let number = |tail: Option<Mark>| tail.map(|mark| mark.messages);
+        if number(before.tail) != number(after.tail) {
             after.tail.into_iter().for_each(|mark| self.add_start(mark));
             was_last |= before.tail.is_some_and(|mark| self.remove_start(mark));
         }
-        let (is_held_anew, is_older_anew) = (before.held != after.held, before.older != after.older);
+        let ends = |run: Run| (run.after.messages, run.through.messages);
+        let (is_held_anew, is_older_anew) = (ends(before.held) != ends(after.held), before.older != after.older);
         if is_held_anew {
             for place in self.places(after.held) {
                 let block = &mut self.blocks[place];
