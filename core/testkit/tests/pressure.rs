@@ -236,6 +236,21 @@ fn replies_rise_at_their_marks() {
     }
 }
 
+#[test]
+fn a_pong_that_was_put_off_counts_when_it_is_written() {
+    let (mut stage, conn, _) = gathering();
+    while reply_bytes(&stage, conn) + 64 < 3_068 {
+        stage.hub.handle_bytes(conn, &frame_of(9, 62), stage.now);
+    }
+    stage.hub.handle_sent(conn, 0, stage.now);
+    stage.hub.handle_bytes(conn, &frame_of(9, 125), stage.now);
+    assert_eq!(outbound(&stage.hub, conn).1, Nominal);
+    stage.hub.handle_writable(conn, stage.now);
+    assert!(stage.hub.poll_transmit().is_some());
+    stage.hub.check_invariants();
+    assert_eq!(outbound(&stage.hub, conn).1, High);
+}
+
 /// A raw client that takes nothing, whose direct lane holds four messages, or a thousand bytes.
 fn frozen(change: impl FnOnce(&mut Options)) -> (Stage, ConnId) {
     let mut stage = Stage::new(|options| {
