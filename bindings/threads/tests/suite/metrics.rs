@@ -1,14 +1,15 @@
 //! What a registry of metrics is told.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 
 use super::common::{HANG, close, say, start, text};
 use crate::binding::{
-    CallError, Entry, Handle, LaneOptions, LossReason, Payload, PublishError, Server, ServerOptions, Subscription,
-    TopicOptions,
+    CallError, Entry, Handle, LaneOptions, LossReason, Options, Payload, PublishError, Server, ServerOptions,
+    Subscription, TopicOptions, Watermarks,
 };
 
 const PING: &str = r#"{"op":"ping","id":7}"#;
@@ -71,7 +72,10 @@ fn every_number_is_told_exactly() {
     let mut narrow = TopicOptions::default();
     narrow.lane.messages_max = 2;
     let topics = vec![("narrow".to_owned(), narrow), (r#"say "hi""#.to_owned(), TopicOptions::default())];
-    let server = start(ServerOptions { topics, ..ServerOptions::default() });
+    // Long, so that no level falls while the test runs.
+    let watermarks = Watermarks { dwell: Duration::from_secs(3_600), ..Watermarks::default() };
+    let hub = Options { watermarks, ..Options::default() };
+    let server = start(ServerOptions { topics, hub, ..ServerOptions::default() });
     let handle = server.handle.clone();
     let registry = registry(&handle);
 
@@ -104,6 +108,8 @@ fn every_number_is_told_exactly() {
         (r#"forebay_entered_bytes_total{kind="lanes"}"#, "21"),
         (r#"forebay_entered_messages_total{kind="lanes"}"#, "8"),
         ("forebay_lanes", "2"),
+        (r#"forebay_level_transitions_total{scope="lane",level="critical"}"#, "1"),
+        (r#"forebay_level_transitions_total{scope="lane",level="high"}"#, "1"),
         (r#"forebay_lost_bytes_total{kind="lanes",reason="oldest"}"#, "3"),
         (r#"forebay_lost_bytes_total{kind="lanes",reason="unsubscribed"}"#, "10"),
         (r#"forebay_lost_messages_total{kind="lanes",reason="oldest"}"#, "3"),
