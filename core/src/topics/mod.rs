@@ -430,7 +430,7 @@ mod tests {
     #[test]
     fn a_lane_is_small() {
         assert!(size_of::<TopicLane>() <= 72, "{}", size_of::<TopicLane>());
-        assert!(Slab::<LaneId, LanePlace>::SLOT_BYTES <= 12);
+        assert_eq!(Slab::<LaneId, LanePlace>::SLOT_BYTES, 12);
     }
 
     #[test]

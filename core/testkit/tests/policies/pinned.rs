@@ -8,7 +8,7 @@ use forebay_testkit::rng::Choices;
 
 const NOW: Instant = Instant::from_nanos(1);
 const TRANSMIT_MAX: usize = 1_024;
-const BYTES_MAX: u64 = 2_048;
+const BYTES_MAX: usize = 2_048;
 const MESSAGE: [u8; 100] = [7; 100];
 /// The most that the log allocates at once, for messages as small as these.
 const CHUNK: usize = 128 << 10;
@@ -32,13 +32,16 @@ impl House {
         let options = Options { transmit_bytes_max: u32::try_from(TRANSMIT_MAX).expect("small"), ..Options::default() };
         let mut hub = Hub::new(Config::try_from(options).expect("good"), [3; 32], NOW);
         let mut options = TopicOptions { policy, message_bytes_max: 1_024, ..TopicOptions::default() };
-        (options.keys_max, options.keys_bytes_max) = (16, BYTES_MAX);
+        (options.keys_max, options.keys_bytes_max) = (16, BYTES_MAX as u64);
         let topic = hub.topic("t", options).expect("declared");
         let quick = hub.subscribe_local(topic, LaneOptions::with_policy(policy), Start::Latest, NOW).expect("a lane");
         let peer = Peer { address: None, mode: Mode::Raw };
         let slow = hub.handle_upgraded(Upgraded { peer, protocol: None }, b"", NOW).expect("accepted");
-        let lane =
-            LaneOptions { messages_max: Some(20), bytes_max: Some(BYTES_MAX), ..LaneOptions::with_policy(policy) };
+        let lane = LaneOptions {
+            messages_max: Some(20),
+            bytes_max: Some(BYTES_MAX as u64),
+            ..LaneOptions::with_policy(policy)
+        };
         hub.subscribe(slow, topic, lane, Start::Latest, NOW).expect("a lane");
         Self { hub, topic, quick, slow, held: None }
     }
@@ -89,7 +92,7 @@ fn most(policy: Policy, ticks: usize, mut slow: impl FnMut(&mut House)) -> usize
 }
 
 /// What its lane may hold, and a Transmit and the message before it, as frames, with their places in an index.
-const SHARE: usize = 2 * (BYTES_MAX as usize + TRANSMIT_MAX + MESSAGE.len());
+const SHARE: usize = 2 * (BYTES_MAX + TRANSMIT_MAX + MESSAGE.len());
 
 #[test]
 fn a_frozen_consumer_pins_the_chunks_at_the_ends_of_its_window_and_of_what_is_outstanding() {
