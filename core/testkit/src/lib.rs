@@ -11,6 +11,7 @@ pub mod alloc;
 pub mod digest;
 pub mod fuzz;
 pub mod mini;
+pub mod model;
 pub mod pipe;
 pub mod rng;
 pub mod stage;
