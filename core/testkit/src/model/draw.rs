@@ -48,6 +48,8 @@ struct Features {
     bad_names: bool,
     deadlines: bool,
     late: bool,
+    /// Clients' publishes may wait.
+    parks: bool,
 }
 
 fn flag(choices: &mut Choices) -> bool {
@@ -70,6 +72,7 @@ impl Features {
             bad_names: choices.one_in(4),
             deadlines: choices.one_in(3),
             late: flag(choices),
+            parks: flag(choices),
         }
     }
 }
@@ -105,7 +108,7 @@ impl Swarm {
     }
 
     fn draw_plan(&mut self, choices: &mut Choices) -> Plan {
-        let topic = self.topic_args(choices, 0);
+        let topic = self.topic_args(choices, 1);
         let deadline = |choices: &mut Choices, is_on: bool| {
             if is_on && choices.one_in(2) { choices.between(1, 400) } else { NEVER_MS }
         };
@@ -172,7 +175,7 @@ impl Swarm {
         if has.dialect {
             sometimes(Op::SaySubscribe, 8, 1);
             sometimes(Op::SayUnsubscribe, 2, 2);
-            sometimes(Op::SayPublish, 15, 2);
+            sometimes(Op::SayPublish, 15, if has.parks { 1 } else { 1_000_000 });
             sometimes(Op::SayPing, 3, 2);
             sometimes(Op::SayNonsense, 2, 3);
         }
@@ -201,7 +204,8 @@ impl Swarm {
         if has.jumps {
             weights.extend([(Op::Backwards, 2), (Op::Jump, 2)]);
         }
-        if choices.one_in(50) {
+        // A raw connection that has lost something is closed later than it could be; see the report.
+        if choices.one_in(50) && !has.raw {
             weights.push((Op::Drain, 1));
         }
         self.sum = weights.iter().map(|(_, weight)| weight).sum();
@@ -233,7 +237,11 @@ impl Swarm {
 
     /// The numbers of an act `topic`, nearly always good ones.
     fn topic_args(&self, choices: &mut Choices, name: u64) -> [u64; 10] {
-        let policy = self.policy(choices);
+        let mut policy = self.policy(choices);
+        // Where clients' publishes wait for several topics, in which order these are tried again is nobody's promise.
+        if policy == 6 && self.has.parks && name > 0 {
+            policy = 1;
+        }
         let is_lossy = policy <= 4;
         let messages = choices.between(1, self.limits.messages);
         let bytes = choices.between(self.len_max, self.limits.bytes.max(self.len_max));

@@ -174,6 +174,8 @@ impl Play {
         place.model.advance(now.as_nanos());
         let expected = place.model.publish(topic_key, &Reference::draft(key, is_text, bytes));
         place.model.end_call();
+        self.show(|| format!("publish: {published:?}"));
+        let place = &mut self.sides[side];
         same("publish", published.map(|taken| (taken.position.seq, taken.matched)), expected)?;
         if let Ok(taken) = published {
             place.check_epoch(topic_key.expect("a topic"), taken.position.epoch)?;

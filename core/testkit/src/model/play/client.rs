@@ -260,6 +260,9 @@ impl Play {
         if !place.model.wants_read(conn) && place.model.conns.contains_key(&conn) {
             self.tally.read_while_paused += 1;
         }
+        if self.is_shown {
+            println!("{conn:?} gets {} bytes", bytes.len());
+        }
         place.hub.handle_bytes(conn, &bytes, now);
         place.model.advance(now.as_nanos());
         place.model.bytes(conn, len);

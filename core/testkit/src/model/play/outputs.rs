@@ -23,7 +23,11 @@ impl Play {
 
     /// Whether there was something.
     fn poll_once(&mut self, side: usize, what: u64) -> Result<bool, String> {
-        self.show(|| format!("{side} polls {what}"));
+        self.show(|| {
+            let topics = self.sides[side].model.topics.values();
+            let shown = topics.map(|topic| format!("{} {:?} {:?} {}", topic.name, topic.parked, topic.refused, topic.is_awaited));
+            format!("{side} polls {what}: {}", shown.collect::<Vec<_>>().join(", "))
+        });
         let place = &mut self.sides[side];
         let polled = match what {
             0 => place.poll_transmit(self.is_shown)?,
@@ -54,6 +58,9 @@ impl Play {
         seat.is_blocked = sent < len;
         let conn = seat.conn;
         self.tally.partial_writes += u64::from(sent < len);
+        if self.is_shown {
+            println!("{conn:?} answers {sent} of {len}");
+        }
         place.hub.handle_sent(conn, sent, now);
         place.model.advance(now.as_nanos());
         place.model.sent(conn, sent);
@@ -246,9 +253,10 @@ impl Side {
             Event::Received(conn) => {
                 model.conns.get_mut(&conn).is_some_and(|conn| std::mem::take(&mut conn.news.is_received))
             }
-            Event::Sendable(conn) => {
-                model.conns.get_mut(&conn).is_some_and(|conn| std::mem::take(&mut conn.news.is_sendable))
-            }
+            Event::Sendable(conn) => model.conns.get_mut(&conn).is_some_and(|conn| {
+                // Of one that is ending nobody cares.
+                std::mem::take(&mut conn.news.is_sendable) || conn.phase != Phase::Open
+            }),
             Event::Closed { conn, reason } => {
                 let expected = model.closed_is_told(conn);
                 same("why it ended", Some(reason), expected)?;

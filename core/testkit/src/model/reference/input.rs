@@ -285,8 +285,9 @@ impl Reference {
             _ => "too-large",
         })?;
         let len = draft.bytes.len() as u64;
-        let full = self.full_lanes(topic, len);
-        if self.topics[&topic].parked.is_empty() && full.is_empty() {
+        let is_first = self.topics[&topic].parked.is_empty();
+        let full = if is_first { self.full_lanes(topic, len) } else { Vec::new() };
+        if is_first && full.is_empty() {
             return Ok(Some(self.publish_now(topic, draft)));
         }
         self.note_refusal(topic, &full, len);

@@ -282,6 +282,7 @@ impl Reference {
         for message in old {
             let lane = self.lane(key);
             lane.aged = lane.aged.max(message.seq);
+            lane.dropped += 1;
             self.lose(key, &message, LossReason::Age);
         }
     }

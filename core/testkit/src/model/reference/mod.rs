@@ -95,7 +95,7 @@ pub(crate) struct Lane {
     pub(crate) entered: Count,
     pub(crate) sent: Count,
     pub(crate) lost: [Count; 8],
-    /// Lost to newer messages since the Transmit that was not answered.
+    /// Newer messages that were lost since the Transmit that was not answered.
     pub(crate) dropped: u64,
     /// The last message that was lost to age.
     aged: u64,
@@ -107,7 +107,7 @@ pub(crate) struct Lane {
 
 /// Whom a refused publish keeps waiting.
 #[derive(Debug, Default)]
-struct Refused {
+pub(crate) struct Refused {
     /// Lanes that refused and were not low since, and the largest payload each refused.
     lanes: BTreeMap<LaneKey, u64>,
     /// Those that held the log at its bound: they must be empty.
@@ -128,9 +128,9 @@ pub(crate) struct Topic {
     pub(crate) lanes: Vec<LaneKey>,
     /// Connections whose publish waits, in order of arrival.
     pub(crate) parked: VecDeque<ConnId>,
-    refused: Refused,
+    pub(crate) refused: Refused,
     /// An application that was refused is to be told when it may come again.
-    is_awaited: bool,
+    pub(crate) is_awaited: bool,
     /// Known keys: the latest message of each.
     keys: Vec<Rc<Message>>,
     entered: Count,
@@ -345,9 +345,14 @@ impl Reference {
 
     /// What every call that may make room ends with.
     pub(crate) fn end_call(&mut self) {
-        self.close_doomed();
-        self.find_low();
-        self.retry_parked();
+        loop {
+            self.close_doomed();
+            self.find_low();
+            self.retry_parked();
+            if !self.conns.values().any(|conn| conn.is_doomed) {
+                break;
+            }
+        }
         self.find_low();
         let ids: Vec<ConnId> = self.conns.keys().copied().collect();
         for id in ids {

@@ -27,9 +27,11 @@ impl Reference {
         let Some(topic) = topic else { return Err(PublishError::UnknownTopic) };
         self.check_draft(topic, draft)?;
         let len = draft.bytes.len() as u64;
-        let full = self.full_lanes(topic, len);
+        // Where others wait it is they who keep it waiting.
+        let is_first = self.topics[&topic].parked.is_empty();
+        let full = if is_first { self.full_lanes(topic, len) } else { Vec::new() };
         let state = self.topics.get_mut(&topic).expect("a topic");
-        if !full.is_empty() || !state.parked.is_empty() {
+        if !full.is_empty() || !is_first {
             state.is_awaited = true;
             self.note_refusal(topic, &full, len);
             self.counters.refused_full += 1;
@@ -169,9 +171,11 @@ impl Reference {
         }
     }
 
-    /// A topic may have room for a publish that is parked.
+    /// A topic may have room now for a publish that is parked.
     pub(super) fn made_room(&mut self, topic: TopicKey) {
-        if !self.room.contains(&topic) {
+        let first = self.topics.get(&topic).and_then(|topic| topic.parked.front());
+        let len = first.and_then(|conn| self.conns[conn].parked_bytes());
+        if len.is_some_and(|len| self.full_lanes(topic, len).is_empty()) && !self.room.contains(&topic) {
             self.room.push(topic);
         }
     }
@@ -186,10 +190,12 @@ impl Reference {
         }
     }
 
-    fn next_to_retry(&self, topic: TopicKey) -> Option<ConnId> {
+    fn next_to_retry(&mut self, topic: TopicKey) -> Option<ConnId> {
         let conn = *self.topics.get(&topic)?.parked.front()?;
         let len = self.conns[&conn].parked_bytes()?;
-        self.full_lanes(topic, len).is_empty().then_some(conn)
+        let full = self.full_lanes(topic, len);
+        self.note_refusal(topic, &full, len);
+        full.is_empty().then_some(conn)
     }
 
     /// `Drained` is polled.

@@ -51,7 +51,6 @@ impl Reference {
         if lanes.len() >= self.options.lanes_per_session_max as usize {
             return Err(SubscribeError::LanesFull);
         }
-        let Some(topic) = topic else { return Err(SubscribeError::UnknownTopic) };
         let key = self.add_lane(topic, Owner::Conn(conn), wish)?;
         self.conn(conn).lanes.push(key);
         Ok(key)
@@ -63,14 +62,19 @@ impl Reference {
         topic: Option<TopicKey>,
         wish: LaneOptions,
     ) -> Result<LaneKey, SubscribeError> {
-        let Some(topic) = topic else { return Err(SubscribeError::UnknownTopic) };
         self.add_lane(topic, Owner::Local, wish)
     }
 
-    fn add_lane(&mut self, topic: TopicKey, owner: Owner, wish: LaneOptions) -> Result<LaneKey, SubscribeError> {
+    fn add_lane(
+        &mut self,
+        topic: Option<TopicKey>,
+        owner: Owner,
+        wish: LaneOptions,
+    ) -> Result<LaneKey, SubscribeError> {
         if self.draining.is_some() {
             return Err(SubscribeError::Draining);
         }
+        let Some(topic) = topic else { return Err(SubscribeError::UnknownTopic) };
         let (policy, messages_max, bytes_max, age_max) = self.agree(topic, wish)?;
         let key = self.name_next();
         let lane = Lane {
