@@ -1,6 +1,8 @@
-//! Lanes that are 1,000 messages behind, and how they catch up. Read "elem" as "delivery".
+//! What lanes cost however many there are, and how those that are 1,000 messages behind catch up. Read "elem" as "delivery";
+//! in "wake" as "lane that was empty", in "publish" as "publish".
 #![forbid(unsafe_code)]
 
+use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use criterion::{Bencher, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
@@ -64,5 +66,98 @@ fn partial_sends(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, behind, many_topics, partial_sends);
+/// An unoptimised run only shows that it runs.
+const LANES: &[usize] = if cfg!(debug_assertions) { &[1_000] } else { &[1_000, 10_000, 100_000, 1_000_000] };
+/// In one tick, where lanes of `topic_options` hold 1,000.
+const PUBLISHES: usize = 500;
+
+/// Takes everything there is, and looks at it no more than a write would. How many Transmits that was.
+fn drain(fleet: &mut Fleet) -> usize {
+    let mut transmits = 0;
+    while let Some(transmit) = fleet.hub.poll_transmit() {
+        let (conn, len) = (transmit.conn(), transmit.len());
+        transmit.slices().for_each(|slice| {
+            black_box(slice);
+        });
+        fleet.hub.handle_sent(conn, len, fleet.now);
+        transmits += 1;
+    }
+    transmits
+}
+
+/// Connections with a lane each on one topic; so many percent of them have stopped reading, and have full lanes.
+fn fleet(lanes: usize, frozen_percent: usize, text: &str) -> Fleet {
+    let mut fleet = Fleet::new(Speech::Raw, lanes, 1);
+    let frozen = lanes * frozen_percent / 100;
+    if frozen > 0 {
+        fleet.freeze(frozen);
+        for _ in 0..3 {
+            (0..PUBLISHES).for_each(|_| fleet.publish(0, text));
+            assert_eq!(drain(&mut fleet), lanes - frozen);
+        }
+        fleet.forget_outputs();
+    }
+    fleet
+}
+
+/// The time of `body`, over `rounds` of it; `after` is not counted.
+fn timed(rounds: u64, fleet: &mut Fleet, body: impl Fn(&mut Fleet), after: impl Fn(&mut Fleet)) -> Duration {
+    let mut spent = Duration::ZERO;
+    for _ in 0..rounds {
+        let started = Instant::now();
+        body(fleet);
+        spent += started.elapsed();
+        after(fleet);
+        fleet.forget_outputs();
+    }
+    spent
+}
+
+fn numbers_of_lanes(c: &mut Criterion) {
+    let mut group = c.benchmark_group("lanes");
+    group.warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1)).sample_size(10);
+    let text = json_text(128);
+    for (lanes, frozen_percent) in LANES.iter().flat_map(|lanes| [(*lanes, 0), (*lanes, 10)]) {
+        let mut fleet = fleet(lanes, frozen_percent, &text);
+        let reading = lanes - lanes * frozen_percent / 100;
+        let of = format!("{lanes} lanes, {frozen_percent} % frozen");
+        group.throughput(Throughput::Elements(reading as u64));
+        group.bench_function(BenchmarkId::new("wake: the first publish", &of), |b| {
+            b.iter_custom(|rounds| {
+                timed(
+                    rounds,
+                    &mut fleet,
+                    |fleet| fleet.publish(0, &text),
+                    |fleet| {
+                        drain(fleet);
+                    },
+                )
+            });
+        });
+        group.throughput(Throughput::Elements(PUBLISHES as u64));
+        group.bench_function(BenchmarkId::new("publish to waiting lanes", &of), |b| {
+            fleet.publish(0, &text);
+            let publish = |fleet: &mut Fleet| (0..PUBLISHES).for_each(|_| fleet.publish(0, &text));
+            b.iter_custom(|rounds| {
+                timed(rounds, &mut fleet, publish, |fleet| {
+                    drain(fleet);
+                    fleet.publish(0, &text);
+                })
+            });
+            drain(&mut fleet);
+        });
+        for waiting in [16, 64] {
+            group.throughput(Throughput::Elements((reading * waiting) as u64));
+            group.bench_function(BenchmarkId::new(format!("drain: {waiting} messages each"), &of), |b| {
+                let publish = |fleet: &mut Fleet| (0..waiting).for_each(|_| fleet.publish(0, &text));
+                publish(&mut fleet);
+                b.iter_custom(|rounds| timed(rounds, &mut fleet, |fleet| assert_eq!(drain(fleet), reading), publish));
+                drain(&mut fleet);
+            });
+        }
+    }
+    group.finish();
+}
+
+criterion_group!(benches, numbers_of_lanes, behind, many_topics, partial_sends);
 criterion_main!(benches);

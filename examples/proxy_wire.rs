@@ -105,7 +105,7 @@ struct Direction<'a> {
 
 impl Direction<'_> {
     fn run(&self, leftover: &[u8], to_broke: &OnceLock<CloseCode>) {
-        if self.forward(leftover).is_ok_and(|is_closed| is_closed) {
+        if self.forward(leftover, to_broke).is_ok_and(|is_closed| is_closed) {
             self.closing.get_or_init(Instant::now);
             return; // The other direction brings the answer, and ends the connection.
         }
@@ -121,7 +121,7 @@ impl Direction<'_> {
     }
 
     /// Whether it ended with a Close frame, which went through.
-    fn forward(&self, leftover: &[u8]) -> io::Result<bool> {
+    fn forward(&self, leftover: &[u8], to_broke: &OnceLock<CloseCode>) -> io::Result<bool> {
         let mut decoder = Decoder::new(self.role, MESSAGE_BYTES_MAX);
         let (mut input, mut message, mut out) = (BytesMut::from(leftover), BytesMut::new(), BytesMut::new());
         let mut buffer = vec![0; READ_BYTES_MAX];
@@ -146,7 +146,11 @@ impl Direction<'_> {
                 }
                 Some(Item::Ping(payload)) => frame::put_frame(&mut out, Opcode::Ping, self.mask()?, payload),
                 Some(Item::Pong(payload)) => frame::put_frame(&mut out, Opcode::Pong, self.mask()?, payload),
-                Some(Item::Close(close)) => frame::put_close(&mut out, self.mask()?, close),
+                Some(Item::Close(close)) => {
+                    // Who broke the protocol is told that, not what `from` answers to our Close frame.
+                    let broke = to_broke.get().map(|code| (*code, ""));
+                    frame::put_close(&mut out, self.mask()?, broke.or(close));
+                }
                 None => {
                     (&*self.to).write_all(&out)?;
                     out = BytesMut::new();

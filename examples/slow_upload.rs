@@ -9,8 +9,8 @@
 //! Watch `bufferedAmount`: what the disk has not taken waits in the browser. The binary messages of a connection are a file;
 //! `end` is answered with its name and length. A connection that ends otherwise leaves a part.
 //!
-//! All there is to it: `Hub::receive` is called only while the disk has room. What is not received counts against
-//! `inbound_bytes_max`, and at that bound the connection is not read.
+//! All there is to it: `Hub::receive` is called only while the disk has room, of which `Handle::wake` tells. What is not
+//! received counts against `inbound_bytes_max`, and at that bound the connection is not read.
 
 use std::collections::VecDeque;
 use std::collections::btree_map::{BTreeMap, Entry};
@@ -21,10 +21,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use forebay_threads::forebay_core::{self, ConnId, LaneId, Start};
-use forebay_threads::{
-    Bytes, CloseCode, Event, Handle, Hub, LaneOptions, Mode, Options, Payload, Policy, Server, ServerOptions,
-};
+use forebay_threads::forebay_core::{self, ConnId};
+use forebay_threads::{Bytes, CloseCode, Event, Handle, Hub, Mode, Options, Payload, Server, ServerOptions};
 
 /// Messages that wait for the disk, and their size.
 const ORDERS_MAX: usize = 4;
@@ -47,7 +45,7 @@ fn main() -> io::Result<()> {
     let (to_us, from_disk) = channel(); // One answer per order.
     let handle = server.handle();
     thread::spawn(move || Disk::new(directory, rate).run(&orders, &to_us, &handle));
-    let mut uploads = Uploads { to_disk, from_disk, orders: 0, waiting: VecDeque::new(), bell: None };
+    let mut uploads = Uploads { to_disk, from_disk, orders: 0, waiting: VecDeque::new() };
     server.run_with(move |hub, event, now| uploads.event(hub, event, now))
 }
 
@@ -69,22 +67,14 @@ struct Uploads {
     orders: usize,
     /// Connections that have messages; they take turns.
     waiting: VecDeque<ConnId>,
-    /// A lane on the topic that the disk publishes to when there is an answer: that wakes the hub.
-    bell: Option<LaneId>,
 }
 
 impl Uploads {
     fn event(&mut self, hub: &mut Hub, event: Event, now: forebay_core::Instant) {
         match event {
-            Event::Opened { .. } if self.bell.is_none() => {
-                let topic = hub.open_topic("bell").expect("there is room for one");
-                let lane = LaneOptions::with_policy(Policy::LatestOnly);
-                self.bell = Some(hub.subscribe_local(topic, lane, Start::Latest, now).expect("it allows that policy"));
-            }
             Event::Received(conn) if !self.waiting.contains(&conn) => self.waiting.push_back(conn),
             Event::Closed { conn, .. } => self.order(conn, Order::Abandon), // All it sent was received before.
-            Event::Ready(lane) => {
-                while hub.take(lane, now).is_some() {}
+            Event::Woken => {
                 while let Ok((conn, answer)) = self.from_disk.try_recv() {
                     self.orders -= 1;
                     match answer {
@@ -133,7 +123,7 @@ impl Disk {
             let answer = self.carry_out(conn, order);
             // It fails when the server has stopped, and then nobody has orders.
             let _ = to_us.send((conn, answer));
-            let _ = handle.publish("bell", Payload::Text("1"));
+            handle.wake();
         }
     }
 

@@ -83,8 +83,8 @@ impl Fleet {
         let upgraded = Upgraded { peer: Peer { mode, ..Peer::default() }, protocol };
         for _ in 0..conns {
             self.conns.push(self.hub.handle_upgraded(upgraded, b"", self.now).expect("room for a connection"));
+            self.drain();
         }
-        self.drain();
     }
 
     /// Adds a topic and subscribes every connection to it.

@@ -14,6 +14,34 @@ pub enum CreateTopics {
     Application,
 }
 
+/// Where levels of pressure change (`Level`), for lanes, sessions, connections, topics and the hub alike.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Watermarks {
+    /// `High` from here, in percent of a limit: 75. At most 100.
+    pub high_percent: u8,
+    /// `Nominal` again from here, in percent of a limit: 50. At least 1, less than `high_percent`. Also where
+    /// `Event::Drained` and `Event::Sendable` are told.
+    pub low_percent: u8,
+    /// How long a level is held at least before it falls: 100 ms. At most 1 h.
+    pub dwell: Duration,
+}
+
+impl Default for Watermarks {
+    fn default() -> Self {
+        Self { high_percent: 75, low_percent: 50, dwell: Duration::from_millis(100) }
+    }
+}
+
+impl Watermarks {
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        let Watermarks { high_percent, low_percent, dwell } = *self;
+        check(low_percent > 0, "watermarks.low_percent", "must be at least 1")?;
+        check(low_percent < high_percent, "watermarks.low_percent", "must be less than watermarks.high_percent")?;
+        check(high_percent <= 100, "watermarks.high_percent", "must be at most 100")?;
+        check(dwell <= Duration::from_secs(3_600), "watermarks.dwell", "must be at most 1 h")
+    }
+}
+
 /// The limits of a lane.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LaneLimits {
@@ -130,7 +158,7 @@ pub struct Options {
     /// Resident bytes of the whole hub by allocated capacity (logs, partial messages, replies, parked publishes):
     /// 256 MiB.
     pub resident_bytes_max: usize,
-    /// Bytes of one Transmit, plus the rest of the message that crosses it: 128 KiB.
+    /// Bytes of one Transmit, plus the rest of the message that crosses it: 128 KiB. At most 1 GiB.
     pub transmit_bytes_max: u32,
     /// Bytes of one inbound WebSocket message: 1 MiB. A longer one closes with 1009.
     pub message_bytes_max: u32,
@@ -158,6 +186,8 @@ pub struct Options {
     pub close_timeout: Duration,
     /// How long a client's publish waits for room in the lanes of a `Block` topic: 30 s. Then it is answered `full`.
     pub block_max: Duration,
+    /// Where levels of pressure change.
+    pub watermarks: Watermarks,
 }
 
 impl Default for Options {
@@ -184,6 +214,7 @@ impl Default for Options {
             stall_timeout: Duration::from_secs(30),
             close_timeout: Duration::from_secs(5),
             block_max: Duration::from_secs(30),
+            watermarks: Watermarks::default(),
         }
     }
 }
@@ -214,12 +245,12 @@ impl core::error::Error for ConfigError {}
 /// Longest message of any kind: sizes of frames and of base64 text stay below 2^32.
 const MESSAGE_BYTES_LIMIT: u32 = 1 << 30;
 
-fn check(good: bool, field: &'static str, problem: &'static str) -> Result<(), ConfigError> {
+pub(crate) fn check(good: bool, field: &'static str, problem: &'static str) -> Result<(), ConfigError> {
     if good { Ok(()) } else { Err(ConfigError { field, problem }) }
 }
 
 impl LaneLimits {
-    fn check(&self, messages: &'static str, bytes: &'static str) -> Result<(), ConfigError> {
+    pub(crate) fn check(&self, messages: &'static str, bytes: &'static str) -> Result<(), ConfigError> {
         check(self.messages_max > 0, messages, "must be at least 1")?;
         check(self.messages_max <= 1 << 31, messages, "must be at most 2147483648")?;
         check(self.bytes_max > 0, bytes, "must be at least 1")?;
@@ -295,6 +326,7 @@ impl TryFrom<Options> for Config {
         check(o.topic_name_bytes_max <= 512, "topic_name_bytes_max", "must be at most 512")?;
         check(o.key_bytes_max <= 512, "key_bytes_max", "must be at most 512")?;
         check(o.transmit_bytes_max >= 1_024, "transmit_bytes_max", "must be at least 1024")?;
+        check(o.transmit_bytes_max <= MESSAGE_BYTES_LIMIT, "transmit_bytes_max", "must be at most 1 GiB")?;
         check(o.reply_bytes_max >= 4_096, "reply_bytes_max", "must be at least 4096")?;
         check(o.head_bytes_max >= 512, "head_bytes_max", "must be at least 512")?;
         check(o.message_bytes_max <= MESSAGE_BYTES_LIMIT, "message_bytes_max", "must be at most 1 GiB")?;
@@ -321,6 +353,7 @@ impl TryFrom<Options> for Config {
         ] {
             check(duration >= Duration::from_millis(1), field, "must be at least 1 ms")?;
         }
+        o.watermarks.check()?;
         Ok(Self { options })
     }
 }
@@ -348,6 +381,7 @@ mod tests {
         };
         assert_eq!(refused(|o| o.topics_max = 0), "topics_max");
         assert_eq!(refused(|o| o.transmit_bytes_max = 1_023), "transmit_bytes_max");
+        assert_eq!(refused(|o| o.transmit_bytes_max = (1 << 30) + 1), "transmit_bytes_max");
         assert_eq!(refused(|o| o.inbound_bytes_max = o.message_bytes_max - 1), "inbound_bytes_max");
         assert_eq!(refused(|o| o.direct_lane.messages_max = 0), "direct_lane.messages_max");
         assert_eq!(refused(|o| o.topic_defaults.lane.bytes_max = 262_143), "message_bytes_max");
@@ -376,5 +410,15 @@ mod tests {
         assert_eq!(refused(|o| o.resident_bytes_max = 1 << 20), "resident_bytes_max");
         assert_eq!(refused(|o| o.stall_timeout = Duration::ZERO), "stall_timeout");
         assert_eq!(refused(|o| o.message_bytes_max = (1 << 30) + 1), "message_bytes_max");
+        let marks = |low_percent, high_percent, dwell| {
+            let watermarks = Watermarks { low_percent, high_percent, dwell };
+            Config::try_from(Options { watermarks, ..Options::default() }).map(drop).map_err(|error| error.field)
+        };
+        let hour = Duration::from_secs(3_600);
+        assert_eq!((marks(1, 2, Duration::ZERO), marks(99, 100, hour)), (Ok(()), Ok(())));
+        assert_eq!(marks(0, 2, hour), Err("watermarks.low_percent"));
+        assert_eq!(marks(75, 75, hour), Err("watermarks.low_percent"));
+        assert_eq!(marks(75, 101, hour), Err("watermarks.high_percent"));
+        assert_eq!(marks(50, 75, hour + Duration::from_nanos(1)), Err("watermarks.dwell"));
     }
 }

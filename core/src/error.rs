@@ -12,8 +12,8 @@ macro_rules! errors {
         #[non_exhaustive]
         pub enum $name { $($(#[$vdoc])* $variant,)* }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl core::fmt::Display for $name {
+            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
                 f.write_str(match self { $(Self::$variant => $text,)* })
             }
         }
@@ -21,6 +21,7 @@ macro_rules! errors {
         impl core::error::Error for $name {}
     )*};
 }
+pub(crate) use errors;
 
 errors! {
     /// A connection was not taken.
@@ -95,6 +96,8 @@ errors! {
         UnknownConnection = "no such open connection",
         /// The direct lane has no room; `Event::Sendable` tells when it has.
         Full = "the direct lane is full",
+        /// A volatile message, and the connection cannot be written to now.
+        NotWritable = "the connection cannot be written to now",
         /// Longer than the direct lane's `bytes_max`.
         TooLarge = "larger than the direct lane's bytes_max",
         /// The hub's memory budget is used up.

@@ -1,7 +1,5 @@
 //! Ids: an index and a generation, so that a stale one never names something new.
 
-use core::fmt;
-
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident, $short:literal;)*) => {$(
         $(#[$doc])*
@@ -44,13 +42,14 @@ macro_rules! ids {
             }
         }
 
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl core::fmt::Debug for $name {
+            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
                 write!(f, concat!($short, "{}.{}"), self.index, self.generation)
             }
         }
     )*};
 }
+pub(crate) use ids;
 
 ids! {
     /// Names a connection of one hub.

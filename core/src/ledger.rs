@@ -4,7 +4,7 @@
 use core::ops::AddAssign;
 
 use crate::output::LossReason;
-use crate::stats::{Count, Stats, Totals};
+use crate::stats::{Count, Level, Levels, Stats, Totals, Transitions};
 
 impl Count {
     fn minus(self, other: Count) -> Count {
@@ -50,6 +50,38 @@ impl AddAssign<&Totals> for Totals {
     }
 }
 
+impl Transitions {
+    /// A level was entered.
+    pub(crate) fn enter(&mut self, level: Level) {
+        match level {
+            Level::Nominal => self.nominal += 1,
+            Level::High => self.high += 1,
+            Level::Critical => self.critical += 1,
+        }
+    }
+}
+
+impl AddAssign<&Transitions> for Transitions {
+    fn add_assign(&mut self, other: &Transitions) {
+        let Transitions { nominal, high, critical } = other;
+        self.nominal += nominal;
+        self.high += high;
+        self.critical += critical;
+    }
+}
+
+impl AddAssign<&Levels> for Levels {
+    fn add_assign(&mut self, other: &Levels) {
+        let Levels { lanes, sessions, inbound, outbound, topics, hub } = other;
+        self.lanes += lanes;
+        self.sessions += sessions;
+        self.inbound += inbound;
+        self.outbound += outbound;
+        self.topics += topics;
+        self.hub += hub;
+    }
+}
+
 /// The numbers of several hubs as one.
 impl AddAssign<&Stats> for Stats {
     fn add_assign(&mut self, other: &Stats) {
@@ -62,6 +94,8 @@ impl AddAssign<&Stats> for Stats {
             refused_too_large,
             refused_overloaded,
             parked,
+            refused_volatile,
+            levels,
             received,
             accepted,
             opened,
@@ -80,6 +114,8 @@ impl AddAssign<&Stats> for Stats {
         self.refused_too_large += refused_too_large;
         self.refused_overloaded += refused_overloaded;
         self.parked += parked;
+        self.refused_volatile += refused_volatile;
+        self.levels += levels;
         self.received += *received;
         self.accepted += accepted;
         self.opened += opened;

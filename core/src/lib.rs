@@ -30,9 +30,11 @@ mod policy;
 mod session;
 mod slab;
 mod stats;
+pub mod stream;
 mod time;
 mod timers;
 mod topics;
+mod watermark;
 pub mod wire;
 
 pub use config::*;

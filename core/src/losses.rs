@@ -1,60 +1,59 @@
 //! What a lane lost, and what of it the consumer was not told yet.
 
-use alloc::boxed::Box;
-
 use crate::output::{Gap, LossReason};
 use crate::stats::Count;
 
-/// Empty, and small, until something is lost.
 #[derive(Debug, Default)]
-pub(crate) struct Losses(Option<Box<Lost>>);
-
-#[derive(Debug, Default)]
-struct Lost {
+pub(crate) struct Losses {
     counts: [Count; LossReason::ALL.len()],
     gap: Option<Gap>,
 }
 
+/// What a lane lost that has lost nothing.
+pub(crate) static NO_LOSSES: Losses = Losses { counts: [Count::new(0, 0); LossReason::ALL.len()], gap: None };
+
 impl Losses {
+    /// Whether nothing was ever lost.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.gap.is_none() && self.counts == NO_LOSSES.counts
+    }
+
     /// Messages numbered within `first..=last` were lost; to be told, unless they were superseded.
     pub(crate) fn lose(&mut self, (first, last): (u64, u64), count: Count, reason: LossReason) {
-        let lost = self.0.get_or_insert_default();
-        lost.counts[reason as usize] += count;
+        self.counts[reason as usize] += count;
         if reason != LossReason::Superseded {
             let gap = Gap { from: first, to: last, missed: count.messages, reasons: reason.bit() };
-            lost.gap = Some(lost.gap.map_or(gap, |told_later| told_later.merged(gap)));
+            self.gap = Some(self.gap.map_or(gap, |told_later| told_later.merged(gap)));
         }
     }
 
     /// What was lost, by reason.
     pub(crate) fn counts(&self) -> [Count; LossReason::ALL.len()] {
-        self.0.as_ref().map_or_else(Default::default, |lost| lost.counts)
+        self.counts
     }
 
     /// What is to be told.
     pub(crate) fn gap(&self) -> Option<Gap> {
-        self.0.as_ref().and_then(|lost| lost.gap)
+        self.gap
     }
 
     /// What is to be told before the next message, whose number is `next`: what was lost behind it can wait until it was
     /// sent.
     pub(crate) fn due_gap(&self, next: Option<u64>) -> Option<Gap> {
-        self.gap().filter(|gap| next.is_none_or(|next| gap.from < next))
+        self.gap.filter(|gap| next.is_none_or(|next| gap.from < next))
     }
 
     /// Takes the gap to tell it, if it is due.
     pub(crate) fn take_due_gap(&mut self, next: Option<u64>) -> Option<Gap> {
         self.due_gap(next)?;
-        self.0.as_mut().and_then(|lost| lost.gap.take())
+        self.gap.take()
     }
 
     /// Puts back a gap whose notice was not sent.
     pub(crate) fn return_gap(&mut self, gap: Gap) {
-        let lost = self.0.get_or_insert_default();
-        lost.gap = Some(lost.gap.map_or(gap, |newer| gap.merged(newer)));
+        self.gap = Some(self.gap.map_or(gap, |newer| gap.merged(newer)));
     }
 }
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use core::net::SocketAddr;
 
 use crate::id::{ConnId, LaneId, SessionId, TopicId};
+use crate::stats::{Flow, Level, Scope};
 use crate::time::Instant;
 pub use crate::wire::handshake::RequestOptions as ClientRequest;
 use crate::wire::{CloseCode, HandshakeError, ResponseError, WireError};
@@ -275,6 +276,24 @@ pub enum Event {
     LaneEnded(LaneId),
     /// Every lane that refused a publish of the topic has room again.
     Drained(TopicId),
+    /// A level is not what it was when it was last told.
+    Pressure {
+        /// Of what.
+        scope: Scope,
+        /// The level now.
+        level: Level,
+    },
+    /// The topic's level has reached `High` (`Pause`) or fallen back to `Nominal` (`Resume`): for whoever feeds it and can
+    /// wait. Nothing is refused because of it.
+    Upstream {
+        /// The topic.
+        topic: TopicId,
+        /// Whether to go on.
+        flow: Flow,
+    },
+    /// Another thread or task of the application woke it, once or more often: `Handle::wake` of a binding. The hub itself
+    /// never tells this.
+    Woken,
 }
 
 /// Why a connection ended.

@@ -1,41 +1,114 @@
 //! Sessions: whom lanes belong to.
 
+use alloc::boxed::Box;
+use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::id::{ConnId, LaneId, TopicId};
+use crate::watermark::ToldLevel;
 
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) conn: ConnId,
+    lanes: Lanes,
+    /// The highest of its lanes.
+    pub(crate) level: ToldLevel,
+    /// Listed among the hub's events.
+    pub(crate) is_listed: bool,
+}
+
+/// One lane, the usual case, is kept without an allocation.
+#[derive(Debug)]
+enum Lanes {
+    None,
+    One { lane: (TopicId, LaneId), is_active: bool },
+    Many(Box<Many>),
+}
+
+#[derive(Debug)]
+struct Many {
     /// By topic.
     lanes: Vec<(TopicId, LaneId)>,
-    /// Lanes with something waiting or a gap to tell.
-    pub(crate) active: Vec<LaneId>,
+    /// Those with something waiting or a gap to tell.
+    active: Vec<LaneId>,
 }
 
 impl Session {
     pub(crate) fn new(conn: ConnId) -> Self {
-        Self { conn, lanes: Vec::new(), active: Vec::new() }
+        Self { conn, lanes: Lanes::None, level: ToldLevel::default(), is_listed: false }
     }
 
     pub(crate) fn lane_on(&self, topic: TopicId) -> Option<LaneId> {
-        let place = self.lanes.binary_search_by_key(&topic, |(topic, _)| *topic).ok()?;
-        Some(self.lanes[place].1)
+        let place = self.lanes().binary_search_by_key(&topic, |(topic, _)| *topic).ok()?;
+        Some(self.lanes()[place].1)
     }
 
+    /// By topic.
     pub(crate) fn lanes(&self) -> &[(TopicId, LaneId)] {
-        &self.lanes
+        match &self.lanes {
+            Lanes::None => &[],
+            Lanes::One { lane, .. } => core::slice::from_ref(lane),
+            Lanes::Many(many) => &many.lanes,
+        }
+    }
+
+    /// Lanes with something waiting or a gap to tell.
+    pub(crate) fn active(&self) -> &[LaneId] {
+        match &self.lanes {
+            Lanes::One { lane, is_active: true } => core::slice::from_ref(&lane.1),
+            Lanes::None | Lanes::One { .. } => &[],
+            Lanes::Many(many) => &many.active,
+        }
+    }
+
+    /// A lane that was not active is.
+    pub(crate) fn activate(&mut self, lane: LaneId) {
+        match &mut self.lanes {
+            Lanes::None => panic!("the lane is listed"),
+            Lanes::One { lane: (_, only), is_active } => {
+                assert_eq!(*only, lane, "the lane is listed");
+                *is_active = true;
+            }
+            Lanes::Many(many) => many.active.push(lane),
+        }
+    }
+
+    /// A lane is not active any more.
+    pub(crate) fn rest(&mut self, lane: LaneId) {
+        match &mut self.lanes {
+            Lanes::None => {}
+            Lanes::One { lane: (_, only), is_active } => *is_active &= *only != lane,
+            Lanes::Many(many) => {
+                if let Some(place) = many.active.iter().position(|active| *active == lane) {
+                    many.active.swap_remove(place);
+                }
+            }
+        }
     }
 
     pub(crate) fn add(&mut self, topic: TopicId, lane: LaneId) {
-        let place = self.lanes.binary_search_by_key(&topic, |(topic, _)| *topic).expect_err("one lane per topic");
-        self.lanes.insert(place, (topic, lane));
+        let place = self.lanes().binary_search_by_key(&topic, |(topic, _)| *topic).expect_err("one lane per topic");
+        if let Lanes::One { lane: first, .. } = self.lanes {
+            let active = self.active().to_vec();
+            self.lanes = Lanes::Many(Box::new(Many { lanes: vec![first], active }));
+        }
+        match &mut self.lanes {
+            Lanes::Many(many) => many.lanes.insert(place, (topic, lane)),
+            lanes => *lanes = Lanes::One { lane: (topic, lane), is_active: false },
+        }
     }
 
     pub(crate) fn remove(&mut self, topic: TopicId) {
-        let place = self.lanes.binary_search_by_key(&topic, |(topic, _)| *topic).expect("the lane is listed");
-        let (_, lane) = self.lanes.remove(place);
-        self.active.retain(|active| *active != lane);
+        let place = self.lanes().binary_search_by_key(&topic, |(topic, _)| *topic).expect("the lane is listed");
+        let Lanes::Many(many) = &mut self.lanes else {
+            self.lanes = Lanes::None;
+            return;
+        };
+        let (_, lane) = many.lanes.remove(place);
+        many.active.retain(|active| *active != lane);
+        if let [last] = many.lanes[..] {
+            self.lanes = Lanes::One { lane: last, is_active: !many.active.is_empty() };
+        }
     }
 }
 
@@ -45,27 +118,52 @@ mod tests {
     use std::collections::BTreeMap;
 
     #[test]
+    fn a_session_is_small() {
+        assert_eq!(size_of::<Session>(), 40);
+    }
+
+    #[test]
     fn lanes_are_found_by_topic_like_in_a_map() {
         let conn = ConnId::from_bits(0);
         let mut session = Session::new(conn);
         let mut model: BTreeMap<u64, u64> = BTreeMap::new();
+        let mut active: Vec<u64> = Vec::new();
         let mut seed = 3_u64;
-        for lane in 0..2_000 {
+        for lane in 0..4_000 {
             seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            let topic = (seed >> 40) % 50;
-            if model.remove(&topic).is_some() {
-                session.remove(TopicId::from_bits(topic));
-            } else {
-                session.add(TopicId::from_bits(topic), LaneId::from_bits(lane));
-                session.active.push(LaneId::from_bits(lane));
-                model.insert(topic, lane);
+            // Now many, now one or two.
+            let topic = (seed >> 40) % if lane % 200 < 100 { 50 } else { 2 };
+            match model.remove(&topic) {
+                Some(lane) if seed >> 62 > 0 => {
+                    session.remove(TopicId::from_bits(topic));
+                    active.retain(|other| *other != lane);
+                }
+                Some(lane) => {
+                    model.insert(topic, lane);
+                    match active.iter().position(|other| *other == lane) {
+                        Some(place) => {
+                            session.rest(LaneId::from_bits(lane));
+                            active.swap_remove(place);
+                        }
+                        None => {
+                            session.activate(LaneId::from_bits(lane));
+                            active.push(lane);
+                        }
+                    }
+                }
+                None => {
+                    session.add(TopicId::from_bits(topic), LaneId::from_bits(lane));
+                    model.insert(topic, lane);
+                }
             }
             let lanes: Vec<(u64, u64)> =
                 session.lanes().iter().map(|(topic, lane)| (topic.to_bits(), lane.to_bits())).collect();
             assert_eq!(lanes, model.clone().into_iter().collect::<Vec<_>>());
             let found = session.lane_on(TopicId::from_bits(topic)).map(LaneId::to_bits);
             assert_eq!(found, model.get(&topic).copied());
-            assert_eq!(session.active.len(), model.len(), "a lane that goes is not active any more");
+            let listed: Vec<u64> = session.active().iter().map(|lane| lane.to_bits()).collect();
+            assert_eq!(listed, active, "in the order in which they became active");
+            assert_eq!(matches!(session.lanes, Lanes::Many(_)), model.len() > 1, "one is kept in place");
         }
     }
 }

@@ -9,70 +9,122 @@ pub(crate) trait Key: Copy {
     fn generation(self) -> u32;
 }
 
+const NOWHERE: u32 = u32::MAX;
+
+/// Makes room for one more by growing by an eighth, not twofold: for tables that are most of what their entries cost.
+pub(crate) fn grow_by_an_eighth<T>(vec: &mut Vec<T>) {
+    if vec.len() == vec.capacity() {
+        vec.reserve_exact((vec.len() / 8).max(16));
+    }
+}
+
+#[derive(Debug)]
+enum Entry<T> {
+    Used(T),
+    /// The next free slot, or `NOWHERE`. (No `Option`: it fits beside a value's niche.)
+    Free(u32),
+}
+
 #[derive(Debug)]
 struct Slot<T> {
     /// Grows by one at each removal, so that the ids given out before name nothing.
     generation: u32,
-    value: Option<T>,
+    entry: Entry<T>,
 }
 
 #[derive(Debug)]
 pub(crate) struct Slab<K, T> {
     slots: Vec<Slot<T>>,
-    free: Vec<u32>,
+    /// The slot that was freed last, or `NOWHERE`. Free slots are a list, so that a full table is slots and nothing else.
+    free: u32,
+    len: usize,
     key: PhantomData<K>,
 }
 
 impl<K: Key, T> Slab<K, T> {
+    /// What a value takes, its id's place included.
+    #[cfg(test)]
+    pub(crate) const SLOT_BYTES: usize = size_of::<Slot<T>>();
+
     pub(crate) fn new() -> Self {
-        Self { slots: Vec::new(), free: Vec::new(), key: PhantomData }
+        Self { slots: Vec::new(), free: NOWHERE, len: 0, key: PhantomData }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.slots.len() - self.free.len()
+        self.len
+    }
+
+    /// Room for one more, see `grow_by_an_eighth`.
+    pub(crate) fn make_room(&mut self) {
+        if self.free == NOWHERE {
+            grow_by_an_eighth(&mut self.slots);
+        }
     }
 
     pub(crate) fn insert_with(&mut self, make: impl FnOnce(K) -> T) -> K {
-        let index = match self.free.pop() {
-            Some(index) => index,
-            None => {
-                let index = u32::try_from(self.slots.len()).expect("fewer than 2^32 slots: every table has a limit");
-                self.slots.push(Slot { generation: 0, value: None });
-                index
-            }
-        };
+        self.len += 1;
+        let index = self.free;
+        if index == NOWHERE {
+            let index = u32::try_from(self.slots.len()).expect("fewer than 2^32 slots: every table has a limit");
+            let key = K::new(index, 0);
+            self.slots.push(Slot { generation: 0, entry: Entry::Used(make(key)) });
+            return key;
+        }
         let slot = &mut self.slots[index as usize];
+        let Entry::Free(next) = slot.entry else { panic!("a free slot is free") };
+        self.free = next;
         let key = K::new(index, slot.generation);
-        slot.value = Some(make(key));
+        slot.entry = Entry::Used(make(key));
         key
     }
 
     pub(crate) fn get(&self, key: K) -> Option<&T> {
-        let slot = self.slots.get(key.index() as usize)?;
-        if slot.generation == key.generation() { slot.value.as_ref() } else { None }
+        match self.slots.get(key.index() as usize)? {
+            Slot { generation, entry: Entry::Used(value) } if *generation == key.generation() => Some(value),
+            _ => None,
+        }
     }
 
     pub(crate) fn get_mut(&mut self, key: K) -> Option<&mut T> {
-        let slot = self.slots.get_mut(key.index() as usize)?;
-        if slot.generation == key.generation() { slot.value.as_mut() } else { None }
+        match self.slots.get_mut(key.index() as usize)? {
+            Slot { generation, entry: Entry::Used(value) } if *generation == key.generation() => Some(value),
+            _ => None,
+        }
+    }
+
+    /// The id of what is at a place now.
+    pub(crate) fn key_at(&self, index: u32) -> Option<K> {
+        match self.slots.get(index as usize)? {
+            Slot { generation, entry: Entry::Used(_) } => Some(K::new(index, *generation)),
+            _ => None,
+        }
     }
 
     pub(crate) fn remove(&mut self, key: K) -> Option<T> {
-        let slot = self.slots.get_mut(key.index() as usize)?;
-        if slot.generation != key.generation() {
-            return None;
-        }
-        let value = slot.value.take()?;
+        self.get(key)?;
+        let slot = &mut self.slots[key.index() as usize];
         // After 2^32 uses of one slot an id kept since the first would name the newest: years at full speed.
         slot.generation = slot.generation.wrapping_add(1);
-        self.free.push(key.index());
-        Some(value)
+        let entry = core::mem::replace(&mut slot.entry, Entry::Free(self.free));
+        self.free = key.index();
+        self.len -= 1;
+        match entry {
+            Entry::Used(value) => Some(value),
+            Entry::Free(_) => None,
+        }
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (K, &mut T)> {
+        self.slots.iter_mut().zip(0..).filter_map(|(slot, index)| match &mut slot.entry {
+            Entry::Used(value) => Some((K::new(index, slot.generation), value)),
+            Entry::Free(_) => None,
+        })
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (K, &T)> {
-        self.slots.iter().enumerate().filter_map(|(index, slot)| {
-            let index = u32::try_from(index).ok()?;
-            slot.value.as_ref().map(|value| (K::new(index, slot.generation), value))
+        self.slots.iter().zip(0..).filter_map(|(slot, index)| match &slot.entry {
+            Entry::Used(value) => Some((K::new(index, slot.generation), value)),
+            Entry::Free(_) => None,
         })
     }
 }
@@ -98,6 +150,7 @@ mod tests {
                 gone.push(bits);
             } else {
                 let key = slab.insert_with(|_| step);
+                assert_eq!(slab.key_at(key.index).map(ConnId::to_bits), Some(key.to_bits()));
                 assert!(model.insert(key.to_bits(), step).is_none());
                 assert!(!gone.contains(&key.to_bits()));
             }
@@ -106,6 +159,7 @@ mod tests {
         for bits in gone {
             assert!(slab.get(ConnId::from_bits(bits)).is_none());
             assert!(slab.remove(ConnId::from_bits(bits)).is_none());
+            assert!(slab.key_at(ConnId::from_bits(bits).index).is_none_or(|key| key.to_bits() != bits));
         }
         for (bits, value) in &model {
             assert_eq!(slab.get(ConnId::from_bits(*bits)), Some(value));

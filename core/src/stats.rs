@@ -1,6 +1,8 @@
 //! The numbers: what entered, was sent, waits and was lost, and how full everything is.
 
-use crate::id::ConnId;
+use core::time::Duration;
+
+use crate::id::{ConnId, LaneId, SessionId, TopicId};
 use crate::output::{LossReason, Position};
 use crate::policy::Policy;
 
@@ -72,13 +74,97 @@ impl Totals {
 /// How full something is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Hash)]
 pub enum Level {
-    /// Below the marks.
+    /// Below the high mark, or fallen to the low mark since.
     #[default]
     Nominal,
-    /// At or above 3/4 of a limit, and since then not at or below half of it.
+    /// At or above the high mark of a limit, and since then not at or below the low mark.
     High,
-    /// At a limit: the policy acts.
+    /// At a limit: the policy acted.
     Critical,
+}
+
+/// What a level is of.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
+pub enum Scope {
+    /// A lane.
+    Lane(LaneId),
+    /// The lanes of a session.
+    Session(SessionId),
+    /// What came from a connection and was not taken.
+    Inbound(ConnId),
+    /// What is to go to a connection: its session's lanes, direct messages and replies.
+    Outbound(ConnId),
+    /// The lanes of a topic that brake its sources: those with `Policy::Block`.
+    Topic(TopicId),
+    /// The hub's memory.
+    Hub,
+}
+
+/// Whether the sources of a topic are to go on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Flow {
+    /// Publish no more than must be.
+    Pause,
+    /// Go on.
+    Resume,
+}
+
+/// What waits somewhere, and how full that is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Load {
+    /// What waits, outstanding included; over several lanes the sum.
+    pub waiting: Count,
+    /// The most that waits in a single lane, in messages and in bytes (which may be two lanes).
+    pub largest: Count,
+    /// The age of the oldest message that waits and is not outstanding.
+    pub oldest_age: Duration,
+    /// How much of the tightest limit is used, in thousandths; over several lanes the highest. What counts towards a
+    /// lane's limits is its policy's matter.
+    pub fill: u32,
+    /// The level; over several lanes the highest.
+    pub level: Level,
+}
+
+impl Load {
+    /// This and another, seen as one.
+    #[must_use]
+    pub fn with(mut self, other: Load) -> Self {
+        self.waiting += other.waiting;
+        self.largest.messages = self.largest.messages.max(other.largest.messages);
+        self.largest.bytes = self.largest.bytes.max(other.largest.bytes);
+        self.oldest_age = self.oldest_age.max(other.oldest_age);
+        self.fill = self.fill.max(other.fill);
+        self.level = self.level.max(other.level);
+        self
+    }
+}
+
+/// How often a level was entered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Transitions {
+    /// Fallen to `Nominal`.
+    pub nominal: u64,
+    /// Risen or fallen to `High`.
+    pub high: u64,
+    /// Risen to `Critical`.
+    pub critical: u64,
+}
+
+/// How often levels were entered, by what they are of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Levels {
+    /// Of lanes.
+    pub lanes: Transitions,
+    /// Of sessions.
+    pub sessions: Transitions,
+    /// Of what came from connections.
+    pub inbound: Transitions,
+    /// Of what is to go to connections.
+    pub outbound: Transitions,
+    /// Of topics.
+    pub topics: Transitions,
+    /// Of the hub.
+    pub hub: Transitions,
 }
 
 /// The pressure of a lane.
@@ -97,9 +183,20 @@ pub struct LanePressure {
     /// The lane's limit in payload bytes.
     pub bytes_max: u64,
     /// The lane's limit in age.
-    pub age_max: Option<core::time::Duration>,
-    /// Age of the oldest message that waits and is not outstanding.
-    pub oldest_age: core::time::Duration,
+    pub age_max: Option<Duration>,
+    /// What waits, and how full the lane is. (A lane of the latest messages is always `Nominal`: it cannot be full.)
+    pub load: Load,
+}
+
+/// The pressure of a session: of all its lanes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SessionPressure {
+    /// Its connection.
+    pub conn: ConnId,
+    /// Its lanes.
+    pub lanes: u32,
+    /// What waits in them.
+    pub load: Load,
 }
 
 /// The pressure of a topic.
@@ -119,6 +216,8 @@ pub struct TopicPressure {
     pub resident_bytes: usize,
     /// Their bound.
     pub log_bytes_max: usize,
+    /// The highest level of its lanes with `Policy::Block`: they brake its sources.
+    pub level: Level,
 }
 
 /// The pressure of a connection.
@@ -126,6 +225,10 @@ pub struct TopicPressure {
 pub struct ConnectionPressure {
     /// Whole inbound messages that wait for the application or behind a parked publish, in bytes, and what is kept raw.
     pub inbound_bytes: usize,
+    /// The whole messages of it.
+    pub inbound: Load,
+    /// What waits to go to it: its session's lanes and its direct lane. (Replies count towards fill and level alone.)
+    pub outbound: Load,
     /// Replies that wait, in bytes.
     pub reply_bytes: usize,
     /// What is in a Transmit that was not answered, and the rest of a partly sent message, in bytes.
@@ -144,13 +247,15 @@ pub struct ConnectionPressure {
 /// The pressure of a hub.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Pressure {
-    /// Waiting in all lanes.
+    /// Waiting in all lanes, direct ones included.
     pub waiting: Count,
     /// Resident bytes, by allocated capacity.
     pub resident_bytes: usize,
     /// Their bound.
     pub resident_bytes_max: usize,
-    /// How full it is.
+    /// How full memory is, in thousandths.
+    pub fill: u32,
+    /// How full memory is.
     pub level: Level,
 }
 
@@ -171,6 +276,10 @@ pub struct Stats {
     pub refused_overloaded: u64,
     /// Client publishes that were parked.
     pub parked: u64,
+    /// Volatile messages that were not sent because their connection could not be written to.
+    pub refused_volatile: u64,
+    /// How often levels of pressure were entered.
+    pub levels: Levels,
     /// Inbound messages.
     pub received: Count,
     /// Connections accepted or started.

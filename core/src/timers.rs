@@ -11,10 +11,14 @@ const NOWHERE: u32 = u32::MAX;
 pub(crate) struct TimerId(u32);
 
 #[derive(Debug)]
-struct Timer<K> {
-    /// Place in the heap, or `NOWHERE`.
-    place: u32,
-    key: Option<K>,
+enum Timer<K> {
+    Used {
+        key: K,
+        /// Place in the heap, or `NOWHERE`.
+        place: u32,
+    },
+    /// The next free timer, or `NOWHERE`.
+    Free(u32),
 }
 
 /// A binary heap of deadlines whose timers know their places. Equal deadlines fire in an order that depends only on the
@@ -23,46 +27,59 @@ struct Timer<K> {
 pub(crate) struct Timers<K> {
     heap: Vec<(Instant, u32)>,
     timers: Vec<Timer<K>>,
-    free: Vec<u32>,
+    /// The timer that was freed last, or `NOWHERE`.
+    free: u32,
 }
 
 impl<K: Copy> Timers<K> {
+    /// What an armed timer takes.
+    #[cfg(test)]
+    pub(crate) const TIMER_BYTES: usize = size_of::<Timer<K>>() + size_of::<(Instant, u32)>();
+
     pub(crate) fn new() -> Self {
-        Self { heap: Vec::new(), timers: Vec::new(), free: Vec::new() }
+        Self { heap: Vec::new(), timers: Vec::new(), free: NOWHERE }
     }
 
     pub(crate) fn add(&mut self, key: K) -> TimerId {
-        let timer = Timer { place: NOWHERE, key: Some(key) };
-        let index = match self.free.pop() {
-            Some(index) => {
-                self.timers[index as usize] = timer;
-                index
+        let timer = Timer::Used { key, place: NOWHERE };
+        let index = self.free;
+        match self.timers.get_mut(index as usize) {
+            Some(slot) => {
+                let Timer::Free(next) = core::mem::replace(slot, timer) else { panic!("a free timer is free") };
+                self.free = next;
+                TimerId(index)
             }
             None => {
                 self.timers.push(timer);
-                u32::try_from(self.timers.len() - 1).expect("as many timers as connections")
+                TimerId(u32::try_from(self.timers.len() - 1).expect("as many timers as connections"))
             }
-        };
-        TimerId(index)
+        }
     }
 
     pub(crate) fn remove(&mut self, id: TimerId) {
         self.disarm(id);
-        let timer = &mut self.timers[id.0 as usize];
-        assert!(timer.key.take().is_some(), "a timer is removed once");
-        self.free.push(id.0);
+        let timer = core::mem::replace(&mut self.timers[id.0 as usize], Timer::Free(self.free));
+        assert!(matches!(timer, Timer::Used { .. }), "a timer is removed once");
+        self.free = id.0;
+    }
+
+    fn place_mut(&mut self, index: u32) -> &mut u32 {
+        match &mut self.timers[index as usize] {
+            Timer::Used { place, .. } => place,
+            Timer::Free(_) => panic!("a timer is not used after it was removed"),
+        }
     }
 
     /// When the timer fires.
     pub(crate) fn deadline(&self, id: TimerId) -> Option<Instant> {
-        match self.timers[id.0 as usize].place {
-            NOWHERE => None,
-            place => Some(self.heap[place as usize].0),
+        match self.timers[id.0 as usize] {
+            Timer::Used { place, .. } if place != NOWHERE => Some(self.heap[place as usize].0),
+            _ => None,
         }
     }
 
     pub(crate) fn arm(&mut self, id: TimerId, at: Instant) {
-        let place = self.timers[id.0 as usize].place;
+        let place = *self.place_mut(id.0);
         if place == NOWHERE {
             self.heap.push((at, id.0));
             self.up(self.heap.len() - 1);
@@ -74,7 +91,7 @@ impl<K: Copy> Timers<K> {
     }
 
     pub(crate) fn disarm(&mut self, id: TimerId) {
-        let place = core::mem::replace(&mut self.timers[id.0 as usize].place, NOWHERE);
+        let place = core::mem::replace(self.place_mut(id.0), NOWHERE);
         if place == NOWHERE {
             return;
         }
@@ -99,12 +116,14 @@ impl<K: Copy> Timers<K> {
             return None;
         }
         self.disarm(TimerId(index));
-        self.timers[index as usize].key
+        match self.timers[index as usize] {
+            Timer::Used { key, .. } => Some(key),
+            Timer::Free(_) => None,
+        }
     }
 
     fn set_place(&mut self, place: usize) {
-        let index = self.heap[place].1 as usize;
-        self.timers[index].place = u32::try_from(place).expect("as many places as timers");
+        *self.place_mut(self.heap[place].1) = u32::try_from(place).expect("as many places as timers");
     }
 
     fn up(&mut self, mut place: usize) {
@@ -183,9 +202,12 @@ mod tests {
         let mut timers = Timers::new();
         let id = timers.add('a');
         timers.arm(id, Instant::ZERO);
+        let (second, third) = (timers.add('c'), timers.add('d'));
+        timers.remove(second);
         timers.remove(id);
         assert_eq!(timers.pop_due(Instant::from_nanos(9)), None);
-        assert_eq!(timers.add('b'), id, "the place is used again");
+        assert_eq!((timers.add('b'), timers.add('e')), (id, second), "places are used again");
+        assert_eq!(timers.add('f'), TimerId(third.0 + 1));
         assert_eq!(timers.next(), None);
     }
 }

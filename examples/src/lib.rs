@@ -2,6 +2,12 @@
 //! example as a process, and clients for it.
 #![cfg(not(target_family = "wasm"))]
 
+/// What the chapter on policies tells to write compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/policies.md")]
+#[derive(Debug)]
+pub struct Policies;
+
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};

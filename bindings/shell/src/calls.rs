@@ -5,8 +5,8 @@ use std::net::TcpStream;
 use std::sync::Arc;
 
 use forebay_core::{
-    Entry, Event, Hub, Instant, LaneId, LaneOptions, Message, Payload, PublishError, Published, Start, Stats,
-    SubscribeError, TopicError, TopicId, TopicOptions, Totals,
+    Entry, Event, Flow, Hub, Instant, LaneId, LaneOptions, Level, Message, Payload, PublishError, Published, Start,
+    Stats, SubscribeError, TopicError, TopicId, TopicOptions, Totals,
 };
 
 use crate::inbox::{BATCH_BYTES_MAX, BATCH_MAX};
@@ -103,12 +103,16 @@ pub enum Command {
     Unsubscribe(LaneId),
     /// Take a connection.
     Adopt(Adopt),
+    /// Answer when a topic's level is nominal.
+    Ready(Box<str>, Answer<()>),
     /// The hub's numbers.
     Stats(Answer<Stats>),
     /// A topic's numbers.
     TopicTotals(Box<str>, Answer<Option<Totals>>),
     /// Everything there is to see, with at most so many lanes.
     Snapshot(usize, Answer<Snapshot>),
+    /// Tell the application [`Event::Woken`].
+    Wake,
     /// Drain and stop.
     Shutdown,
 }
@@ -133,7 +137,11 @@ pub(crate) struct Calls {
     takers: Vec<Option<Taker>>,
     /// Publishes that wait for room in their topic, in order.
     waiting: BTreeMap<TopicId, VecDeque<Publish>>,
+    /// Who waits for a topic that brakes its sources.
+    braked: BTreeMap<TopicId, Vec<Answer<()>>>,
     batch: Vec<Entry>,
+    /// The application is to be woken.
+    pub(crate) is_woken: bool,
 }
 
 impl Calls {
@@ -143,13 +151,17 @@ impl Calls {
             Event::Ready(lane) => self.serve(hub, lane, now),
             Event::LaneEnded(lane) if self.taker(lane).is_some() => self.takers[lane.index()] = None,
             Event::Drained(topic) => self.retry(hub, topic, now),
+            Event::Upstream { topic, flow: Flow::Resume } => self.release(topic),
             _ => {}
         }
     }
 
     /// To be called before events are polled: publishes that wait for a topic which was forgotten meanwhile, when its
-    /// lanes had ended, are published anew.
+    /// lanes had ended, are published anew; such a topic brakes nobody.
     pub(crate) fn before_events(&mut self, hub: &mut Hub, now: Instant) {
+        while let Some(gone) = self.braked.keys().find(|topic| hub.topic_pressure(**topic).is_none()).copied() {
+            self.release(gone);
+        }
         while let Some(gone) = self.waiting.keys().find(|topic| hub.topic_pressure(**topic).is_none()).copied() {
             for publish in self.waiting.remove(&gone).into_iter().flatten() {
                 self.publish(hub, publish, now);
@@ -161,6 +173,25 @@ impl Calls {
     pub(crate) fn is_drained(&self, hub: &Hub) -> bool {
         let waits = |taker: &Taker| hub.lane(taker.lane).is_some_and(|lane| lane.totals.waiting.messages > 0);
         !self.takers.iter().flatten().any(waits)
+    }
+
+    /// Answers at once, or when the topic brakes its sources no more.
+    pub(crate) fn ready(&mut self, hub: &Hub, topic: &str, answer: Answer<()>) {
+        let is_braking = |topic: &TopicId| hub.topic_pressure(*topic).is_some_and(|topic| topic.level > Level::Nominal);
+        match hub.find_topic(topic).filter(is_braking) {
+            None => answer.give(()),
+            Some(topic) => {
+                let braked = self.braked.entry(topic).or_default();
+                braked.retain(Answer::is_awaited); // Not of those who gave up.
+                braked.push(answer);
+            }
+        }
+    }
+
+    fn release(&mut self, topic: TopicId) {
+        for answer in self.braked.remove(&topic).into_iter().flatten() {
+            answer.give(());
+        }
     }
 
     /// Publishes, or keeps the publish until there is room.

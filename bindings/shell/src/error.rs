@@ -2,6 +2,7 @@
 
 use std::{fmt, io};
 
+use forebay_core::stream::ConsumerError;
 use forebay_core::{AcceptError, ConfigError, EndReason, TopicError};
 
 use crate::url::UrlError;
@@ -53,13 +54,13 @@ impl fmt::Display for AdoptError {
 
 impl std::error::Error for AdoptError {}
 
-/// There was no next entry of a subscription.
+/// There was no next entry of a subscription, or of a consumer of a stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NextError {
     /// Nothing came in time.
     TimedOut,
-    /// The subscription has ended: its topic was removed, its lane was full (`Policy::Disconnect`), or the server has
-    /// stopped.
+    /// A subscription has ended: its topic was removed, its lane was full (`Policy::Disconnect`), or the server has
+    /// stopped. A consumer has ended: it says how.
     Ended,
 }
 
@@ -67,12 +68,44 @@ impl fmt::Display for NextError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::TimedOut => "nothing came in time",
-            Self::Ended => "the subscription has ended",
+            Self::Ended => "the end was reached",
         })
     }
 }
 
 impl std::error::Error for NextError {}
+
+/// There was no one item of a stream.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OnceError {
+    /// The stream takes no consumer for it.
+    Refused(ConsumerError),
+    /// Nothing came in time.
+    TimedOut,
+    /// The stream was closed or killed.
+    Ended,
+}
+
+impl fmt::Display for OnceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(error) => error.fmt(f),
+            Self::TimedOut => f.write_str("nothing came in time"),
+            Self::Ended => f.write_str("the stream was closed or killed"),
+        }
+    }
+}
+
+impl std::error::Error for OnceError {}
+
+impl From<NextError> for OnceError {
+    fn from(error: NextError) -> Self {
+        match error {
+            NextError::TimedOut => Self::TimedOut,
+            NextError::Ended => Self::Ended,
+        }
+    }
+}
 
 /// A client's connection has ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

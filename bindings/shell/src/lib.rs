@@ -24,6 +24,8 @@ mod reply;
 mod server;
 mod snapshot;
 mod sockets;
+mod stream;
+mod stream_pipe;
 mod url;
 mod wake;
 
@@ -32,7 +34,7 @@ pub use calls::{Adopt, Command, Handover, KeptMessage, LaneInbox, Publish, Subsc
 pub use client::{ClientLink, ClientWork, Opening};
 pub use clock::{Clock, entropy};
 pub use driver::{Application, Driver};
-pub use error::{AdoptError, CallError, Closed, ConnectError, NextError, ReceiveError, SendError};
+pub use error::{AdoptError, CallError, Closed, ConnectError, NextError, OnceError, ReceiveError, SendError};
 pub use gate::Place;
 pub use inbox::{BATCH_BYTES_MAX, BATCH_MAX, Inbox, Nothing};
 pub use mailbox::Mailbox;
@@ -44,5 +46,7 @@ pub use reply::{Answer, Reply, TimedOut, reply};
 pub use server::{ServerLink, ServerWork, Step};
 pub use snapshot::{LaneSnapshot, Snapshot, TopicSnapshot};
 pub use sockets::{Interest, Socket};
+pub use stream::{ConsumerLink, StreamLink, StreamsLink};
+pub use stream_pipe::{BoxError, Broken, PipeError, Unread};
 pub use url::{Url, UrlError};
 pub use wake::Wake;

@@ -184,6 +184,8 @@ fn put_hub(page: &mut Page<'_>, snapshot: &Snapshot) -> fmt::Result {
         refused_too_large,
         refused_overloaded,
         parked,
+        refused_volatile,
+        levels,
         received,
         accepted,
         opened,
@@ -209,6 +211,10 @@ fn put_hub(page: &mut Page<'_>, snapshot: &Snapshot) -> fmt::Result {
         page.counter((name, bytes(), &format!("Payload bytes {help}")), one(count.bytes))?;
     }
     let refused = [("full", refused_full), ("too_large", refused_too_large), ("overloaded", refused_overloaded)];
+    page.counter(
+        ("refused_volatile", messages(), "Volatile messages refused because output was blocked"),
+        one(*refused_volatile),
+    )?;
     let samples = refused.map(|(reason, count)| (vec![("reason", reason)], *count));
     page.counter(("refused_publishes", None, "Publishes that were refused, by reason"), samples)?;
     for (name, help, count) in [
@@ -228,21 +234,35 @@ fn put_hub(page: &mut Page<'_>, snapshot: &Snapshot) -> fmt::Result {
     ] {
         page.gauge((name, None, help), one(*count))?;
     }
+    let samples = [
+        ("lane", &levels.lanes),
+        ("session", &levels.sessions),
+        ("inbound", &levels.inbound),
+        ("outbound", &levels.outbound),
+        ("topic", &levels.topics),
+        ("hub", &levels.hub),
+    ]
+    .into_iter()
+    .flat_map(|(scope, times)| {
+        [("nominal", times.nominal), ("high", times.high), ("critical", times.critical)]
+            .map(|(level, times)| (vec![("scope", scope), ("level", level)], times))
+    });
+    page.counter(("level_transitions", None, "How often a level of pressure was entered"), samples)?;
     let pressure = &snapshot.pressure;
     page.gauge(("resident", bytes(), "Memory that is held, by allocated capacity"), one(*resident_bytes as u64))?;
     page.gauge(
         ("resident_limit", bytes(), "What may be held: resident_bytes_max"),
         one(pressure.resident_bytes_max as u64),
     )?;
-    let level = match pressure.level {
-        Level::Nominal => 0_u32,
+    page.gauge(("level", None, "How full memory is: 0 nominal, 1 high, 2 critical"), one(number(pressure.level)))
+}
+
+fn number(level: Level) -> u32 {
+    match level {
+        Level::Nominal => 0,
         Level::High => 1,
         Level::Critical => 2,
-    };
-    page.gauge(
-        ("level", None, "How full memory is: 0 nominal, 1 high (above 3/4), 2 critical (at the limit)"),
-        one(level),
-    )
+    }
 }
 
 /// What is shown of a topic, or of several.
@@ -252,11 +272,13 @@ struct Topic<'a> {
     resident_bytes: u64,
     lanes: u64,
     parked: u64,
+    level: Level,
 }
 
 fn put_topics(page: &mut Page<'_>, snapshot: &Snapshot) -> fmt::Result {
     // Less what is told by name, and not summed up: counters do not fall when a topic is forgotten.
-    let mut others = Topic { name: "", totals: snapshot.stats.lanes, resident_bytes: 0, lanes: 0, parked: 0 };
+    let mut others =
+        Topic { name: "", totals: snapshot.stats.lanes, resident_bytes: 0, lanes: 0, parked: 0, level: Level::Nominal };
     let mut shown = Vec::new();
     for topic in &snapshot.topics {
         let (pressure, name) = (&topic.pressure, &*topic.name);
@@ -264,11 +286,12 @@ fn put_topics(page: &mut Page<'_>, snapshot: &Snapshot) -> fmt::Result {
             (pressure.resident_bytes as u64, u64::from(pressure.lanes), u64::from(pressure.parked));
         if topic.is_declared {
             subtract(&mut others.totals, &pressure.totals);
-            shown.push(Topic { name, totals: pressure.totals, resident_bytes, lanes, parked });
+            shown.push(Topic { name, totals: pressure.totals, resident_bytes, lanes, parked, level: pressure.level });
         } else {
             others.resident_bytes += resident_bytes;
             others.lanes += lanes;
             others.parked += parked;
+            others.level = others.level.max(pressure.level);
         }
     }
     shown.push(others);
@@ -280,6 +303,8 @@ fn put_topics(page: &mut Page<'_>, snapshot: &Snapshot) -> fmt::Result {
     gauge(("topic_resident", bytes(), "Memory that the topic's log holds"), |topic| topic.resident_bytes)?;
     gauge(("topic_lanes", None, "Lanes of the topic now"), |topic| topic.lanes)?;
     gauge(("topic_parked_publishes", None, "Publishes of clients that wait for room now"), |topic| topic.parked)?;
+    let help = "How full the topic's lanes are that brake its sources: 0 nominal, 1 high, 2 critical";
+    gauge(("topic_level", None, help), |topic| number(topic.level).into())?;
     let ages = snapshot
         .topics
         .iter()

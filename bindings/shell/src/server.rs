@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -29,6 +30,8 @@ pub enum Step {
 pub struct ServerLink {
     /// What they want of it.
     pub mailbox: Mailbox<Command>,
+    /// A wake is on its way to it.
+    is_woken: AtomicBool,
     /// How the hub was at its end; until then, how it began.
     last: Mutex<Snapshot>,
 }
@@ -38,6 +41,13 @@ impl ServerLink {
     #[must_use]
     pub fn last(&self) -> Snapshot {
         lock(&self.last).clone()
+    }
+
+    /// Wakes the application: it is told [`Event::Woken`] after this, once for any number of wakes before that.
+    pub fn wake_application(&self) {
+        if !self.is_woken.swap(true, SeqCst) {
+            drop(self.mailbox.post_bounded_otherwise(Command::Wake));
+        }
     }
 
     /// The worker a topic belongs to: by FNV-1a of its name.
@@ -82,6 +92,9 @@ struct Listening<'a, F> {
 impl<F: FnMut(&mut Hub, Event, Instant)> Application for Listening<'_, F> {
     fn before_events(&mut self, hub: &mut Hub, now: Instant) {
         self.calls.before_events(hub, now);
+        if std::mem::take(&mut self.calls.is_woken) {
+            (self.on_event)(hub, Event::Woken, now);
+        }
     }
 
     fn event(&mut self, hub: &mut Hub, event: Event, now: Instant) {
@@ -133,7 +146,11 @@ impl ServerWork {
             commands: VecDeque::new(),
             entrance: Entrance { poller: Arc::clone(poller), tuning, mode: options.mode },
             acceptor: None,
-            link: Arc::new(ServerLink { mailbox: Mailbox::new(options.mailbox_max, Arc::clone(wake)), last }),
+            link: Arc::new(ServerLink {
+                mailbox: Mailbox::new(options.mailbox_max, Arc::clone(wake)),
+                is_woken: AtomicBool::new(false),
+                last,
+            }),
             drain_timeout: options.drain_timeout,
             drain_until: None,
         })
@@ -204,6 +221,7 @@ impl ServerWork {
             }
             Command::Take(lane) => self.calls.serve(hub, lane, now),
             Command::Unsubscribe(lane) => self.calls.unsubscribe(hub, lane, now),
+            Command::Ready(topic, answer) => self.calls.ready(hub, &topic, answer),
             Command::Stats(answer) => answer.give(*hub.stats()),
             Command::TopicTotals(topic, answer) => {
                 let topic = hub.find_topic(&topic).and_then(|topic| hub.topic_pressure(topic));
@@ -219,6 +237,11 @@ impl ServerWork {
                 if answer.is_awaited() {
                     answer.give(self.adopt(stream, &leftover, &handover));
                 }
+            }
+            Command::Wake => {
+                // What woke it was left before; whoever leaves more from now on wakes it again.
+                self.link.is_woken.store(false, SeqCst);
+                self.calls.is_woken = true;
             }
             Command::Shutdown => self.shut_down(),
         }

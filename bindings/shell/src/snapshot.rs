@@ -121,7 +121,7 @@ fn oldest_age(hub: &Hub, topic: TopicId, pressure: &TopicPressure, ages_left: &m
         return Some(Duration::ZERO);
     }
     *ages_left = ages_left.checked_sub(pressure.lanes as usize)?;
-    hub.lanes(topic).filter_map(|lane| hub.lane(lane)).map(|lane| lane.oldest_age).max()
+    hub.lanes(topic).filter_map(|lane| hub.lane(lane)).map(|lane| lane.load.oldest_age).max()
 }
 
 #[cfg(test)]

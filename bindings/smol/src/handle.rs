@@ -85,6 +85,24 @@ impl Handle {
         }
     }
 
+    /// Waits until the lanes of a topic with the policy `Block` have emptied to the low mark, if one of them is at the high
+    /// mark ([`Event::Upstream`](forebay_core::Event::Upstream)): for whoever makes messages on demand (reads a file, asks a
+    /// database) and need not make them yet. A topic that is not there, or whose lanes have other policies, brakes nobody.
+    ///
+    /// # Errors
+    /// It took longer than `timeout`, or the server has stopped.
+    pub async fn ready(&self, topic: &str, timeout: Duration) -> Result<(), NextError> {
+        let ready = async {
+            let link = self.link(topic);
+            Self::call(link, |answer| Command::Ready(topic.into(), answer)).await.ok_or(NextError::Ended)
+        };
+        let timer = async {
+            Timer::after(timeout).await;
+            Err(NextError::TimedOut)
+        };
+        ready.or(timer).await
+    }
+
     /// Posts a command with an answer and waits for it; `None` if the server has stopped.
     async fn call<T>(link: &ServerLink, command: impl FnOnce(Answer<T>) -> Command) -> Option<T> {
         let (answer, reply) = reply();
@@ -203,6 +221,14 @@ impl Handle {
     #[must_use]
     pub fn collector(&self) -> Collector {
         Collector::new(Arc::clone(&self.links))
+    }
+
+    /// Wakes the application: each `on_event` of [`Server::run_with`](crate::Server::run_with) is called with
+    /// [`Event::Woken`](forebay_core::Event::Woken), once for any number of wakes before that. So it can go on with what it
+    /// left, for instance [`Hub::receive`](forebay_core::Hub::receive), when another thread has made room for it. Does not
+    /// wait for that.
+    pub fn wake(&self) {
+        self.links.iter().for_each(|link| link.wake_application());
     }
 
     /// Stops the server: it takes nothing new, hands out what waits, and [`Server::run`](crate::Server::run) returns.

@@ -80,6 +80,9 @@
 //! # }).unwrap();
 //! ```
 //!
+//! Within a process, [`stream`] has the same control for values of any type, whose consumers are async streams, and pipes
+//! from a source through a transform to a sink that pull no faster than the sink takes.
+//!
 //! The numbers of everything that waits, was sent or was lost are in [`Handle::snapshot`]; with the feature `metrics`,
 //! `Handle::collector` shows them in an application's own registry of `prometheus-client`.
 //!
@@ -101,6 +104,8 @@ pub use forebay_core;
 mod client;
 mod handle;
 mod server;
+pub mod stream;
+mod stream_pipe;
 #[cfg(unix)]
 mod worker;
 #[cfg(not(unix))]
@@ -111,9 +116,10 @@ pub use client::Client;
 pub use forebay_core::wire::{CloseCode, CloseReason};
 pub use forebay_core::{
     AcceptError, ConfigError, ConnectionPressure, Count, CreateTopics, Disconnect, DisconnectScope, DocumentError,
-    EndReason, Entry, Event, Gap, Hub, LaneLimits, LaneOptions, LanePressure, Level, LossReason, Message, Mode,
-    Options, OwnedPayload, Payload, Policies, Policy, Position, Pressure, PublishError, Published, Stats,
-    SubscribeError, TopicError, TopicOptions, TopicPressure, Totals,
+    EndReason, Entry, Event, Flow, Gap, Hub, LaneLimits, LaneOptions, LanePressure, Level, Levels, Load, LossReason,
+    Message, Mode, Options, OwnedPayload, Payload, Policies, Policy, Position, Pressure, PublishError, Published,
+    Scope, SessionPressure, Stats, SubscribeError, TopicError, TopicOptions, TopicPressure, Totals, Transitions,
+    Watermarks,
 };
 #[cfg(feature = "metrics")]
 pub use forebay_shell::Collector;

@@ -6,8 +6,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What only one of them has, because of what it runs on.
-const ONLY_THREADS: [&str; 1] = ["handle.rs: impl Iterator for Subscription"];
-const ONLY_SMOL: [&str; 1] = ["handle.rs: impl Stream for Subscription"];
+const ONLY_THREADS: [&str; 5] = [
+    "handle.rs: impl Iterator for Subscription",
+    "stream.rs: impl<T: Clone> Iterator for Consumer<T>",
+    "stream.rs: impl<T: Clone> Iterator for Whole<T>",
+    "stream_pipe.rs: impl<T, E: Into<BoxError>, F: FnMut(T) -> Result<(), E>> Sink<T> for F",
+    "stream_pipe.rs: impl<T: Clone> Sink<T> for Stream<T>",
+];
+const ONLY_SMOL: [&str; 5] = [
+    "handle.rs: impl Stream for Subscription",
+    "stream.rs: impl<T: Clone> smol::stream::Stream for Consumer<T>",
+    "stream.rs: impl<T: Clone> smol::stream::Stream for Whole<T>",
+    "stream_pipe.rs: impl<T, E: Into<BoxError>, F: FnMut(T) -> Waits, Waits: Future<Output = Result<(), E>> + Send> Sink<T> for F",
+    "stream_pipe.rs: impl<T: Clone + Send> Sink<T> for Stream<T>",
+];
 
 fn sources(binding: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(binding).join("src")
@@ -17,17 +29,18 @@ fn sources(binding: &str) -> PathBuf {
 fn names(file: &Path) -> BTreeSet<String> {
     let name = file.file_name().unwrap().to_str().unwrap();
     let source = fs::read_to_string(file).unwrap();
-    let code: Vec<&str> = source.lines().map(str::trim).filter(|line| !line.starts_with("//")).collect();
-    let code = code.join(" ").replace("pub async fn", "pub fn");
+    let code = source.lines().map(str::trim).filter(|line| !line.starts_with("//"));
+    let code: String = code.flat_map(|line| ["\n", line]).collect::<String>().replace("pub async fn", "pub fn");
     let mut names = BTreeSet::new();
     let mut rest = &*code;
-    while let Some(at) = ["pub ", "impl "].iter().filter_map(|word| rest.find(word)).min() {
-        let item = &rest[at..];
+    // At the begin of a line: what is implemented, and not what a type implements.
+    while let Some(at) = ["\npub ", "\nimpl ", "\nimpl<"].iter().filter_map(|word| rest.find(word)).min() {
+        let item = &rest[at + 1..];
         let end = item.find(['{', ';']).expect("an item ends");
         // What is exported stands in braces.
         let is_use = item.starts_with("pub use");
         let end = if is_use { item.find(';').unwrap() } else { end };
-        let text = item[..end].trim();
+        let text = item[..end].split_whitespace().collect::<Vec<_>>().join(" ");
         rest = &item[end..];
         match text.strip_prefix("pub ") {
             Some(text) if is_use => {
@@ -60,7 +73,7 @@ fn signature(text: &str) -> String {
 }
 
 fn all(binding: &str) -> BTreeSet<String> {
-    let files = ["lib.rs", "server.rs", "handle.rs", "client.rs"];
+    let files = ["lib.rs", "server.rs", "handle.rs", "client.rs", "stream.rs", "stream_pipe.rs"];
     files.iter().flat_map(|file| names(&sources(binding).join(file))).collect()
 }
 
@@ -73,6 +86,9 @@ fn both_bindings_have_the_same_public_names() {
         "client.rs: fn receive_timeout(&self; timeout)",
         "lib.rs: use forebay_shell::Snapshot",
         "handle.rs: impl Drop for Subscription",
+        "stream.rs: fn write_wait(&self; value, timeout)",
+        "stream.rs: impl<T: Clone> Deref for Consumer<T>",
+        "stream_pipe.rs: fn pipe(; source, mut transform, mut sink)",
     ] {
         assert!(threads.contains(name), "{name}: {threads:#?}");
     }

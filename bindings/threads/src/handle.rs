@@ -70,6 +70,20 @@ impl Handle {
         answered.map_or(Err(CallError::Refused(PublishError::Full)), |answer| answer.unwrap_or(Err(CallError::Stopped)))
     }
 
+    /// Waits until the lanes of a topic with the policy `Block` have emptied to the low mark, if one of them is at the high
+    /// mark ([`Event::Upstream`](forebay_core::Event::Upstream)): for whoever makes messages on demand (reads a file, asks a
+    /// database) and need not make them yet. A topic that is not there, or whose lanes have other policies, brakes nobody.
+    ///
+    /// # Errors
+    /// It took longer than `timeout`, or the server has stopped.
+    pub fn ready(&self, topic: &str, timeout: Duration) -> Result<(), NextError> {
+        let deadline = Instant::now().checked_add(timeout);
+        let (answer, reply) = reply();
+        let posted = self.link(topic).mailbox.post_until(Command::Ready(topic.into(), answer), deadline);
+        drop(posted.ok_or(NextError::TimedOut)?); // Refused because the server stopped, it is dropped: the reply tells.
+        reply.wait_until(deadline).map_err(|_| NextError::TimedOut)?.ok_or(NextError::Ended)
+    }
+
     /// Posts a command with an answer and waits for it; `None` if the server has stopped.
     fn call<T>(link: &ServerLink, command: impl FnOnce(Answer<T>) -> Command) -> Option<T> {
         let (answer, reply) = reply();
@@ -184,6 +198,14 @@ impl Handle {
     #[must_use]
     pub fn collector(&self) -> Collector {
         Collector::new(Arc::clone(&self.links))
+    }
+
+    /// Wakes the application: each `on_event` of [`Server::run_with`](crate::Server::run_with) is called with
+    /// [`Event::Woken`](forebay_core::Event::Woken), once for any number of wakes before that. So it can go on with what it
+    /// left, for instance [`Hub::receive`](forebay_core::Hub::receive), when another thread has made room for it. Does not
+    /// wait for that.
+    pub fn wake(&self) {
+        self.links.iter().for_each(|link| link.wake_application());
     }
 
     /// Stops the server: it takes nothing new, hands out what waits, and [`Server::run`](crate::Server::run) returns.

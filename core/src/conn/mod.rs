@@ -1,48 +1,53 @@
 //! A connection: its phase, what came in and is not done with, what goes out and has not left.
 
+mod inbound;
 mod outbound;
+mod work;
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
 use bytes::{Bytes, BytesMut};
-use core::time::Duration;
 
+pub(crate) use inbound::{INBOX_ENTRY_BYTES, Inbound, Parked};
 pub(crate) use outbound::{Outbound, Outstanding, Pinned, PinnedMessage, Segment, Source};
+pub(crate) use work::{Direct, Work};
 
 use crate::config::Options;
 use crate::dialect::Dialect;
-use crate::id::{SessionId, TopicId};
-use crate::lane::Lane;
-use crate::log::Log;
-use crate::output::{EndReason, Mode, OwnedPayload};
+use crate::id::SessionId;
+use crate::output::{EndReason, Mode};
+use crate::stats::Level;
 use crate::time::Instant;
 use crate::timers::TimerId;
+use crate::watermark::ToldLevel;
+use crate::wire::Role;
 use crate::wire::handshake::HeadReader;
-use crate::wire::{Decoder, Role};
-
-/// What an inbound message that waits costs beside its bytes, so that empty ones are not free.
-pub(crate) const INBOX_ENTRY_BYTES: usize = size_of::<OwnedPayload>();
 
 #[derive(Debug)]
 pub(crate) enum Phase {
     /// A server awaits the opening request.
-    Request(Box<HeadReader>),
+    Request(Box<Accepted>),
     /// A client awaits the answer to its opening request.
     Response(Box<Opening>),
-    Open,
+    Open {
+        /// When the peer was last heard, or pinged since.
+        since: Instant,
+        is_pinged: bool,
+    },
     /// A Close frame (or a refusal) is to be flushed. Then the transport is closed, or first the peer's Close frame
     /// awaited.
-    Closing {
-        reason: EndReason,
-        awaits_peer: bool,
-    },
+    Closing { reason: EndReason, awaits_peer: bool, since: Instant },
     /// Nothing is left but to tell.
-    Ended {
-        reason: EndReason,
-        owes_effect: bool,
-    },
+    Ended { reason: EndReason, owes_effect: bool },
+}
+
+/// A server's opening handshake.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    pub(crate) reader: HeadReader,
+    pub(crate) mode: Mode,
+    pub(crate) since: Instant,
 }
 
 /// A client's opening handshake.
@@ -51,59 +56,19 @@ pub(crate) struct Opening {
     pub(crate) reader: HeadReader,
     pub(crate) key: [u8; 24],
     pub(crate) protocols: Vec<String>,
+    pub(crate) since: Instant,
 }
 
-/// A publish that waits for room.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Parked {
-    pub(crate) topic: TopicId,
-    pub(crate) until: Instant,
-}
-
-/// What came in and is not done with.
-#[derive(Debug, Default)]
-pub(crate) struct Inbound {
-    /// The message whose end has not come.
-    pub(crate) message: Vec<u8>,
-    /// When its first byte came.
-    pub(crate) message_began: Option<Instant>,
-    /// Bytes that are not decoded: the beginning of a header or a control frame; while stopped, what was read.
-    pub(crate) undecoded: Vec<u8>,
-    /// Whole messages that wait for the application, or behind a parked publish (which is the first).
-    pub(crate) inbox: VecDeque<OwnedPayload>,
-    /// What `inbox` counts towards `inbound_bytes_max`.
-    pub(crate) inbox_bytes: usize,
-    pub(crate) parked: Option<Parked>,
-    /// A bound was reached: decoding stops and the connection is not read.
-    pub(crate) is_stopped: bool,
-}
-
-impl Inbound {
-    pub(crate) fn push(&mut self, message: OwnedPayload) {
-        self.inbox_bytes += message.bytes.len() + INBOX_ENTRY_BYTES;
-        self.inbox.push_back(message);
-    }
-
-    pub(crate) fn pop(&mut self) -> Option<OwnedPayload> {
-        let message = self.inbox.pop_front()?;
-        self.inbox_bytes -= message.bytes.len() + INBOX_ENTRY_BYTES;
-        if self.inbox.is_empty() {
-            self.inbox = VecDeque::new(); // An idle connection owns no buffers.
-        }
-        Some(message)
-    }
-
-    fn resident(&self) -> usize {
-        let payloads = self.inbox_bytes - self.inbox.len() * INBOX_ENTRY_BYTES;
-        self.message.capacity() + self.undecoded.capacity() + payloads + self.inbox.capacity() * INBOX_ENTRY_BYTES
-    }
-}
-
-/// The direct lane: a log with one reader.
+/// Who understands the messages.
 #[derive(Debug)]
-pub(crate) struct Direct {
-    pub(crate) lane: Lane,
-    pub(crate) log: Log,
+pub(crate) enum Speech {
+    /// The application. A client's server may have chosen a subprotocol.
+    Raw(Option<Box<Box<str>>>),
+    Dialect {
+        dialect: &'static &'static dyn Dialect,
+        /// Whether it was chosen for the subprotocol that was offered.
+        is_named: bool,
+    },
 }
 
 /// What is to be told of a connection, each at most once until it is polled.
@@ -121,84 +86,173 @@ pub(crate) struct ConnNews {
 pub(crate) struct Conn {
     pub(crate) phase: Phase,
     pub(crate) role: Role,
-    pub(crate) mode: Mode,
+    pub(crate) speech: Speech,
     pub(crate) session: SessionId,
-    /// `None`: raw.
-    pub(crate) dialect: Option<&'static dyn Dialect>,
-    pub(crate) protocol: Option<Box<str>>,
-    pub(crate) decoder: Decoder,
-    pub(crate) inbound: Inbound,
-    pub(crate) outbound: Outbound,
-    pub(crate) direct: Option<Box<Direct>>,
-    /// A direct message was refused and nobody was told of room since.
-    pub(crate) owes_sendable: bool,
     pub(crate) timer: TimerId,
-    /// When the phase began.
-    pub(crate) since: Instant,
-    pub(crate) last_heard: Instant,
-    pub(crate) ping_sent: Option<Instant>,
+    pub(crate) work: Option<Box<Work>>,
+    /// The last Transmit was sent in part; nothing is written until `handle_writable`.
+    pub(crate) is_blocked: bool,
+    /// Since when there is something on its way to the peer without progress: since the Transmit, or the last partial
+    /// send.
+    pub(crate) stalled_since: Option<Instant>,
     /// Since when the peer cannot be blamed for silence: output is blocked, or it is not read.
     pub(crate) excused_since: Option<Instant>,
+    /// Listed in the hub's `ready`.
+    pub(crate) is_ready: bool,
     /// Whether the embedder was told to pause reading.
     pub(crate) was_paused: bool,
     /// Listed among the hub's effects.
     pub(crate) is_effect_listed: bool,
     pub(crate) news: ConnNews,
+    /// Of its inbox.
+    pub(crate) inbound_level: ToldLevel,
+    /// Of what is to go to it: the highest of its session, its direct lane and its replies.
+    pub(crate) outbound_level: ToldLevel,
+    pub(crate) kernel_bytes: u32,
     /// Resident bytes, as charged to the hub.
     pub(crate) charged: usize,
 }
 
 impl Conn {
     pub(crate) fn is_open(&self) -> bool {
-        matches!(self.phase, Phase::Open)
+        matches!(self.phase, Phase::Open { .. })
     }
 
     pub(crate) fn is_ended(&self) -> bool {
         matches!(self.phase, Phase::Ended { .. })
     }
 
+    /// `None`: raw.
+    pub(crate) fn dialect(&self) -> Option<&'static dyn Dialect> {
+        match &self.speech {
+            Speech::Raw(_) => None,
+            Speech::Dialect { dialect, .. } => Some(**dialect),
+        }
+    }
+
+    /// The subprotocol that was chosen.
+    pub(crate) fn protocol(&self) -> Option<&str> {
+        match &self.speech {
+            Speech::Raw(protocol) => protocol.as_ref().map(|name| &***name),
+            Speech::Dialect { dialect, is_named } => is_named.then(|| dialect.subprotocol()),
+        }
+    }
+
+    pub(crate) fn inbound(&self) -> Option<&Inbound> {
+        self.work.as_ref().map(|work| &work.inbound)
+    }
+
+    pub(crate) fn outbound(&self) -> Option<&Outbound> {
+        self.work.as_ref().map(|work| &work.outbound)
+    }
+
+    pub(crate) fn outbound_mut(&mut self) -> Option<&mut Outbound> {
+        self.work.as_mut().map(|work| &mut work.outbound)
+    }
+
+    pub(crate) fn direct(&self) -> Option<&Direct> {
+        self.work.as_ref().and_then(|work| work.direct.as_deref())
+    }
+
+    pub(crate) fn direct_mut(&mut self) -> Option<&mut Direct> {
+        self.work.as_mut().and_then(|work| work.direct.as_deref_mut())
+    }
+
+    pub(crate) fn outstanding(&self) -> Option<&Outstanding> {
+        self.outbound().and_then(|outbound| outbound.outstanding.as_ref())
+    }
+
+    pub(crate) fn reply_bytes(&self) -> usize {
+        self.outbound().map_or(0, Outbound::reply_bytes)
+    }
+
+    /// Whether anything but messages is to be written.
+    pub(crate) fn has_control(&self) -> bool {
+        self.outbound().is_some_and(Outbound::has_control)
+    }
+
+    /// Whether something is on its way to the peer.
+    pub(crate) fn is_writing(&self) -> bool {
+        self.is_blocked || self.outstanding().is_some()
+    }
+
+    /// A bound was reached: decoding stops and the connection is not read.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.inbound().is_some_and(|inbound| inbound.is_stopped)
+    }
+
+    pub(crate) fn has_messages(&self) -> bool {
+        self.inbound().is_some_and(|inbound| inbound.first().is_some())
+    }
+
     pub(crate) fn wants_read(&self) -> bool {
-        !self.is_ended() && !self.inbound.is_stopped
+        !self.is_ended() && !self.is_stopped()
     }
 
     /// Resident bytes, by allocated capacity.
     pub(crate) fn resident(&self) -> usize {
         let head = match &self.phase {
-            Phase::Request(reader) => reader.capacity(),
+            Phase::Request(accepted) => accepted.reader.capacity(),
             Phase::Response(opening) => opening.reader.capacity(),
             _ => 0,
         };
-        let direct = self.direct.as_ref().map_or(0, |direct| direct.log.resident());
-        head + self.inbound.resident() + self.outbound.resident() + direct
+        head + self.work.as_ref().map_or(0, |work| work.resident())
+    }
+
+    /// The peer was heard.
+    pub(crate) fn heard(&mut self, now: Instant) {
+        if let Phase::Open { since, is_pinged } = &mut self.phase {
+            (*since, *is_pinged) = (now, false);
+        }
     }
 
     /// Whether an inbound bound is reached: then decoding stops, until everything is at or below half of it.
     pub(crate) fn update_stopped(&mut self, options: &Options) {
-        if let Phase::Closing { .. } = self.phase {
-            self.inbound.is_stopped = false; // Only the peer's Close frame is still of interest; the rest is not kept.
+        let is_closing = matches!(self.phase, Phase::Closing { .. });
+        let Some(Work { inbound, outbound, .. }) = self.work.as_deref_mut() else { return };
+        if is_closing {
+            inbound.is_stopped = false; // Only the peer's Close frame is still of interest; the rest is not kept.
             return;
         }
-        let (inbox, replies) = (self.inbound.inbox_bytes, self.outbound.reply_bytes());
+        let (inbox, replies) = (inbound.inbox_bytes(), outbound.reply_bytes());
         let (inbox_max, replies_max) = (options.inbound_bytes_max as usize, options.reply_bytes_max as usize);
-        self.inbound.is_stopped = if self.inbound.is_stopped {
+        inbound.is_stopped = if inbound.is_stopped {
             inbox > inbox_max / 2 || replies > replies_max / 2
         } else {
             inbox >= inbox_max || replies >= replies_max
         };
     }
 
+    /// Of what came from it and waits.
+    pub(crate) fn inbox_level(&self) -> Level {
+        self.inbound().map_or(Level::Nominal, |inbound| inbound.gauge.level())
+    }
+
+    /// Of what is to go to it, but for its session's lanes.
+    pub(crate) fn own_outbound_level(&self) -> Level {
+        self.work.as_ref().map_or(Level::Nominal, |work| work.outbound_level())
+    }
+
+    /// When a level is to be looked at again.
+    pub(crate) fn levels_fall_at(&self, options: &Options) -> Option<Instant> {
+        self.work.as_ref()?.levels_fall_at(options)
+    }
+
     /// Deadlines stand still while the peer cannot be blamed: output is blocked or under way, or it is not read.
     pub(crate) fn update_excused(&mut self, now: Instant) {
-        let is_writing = self.outbound.is_blocked || self.outbound.outstanding.is_some();
-        let is_excused = is_writing || self.inbound.is_stopped;
+        let is_excused = self.is_writing() || self.is_stopped();
         match (is_excused, self.excused_since) {
             (true, None) => self.excused_since = Some(now),
             (false, Some(since)) => {
                 self.excused_since = None;
                 let excused = now.since(since);
                 // What happened meanwhile is excused only since then: `at + (now - at)`.
-                let began = self.inbound.message_began.as_mut();
-                for at in [&mut self.last_heard].into_iter().chain(self.ping_sent.as_mut()).chain(began) {
+                let heard = match &mut self.phase {
+                    Phase::Open { since, .. } => Some(since),
+                    _ => None,
+                };
+                let began = self.work.as_mut().and_then(|work| work.inbound.message_began.as_mut());
+                for at in heard.into_iter().chain(began) {
                     *at = (*at + excused).min(now);
                 }
             }
@@ -208,22 +262,24 @@ impl Conn {
 
     /// The next moment something has to be done.
     pub(crate) fn deadline(&self, options: &Options) -> Option<Instant> {
-        let opening = |timeout: Duration| Some(self.since + timeout);
+        self.phase_deadline(options).into_iter().chain(self.levels_fall_at(options)).min()
+    }
+
+    fn phase_deadline(&self, options: &Options) -> Option<Instant> {
         match &self.phase {
-            Phase::Request(_) | Phase::Response(_) => opening(options.handshake_timeout),
-            Phase::Closing { .. } => opening(options.close_timeout),
+            Phase::Request(accepted) => Some(accepted.since + options.handshake_timeout),
+            Phase::Response(opening) => Some(opening.since + options.handshake_timeout),
+            Phase::Closing { since, .. } => Some(*since + options.close_timeout),
             Phase::Ended { .. } => None,
-            Phase::Open => {
-                let life = match self.ping_sent {
-                    Some(sent) => sent + options.pong_timeout,
-                    None => self.last_heard + options.ping_interval,
-                };
+            Phase::Open { since, is_pinged } => {
+                let silence = if *is_pinged { options.pong_timeout } else { options.ping_interval };
                 let is_heard = self.excused_since.is_none();
+                let began = self.inbound().and_then(|inbound| inbound.message_began);
                 [
-                    is_heard.then_some(life),
-                    self.inbound.message_began.filter(|_| is_heard).map(|began| began + options.message_timeout),
-                    self.outbound.stalled_since.map(|since| since + options.stall_timeout),
-                    self.inbound.parked.map(|parked| parked.until),
+                    is_heard.then_some(*since + silence),
+                    began.filter(|_| is_heard).map(|began| began + options.message_timeout),
+                    self.stalled_since.map(|since| since + options.stall_timeout),
+                    self.inbound().and_then(|inbound| inbound.parked).map(|parked| parked.until),
                 ]
                 .into_iter()
                 .flatten()
@@ -239,4 +295,15 @@ pub(crate) fn joined(first: &Bytes, second: &[u8]) -> Bytes {
     both.extend_from_slice(first);
     both.extend_from_slice(second);
     both.freeze()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_connection_is_small() {
+        assert_eq!((size_of::<Phase>(), size_of::<Speech>(), size_of::<Conn>()), (16, 16, 96));
+        assert!(size_of::<Work>() <= 328, "{} bytes, lent to those that are not idle", size_of::<Work>());
+    }
 }

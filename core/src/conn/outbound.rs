@@ -5,12 +5,13 @@ use alloc::vec::Vec;
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::joined;
+use crate::config::Options;
 use crate::id::LaneId;
 use crate::lane::{Mark, Run};
 use crate::latest::{Taken, Unsettled};
 use crate::log::Log;
 use crate::output::Gap;
-use crate::time::Instant;
+use crate::watermark::{HeldGauge, fill};
 use crate::wire::{Opcode, frame};
 
 /// Where messages come from.
@@ -69,7 +70,7 @@ pub(crate) struct Outstanding {
     pub(crate) len: usize,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Outbound {
     pub(crate) pinned: Option<Box<Pinned>>,
     /// Replies and control frames on their way, in the order in which they were written.
@@ -79,32 +80,16 @@ pub(crate) struct Outbound {
     /// Replies and control frames behind them.
     pub(crate) replies: BytesMut,
     /// The newest ping that came while output was blocked, to be answered (RFC 6455 §5.5.3 allows to answer only it).
-    pong: Option<Bytes>,
+    pong: Option<Box<[u8]>>,
     pub(crate) outstanding: Option<Outstanding>,
-    /// The last Transmit was sent in part; nothing is written until `handle_writable`.
-    pub(crate) is_blocked: bool,
-    /// Since when there is something on its way to the peer without progress: since the Transmit, or the last partial
-    /// send.
-    pub(crate) stalled_since: Option<Instant>,
-    /// Listed in the hub's `ready`.
-    pub(crate) is_ready: bool,
-    pub(crate) kernel_bytes: u32,
+    /// Of the replies.
+    pub(crate) gauge: HeldGauge,
 }
 
 impl Outbound {
-    pub(crate) fn new() -> Self {
-        Self {
-            pinned: None,
-            control: Bytes::new(),
-            control_capacity: 0,
-            replies: BytesMut::new(),
-            pong: None,
-            outstanding: None,
-            is_blocked: false,
-            stalled_since: None,
-            is_ready: false,
-            kernel_bytes: 0,
-        }
+    /// Whether there is nothing in it that a new one would not have.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.outstanding.is_none() && !self.has_control() && self.gauge.is_idle()
     }
 
     /// Replies and control frames that wait.
@@ -112,16 +97,16 @@ impl Outbound {
         self.control.len() + self.replies.len()
     }
 
+    /// How much of the room for replies is used, in thousandths.
+    pub(crate) fn reply_fill(&self, options: &Options) -> u32 {
+        fill(self.reply_bytes() as u64, u64::from(options.reply_bytes_max))
+    }
+
     pub(crate) fn outstanding_bytes(&self) -> usize {
         let pinned = self.pinned.as_ref().map_or(0, |pinned| pinned.rest.len());
         let is_counted =
             self.outstanding.as_ref().is_some_and(|out| matches!(out.segments.first(), Some(Segment::Pinned)));
         self.outstanding.as_ref().map_or(0, |out| out.len) + if is_counted { 0 } else { pinned }
-    }
-
-    /// Whether something is on its way to the peer, or could be.
-    pub(crate) fn is_busy(&self) -> bool {
-        self.is_blocked || self.is_ready || self.outstanding.is_some()
     }
 
     /// Whether anything but messages is to be written.
@@ -138,16 +123,22 @@ impl Outbound {
         self.pinned.as_ref().map_or(0, |pinned| pinned.rest.len())
             + self.control_capacity
             + self.replies.capacity()
-            + self.pong.as_ref().map_or(0, Bytes::len)
+            + self.pong.as_ref().map_or(0, |pong| pong.len())
             + copies.sum::<usize>()
     }
 
     /// Answers a ping, at once where there is room for the answer.
-    pub(crate) fn answer_ping(&mut self, mask: Option<[u8; 4]>, payload: &[u8], reply_bytes_max: usize) {
-        if self.is_blocked || self.reply_bytes() + frame::frame_bytes(payload.len(), true) > reply_bytes_max {
+    pub(crate) fn answer_ping(
+        &mut self,
+        mask: Option<[u8; 4]>,
+        payload: &[u8],
+        is_blocked: bool,
+        reply_bytes_max: usize,
+    ) {
+        if is_blocked || self.reply_bytes() + frame::frame_bytes(payload.len(), true) > reply_bytes_max {
             let mut pong = BytesMut::with_capacity(frame::frame_bytes(payload.len(), mask.is_some()));
             frame::put_frame(&mut pong, Opcode::Pong, mask, payload);
-            self.pong = Some(pong.freeze());
+            self.pong = Some(pong[..].into());
         } else {
             self.pong = None;
             frame::put_frame(&mut self.replies, Opcode::Pong, mask, payload);

@@ -23,15 +23,11 @@ pub(crate) use raw::{RAW, payload as raw_payload, put_payload};
 /// How many encodings a topic may have: one per dialect, and `RAW`.
 pub(crate) const ENCODINGS: usize = 2;
 
-/// The dialect of the first offered subprotocol that is known, with that subprotocol; without one, the first dialect.
+/// The dialect of the first offered subprotocol that is known, and whether there is one; without one, the first dialect.
 /// `None`: no dialect is compiled in.
-pub(crate) fn choose<'a>(
-    mut offered: impl Iterator<Item = &'a str>,
-) -> Option<(&'static dyn Dialect, Option<&'static str>)> {
-    offered.find_map(|name| DIALECTS.iter().copied().find(|dialect| dialect.subprotocol() == name)).map_or_else(
-        || DIALECTS.first().map(|dialect| (*dialect, None)),
-        |dialect| Some((dialect, Some(dialect.subprotocol()))),
-    )
+pub(crate) fn choose<'a>(mut offered: impl Iterator<Item = &'a str>) -> Option<(&'static &'static dyn Dialect, bool)> {
+    let named = offered.find_map(|name| DIALECTS.iter().find(|dialect| dialect.subprotocol() == name));
+    named.map(|dialect| (dialect, true)).or_else(|| DIALECTS.first().map(|dialect| (dialect, false)))
 }
 
 #[cfg(feature = "json")]

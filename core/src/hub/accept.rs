@@ -6,14 +6,15 @@ use alloc::vec::Vec;
 use bytes::BytesMut;
 
 use super::{Hub, TimerKey};
-use crate::conn::{Conn, ConnNews, Inbound, Opening, Outbound, Phase};
-use crate::dialect::{self, Reply};
+use crate::conn::{Accepted, Conn, ConnNews, Opening, Phase, Speech};
+use crate::dialect::{self, Dialect, Reply};
 use crate::error::{AcceptError, ConnectError};
 use crate::id::ConnId;
 use crate::output::{ClientRequest, EndReason, Mode, Peer, Upgraded};
 use crate::session::Session;
+use crate::watermark::ToldLevel;
 use crate::wire::handshake::{self, HandshakeError, HeadReader};
-use crate::wire::{Decoder, ResponseError, Role};
+use crate::wire::{ResponseError, Role};
 
 impl Hub {
     pub(super) fn accept(&mut self, peer: Peer) -> Result<ConnId, AcceptError> {
@@ -24,10 +25,12 @@ impl Hub {
             return Err(AcceptError::ConnectionsFull);
         }
         if self.stats.resident_bytes >= self.config.resident_bytes_max {
+            self.level.is_at_limit = true;
             return Err(AcceptError::Overloaded);
         }
         let reader = HeadReader::new(self.config.head_bytes_max as usize);
-        Ok(self.insert(Role::Server, peer, Phase::Request(Box::new(reader))))
+        let accepted = Accepted { reader, mode: peer.mode, since: self.now };
+        Ok(self.insert(Role::Server, Phase::Request(Box::new(accepted))))
     }
 
     pub(super) fn accept_upgraded(&mut self, upgraded: Upgraded<'_>) -> Result<ConnId, AcceptError> {
@@ -37,12 +40,12 @@ impl Hub {
         };
         if upgraded.peer.mode == Mode::Dialect
             && upgraded.protocol.is_some()
-            && chosen.is_none_or(|(_, protocol)| protocol.is_none())
+            && chosen.is_none_or(|(_, is_named)| !is_named)
         {
             return Err(AcceptError::UnknownProtocol);
         }
         let id = self.accept(upgraded.peer)?;
-        self.open(id, chosen);
+        self.open(id, speech(chosen));
         Ok(id)
     }
 
@@ -60,37 +63,33 @@ impl Hub {
             reader: HeadReader::new(self.config.head_bytes_max as usize),
             key,
             protocols: request.protocols.iter().map(ToString::to_string).collect(),
+            since: self.now,
         };
-        let peer = Peer { address: None, mode: Mode::Raw };
-        let id = self.insert(Role::Client, peer, Phase::Response(Box::new(opening)));
-        self.conn_mut(id).outbound.replies = out;
+        let id = self.insert(Role::Client, Phase::Response(Box::new(opening)));
+        self.work_mut(id).outbound.replies = out;
         self.refresh(id);
         Ok(id)
     }
 
-    fn insert(&mut self, role: Role, peer: Peer, phase: Phase) -> ConnId {
-        let now = self.now;
-        let (sessions, timers, config) = (&mut self.sessions, &mut self.timers, &self.config);
+    fn insert(&mut self, role: Role, phase: Phase) -> ConnId {
+        let (sessions, timers) = (&mut self.sessions, &mut self.timers);
         let id = self.conns.insert_with(|id| Conn {
             phase,
             role,
-            mode: peer.mode,
+            speech: Speech::Raw(None),
             session: sessions.insert_with(|_| Session::new(id)),
-            dialect: None,
-            protocol: None,
-            decoder: Decoder::new(role, u64::from(config.message_bytes_max)),
-            inbound: Inbound::default(),
-            outbound: Outbound::new(),
-            direct: None,
-            owes_sendable: false,
-            timer: timers.add(TimerKey::Conn(id)),
-            since: now,
-            last_heard: now,
-            ping_sent: None,
+            timer: timers.add(TimerKey::Conn(id.index)),
+            work: None,
+            is_blocked: false,
+            stalled_since: None,
             excused_since: None,
+            is_ready: false,
             was_paused: false,
             is_effect_listed: false,
             news: ConnNews::default(),
+            inbound_level: ToldLevel::default(),
+            outbound_level: ToldLevel::default(),
+            kernel_bytes: 0,
             charged: 0,
         });
         self.stats.accepted += 1;
@@ -104,13 +103,14 @@ impl Hub {
         if !self.make_room_for(bytes.len().min(self.config.head_bytes_max as usize)) {
             return self.end(id, EndReason::Overloaded, true);
         }
-        let phase = core::mem::replace(&mut self.conn_mut(id).phase, Phase::Open);
+        let open = Phase::Open { since: self.now, is_pinged: false };
+        let phase = core::mem::replace(&mut self.conn_mut(id).phase, open);
         match phase {
-            Phase::Request(mut reader) => match reader.read(bytes) {
-                Ok(None) => self.conn_mut(id).phase = Phase::Request(reader),
+            Phase::Request(mut accepted) => match accepted.reader.read(bytes) {
+                Ok(None) => self.conn_mut(id).phase = Phase::Request(accepted),
                 Ok(Some((head, consumed))) => match handshake::parse_request(head) {
                     Ok(request) => {
-                        self.upgrade(id, &request);
+                        self.upgrade(id, accepted.mode, &request);
                         self.input(id, &bytes[consumed..]);
                     }
                     Err(error) => self.answer_plain(id, head, error),
@@ -123,8 +123,8 @@ impl Hub {
                     let offered: Vec<&str> = opening.protocols.iter().map(|name| &**name).collect();
                     match handshake::parse_response(head, &opening.key, &offered) {
                         Ok(response) => {
-                            self.conn_mut(id).protocol = response.protocol.map(Into::into);
-                            self.open(id, None);
+                            let protocol = response.protocol.map(|name| Box::new(name.into()));
+                            self.open(id, Speech::Raw(protocol));
                             self.input(id, &bytes[consumed..]);
                         }
                         Err(error) => self.end(id, EndReason::BadResponse(error), true),
@@ -136,28 +136,26 @@ impl Hub {
         }
     }
 
-    fn upgrade(&mut self, id: ConnId, request: &handshake::Request<'_>) {
-        let chosen = match self.conn_mut(id).mode {
+    fn upgrade(&mut self, id: ConnId, mode: Mode, request: &handshake::Request<'_>) {
+        let chosen = match mode {
             Mode::Dialect => dialect::choose(request.protocols()),
             Mode::Raw => None,
         };
         let accept = handshake::accept_key(request.key);
-        let protocol = chosen.and_then(|(_, protocol)| protocol);
-        handshake::put_response(&mut self.conn_mut(id).outbound.replies, &accept, protocol);
-        self.open(id, chosen);
+        let protocol = chosen.and_then(|(dialect, is_named)| is_named.then(|| dialect.subprotocol()));
+        handshake::put_response(&mut self.work_mut(id).outbound.replies, &accept, protocol);
+        self.open(id, speech(chosen));
     }
 
-    fn open(&mut self, id: ConnId, chosen: Option<(&'static dyn dialect::Dialect, Option<&'static str>)>) {
-        let (token, now) = (self.entropy.bytes(), self.now);
-        let conn = self.conns.get_mut(id).expect("the connection exists");
-        conn.phase = Phase::Open;
-        conn.since = now;
-        if let Some((dialect, protocol)) = chosen {
-            conn.dialect = Some(dialect);
-            conn.protocol = protocol.map(Into::into);
-            let hello = Reply::Hello { session: token, options: &self.config };
-            dialect.put_reply(&mut conn.outbound.replies, &hello, None);
+    fn open(&mut self, id: ConnId, speech: Speech) {
+        let token = self.entropy.bytes();
+        let (phase, config) = (Phase::Open { since: self.now, is_pinged: false }, self.config);
+        if let Speech::Dialect { dialect, .. } = speech {
+            let hello = Reply::Hello { session: token, options: &config };
+            dialect.put_reply(&mut self.work_mut(id).outbound.replies, &hello, None);
         }
+        let conn = self.conn_mut(id);
+        (conn.phase, conn.speech) = (phase, speech);
         conn.news.opened = true;
         self.stats.opened += 1;
         self.announce_conn(id);
@@ -165,10 +163,11 @@ impl Hub {
     }
 
     pub(super) fn refuse(&mut self, id: ConnId, error: HandshakeError, reason: EndReason) {
-        let now = self.now;
-        let conn = self.conn_mut(id);
-        handshake::put_refusal(&mut conn.outbound.replies, error.status(), error.as_str());
-        conn.phase = Phase::Closing { reason, awaits_peer: false };
-        conn.since = now;
+        handshake::put_refusal(&mut self.work_mut(id).outbound.replies, error.status(), error.as_str());
+        self.conn_mut(id).phase = Phase::Closing { reason, awaits_peer: false, since: self.now };
     }
+}
+
+fn speech(chosen: Option<(&'static &'static dyn Dialect, bool)>) -> Speech {
+    chosen.map_or(Speech::Raw(None), |(dialect, is_named)| Speech::Dialect { dialect, is_named })
 }

@@ -8,14 +8,14 @@ impl Hub {
     /// Drops what is too old in a lane, and sees that the rest is looked at in time.
     pub(super) fn expire_lane(&mut self, id: LaneId) {
         let (topic, place) = self.topics.lane_mut(id);
-        let lane = &topic.lanes[place];
-        if lane.age_max.is_none() || lane.end_reason.is_some() {
+        if topic.age_max(place).is_none() || topic.lanes[place].is_ended() {
             return;
         }
         let lost = topic.expire(place, self.now);
         self.stats.lanes.lose(LossReason::Age, lost);
         if lost.messages > 0 {
-            let topic_id = self.topics.of_lane(id).expect("the lane exists").0;
+            let (topic_id, place) = self.topics.of_lane(id).expect("the lane exists");
+            self.look_at_level(topic_id, place, false);
             self.recharge_topic(topic_id);
         }
         self.look_at_age_of(id);
@@ -28,7 +28,7 @@ impl Hub {
         }
         let session = self.conn_mut(conn).session;
         let mut nth = 0;
-        while let Some(lane) = self.sessions.get(session).and_then(|session| session.active.get(nth)).copied() {
+        while let Some(lane) = self.sessions.get(session).and_then(|session| session.active().get(nth)).copied() {
             self.expire_lane(lane);
             nth += 1;
         }
@@ -54,7 +54,7 @@ impl Hub {
     /// The topic's lanes are looked at then, if not sooner.
     fn look_at_age(&mut self, topic_id: TopicId, at: crate::Instant) {
         let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
-        let timer = *topic.age_timer.get_or_insert_with(|| self.timers.add(TimerKey::Topic(topic_id)));
+        let timer = *topic.age_timer.get_or_insert_with(|| self.timers.add(TimerKey::Topic(topic_id.index)));
         if self.timers.deadline(timer).is_none_or(|armed| at < armed) {
             self.timers.arm(timer, at);
         }
@@ -64,14 +64,14 @@ impl Hub {
     pub(super) fn expire_topic(&mut self, topic_id: TopicId) {
         let mut place = 0;
         while let Some(lane) = self.topics.slab.get(topic_id).and_then(|topic| topic.lanes.get(place)) {
-            let id = lane.id;
+            let id = self.topics.id(lane);
             self.expire_lane(id);
             place += 1;
         }
     }
 
     /// The topic is gone.
-    pub(super) fn forget_age(&mut self, timer: Option<crate::timers::TimerId>) {
+    pub(super) fn forget_timer(&mut self, timer: Option<crate::timers::TimerId>) {
         if let Some(timer) = timer {
             self.timers.remove(timer);
         }

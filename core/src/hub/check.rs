@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use super::Hub;
-use crate::conn::{Phase, Segment, Source};
+use crate::conn::{Phase, Segment, Source, Work};
 use crate::lane::Needs;
 use crate::stats::{Count, Totals};
 use crate::topics::{Owner, Topic, TopicLane, Window, latest_place};
@@ -23,20 +23,18 @@ impl Hub {
             assert!(topic.is_removed || self.topics.by_name.get(&*topic.name) == Some(&id), "a topic has its name");
             assert!(!topic.is_forgettable() || self.forgettable.contains(&id), "an empty topic is forgotten");
             assert_eq!(topic.has_room, self.room.contains(&id));
-            let is_aging = |lane: &&TopicLane| lane.age_max.is_some() && lane.end_reason.is_none();
-            assert_eq!(
-                topic.lanes.iter().filter(is_aging).count(),
-                topic.aging_lanes as usize,
-                "lanes with an age_max"
-            );
+            self.check_levels(id, topic);
+            let is_aging = |place: &usize| topic.age_max(*place).is_some() && !topic.lanes[*place].is_ended();
+            let aging = (0..topic.lanes.len()).filter(is_aging).count();
+            assert_eq!(aging, topic.aging_lanes as usize, "lanes with an age_max");
             for place in 0..topic.lanes.len() {
                 let armed = topic.age_timer.and_then(|timer| self.timers.deadline(timer));
-                let at = topic.expires_at(place).filter(|_| topic.lanes[place].end_reason.is_none());
+                let at = topic.expires_at(place).filter(|_| !topic.lanes[place].is_ended());
                 assert!(at.is_none_or(|at| armed.is_some_and(|armed| armed <= at)), "ages are looked at in time");
             }
-            for lane in &topic.lanes {
-                assert_eq!(self.topics.of_lane(lane.id).map(|(topic, _)| topic), Some(id), "a lane knows its topic");
-                self.check_owner(topic, lane);
+            for (place, lane) in topic.lanes.iter().enumerate() {
+                assert_eq!(self.topics.of_lane(self.topics.id(lane)), Some((id, place)), "a lane is where its id says");
+                self.check_owner(topic, place);
             }
         }
         assert_eq!(self.stats.lanes.waiting, waiting, "the hub's lanes");
@@ -45,66 +43,69 @@ impl Hub {
         assert_eq!(self.stats.lanes.conservation_error(), 0, "the queue law of the hub");
         assert_eq!(self.stats.direct.conservation_error(), 0, "the queue law of direct lanes");
         let mut direct = Count::default();
+        self.check_hub_level();
         for (_, conn) in self.conns.iter() {
             assert_eq!(conn.charged, conn.resident(), "a connection's charge");
             resident += conn.charged;
-            if let Some(lane) = &conn.direct {
+            if let Some(lane) = conn.direct() {
                 lane.log.check();
                 lane.log.check_needs(&[lane.lane.needs()]);
                 let totals = lane.lane.totals(lane.log.head());
                 assert_eq!(totals.conservation_error(), 0, "the queue law of a direct lane");
                 direct += totals.waiting;
             }
-            let segments = conn.outbound.outstanding.iter().flat_map(|out| &out.segments);
+            let segments = conn.outstanding().into_iter().flat_map(|out| &out.segments);
             taken -= segments.filter(|segment| matches!(segment, Segment::Latest { .. })).count() as u64;
+            assert!(conn.work.as_ref().is_none_or(|work| !work.is_idle()), "an idle connection has no work");
             self.check_conn(conn);
+            self.check_conn_levels(conn);
         }
         assert_eq!(self.stats.direct.waiting, direct, "direct lanes");
         assert_eq!(taken, 0, "a latest message is taken for as long as it is in a Transmit");
         assert_eq!(self.stats.resident_bytes, resident, "resident bytes");
         assert!(resident <= self.config.resident_bytes_max, "the budget");
+        assert!(self.rested.iter().all(|work| work.is_idle() && work.resident() == 0), "what rests holds nothing");
         assert!(self.overflowed.is_empty(), "consumers of full lanes are ended at the end of each call");
         assert!(self.room.is_empty(), "parked publishes are tried at the end of each call");
     }
 
-    fn check_owner(&self, topic: &Topic, lane: &crate::topics::TopicLane) {
-        let Owner::Session(session) = lane.owner else { return };
-        let Some(session) = self.sessions.get(session) else {
-            panic!("a lane outlived its session");
-        };
-        if lane.end_reason.is_some() {
-            return assert!(!session.active.contains(&lane.id), "a lane that ended is not active");
+    fn check_owner(&self, topic: &Topic, place: usize) {
+        let lane = &topic.lanes[place];
+        let (id, is_active) = (self.topics.id(lane), lane.is(TopicLane::ACTIVE));
+        let Owner::Session(session) = lane.owner(&self.sessions) else { return };
+        let session = self.sessions.get(session).expect("a lane's session exists");
+        if lane.is_ended() {
+            return assert!(!session.active().contains(&id), "a lane that ended is not active");
         }
-        assert_eq!(session.active.contains(&lane.id), lane.is_active, "active lanes are listed");
-        let place = topic.lanes.iter().position(|other| other.id == lane.id).expect("it is one of them");
-        assert!(!topic.has_something(place) || lane.is_active, "a lane with something waiting is active");
+        assert_eq!(session.active().contains(&id), is_active, "active lanes are listed");
+        assert!(!topic.has_something(place) || is_active, "a lane with something waiting is active");
         let conn = self.conns.get(session.conn).expect("a session's connection exists");
-        let outbound = &conn.outbound;
-        if lane.is_active && conn.is_open() && !outbound.is_blocked && outbound.outstanding.is_none() {
-            assert!(outbound.is_ready, "a connection with an active lane is ready");
+        if is_active && conn.is_open() && !conn.is_writing() {
+            assert!(conn.is_ready, "a connection with an active lane is ready");
         }
     }
 
     fn check_conn(&self, conn: &crate::conn::Conn) {
-        let payloads: usize = conn.inbound.inbox.iter().map(|m| m.bytes.len() + crate::conn::INBOX_ENTRY_BYTES).sum();
-        assert_eq!(conn.inbound.inbox_bytes, payloads, "the inbox");
+        let Some(Work { inbound, outbound, direct }) = conn.work.as_deref() else { return };
+        let payloads: usize = inbound.messages().map(|m| m.bytes.len() + crate::conn::INBOX_ENTRY_BYTES).sum();
+        assert_eq!(inbound.inbox_bytes(), payloads, "the inbox");
         if let Phase::Ended { .. } = conn.phase {
             return assert!(
-                conn.outbound.outstanding.is_none() && conn.direct.is_none(),
-                "an ended connection owns nothing"
+                outbound.is_idle() && direct.as_ref().is_none_or(|direct| direct.is_idle()) && conn.has_messages(),
+                "an ended connection owns nothing but what is to be received"
             );
         }
-        if let Some(parked) = conn.inbound.parked {
-            assert!(!conn.inbound.inbox.is_empty(), "a parked publish is in the inbox");
+        if let Some(parked) = inbound.parked {
+            assert!(conn.has_messages(), "a parked publish is in the inbox");
             let topic = self.topics.get(parked.topic).expect("a parked publish has a topic");
             let id = self.sessions.get(conn.session).expect("a connection's session exists").conn;
             assert_eq!(topic.parked.iter().filter(|waiting| **waiting == id).count(), 1, "it waits once");
         }
-        if let Some(out) = &conn.outbound.outstanding {
+        if let Some(out) = &outbound.outstanding {
             let mut len = 0;
             for segment in &out.segments {
                 len += match segment {
-                    Segment::Pinned => conn.outbound.pinned.as_ref().expect("pinned").rest.len(),
+                    Segment::Pinned => outbound.pinned.as_ref().expect("pinned").rest.len(),
                     Segment::Control { len } => *len,
                     Segment::Notice { frame, .. } => frame.len(),
                     Segment::Latest { taken, .. } => taken.frame.len(),
@@ -124,20 +125,16 @@ impl Hub {
 }
 
 impl Topic {
-    fn check_limits(&self, lane: &TopicLane, totals: Totals) {
+    fn check_limits(&self, place: usize, totals: Totals) {
+        let (lane, terms) = (&self.lanes[place], self.terms(place));
         match &lane.window {
             Window::Log(window) => {
-                assert!(window.fits(self.head, Count::default()), "a lane holds no more than its limits");
-                let due = window.due(self.head);
-                assert!(
-                    due.messages >= self.due.messages && due.bytes >= self.due.bytes,
-                    "no lane is full before it is due"
-                );
+                assert!(window.fits(terms, self.head, Count::default()), "a lane holds no more than its limits");
             }
             Window::Latest(window) => {
                 let (waiting, out) = (totals.waiting, window.outstanding());
-                assert!(waiting.messages - out.messages <= u64::from(window.limits.messages_max), "messages_max");
-                assert!(waiting.bytes - out.bytes <= window.limits.bytes_max, "bytes_max");
+                assert!(waiting.messages - out.messages <= u64::from(terms.limits.messages_max), "messages_max");
+                assert!(waiting.bytes - out.bytes <= terms.limits.bytes_max, "bytes_max");
             }
         }
     }
@@ -154,20 +151,19 @@ impl Topic {
             assert_eq!(totals.conservation_error(), 0, "the queue law of a lane");
             sum.waiting += totals.waiting;
             match &lane.window {
-                Window::Log(window) => needs[lane.encoding].push(window.needs()),
+                Window::Log(window) => needs[self.settings(place).encoding].push(window.needs()),
                 Window::Latest(window) => {
-                    let place = latest_place(lane.policy).expect("its policy is about the latest");
-                    places[place].extend(window.place());
+                    let which = latest_place(self.policy(place)).expect("its policy is about the latest");
+                    places[which].extend(window.place());
                 }
             }
-            if lane.end_reason.is_some() {
+            if lane.is_ended() {
                 assert!(lane.window.outstanding() != Count::default(), "a settled lane is gone");
                 continue;
             }
-            self.check_limits(lane, totals);
-            let listed = lane.idle_place.map(|place| self.idle[place as usize]);
-            assert!(listed.is_none_or(|id| id == lane.id), "an idle lane knows its place");
-            let is_woken = self.next(place).is_some() || listed.is_some() || lane.is_active;
+            self.check_limits(place, totals);
+            let is_idle = self.idle.contains(&u32::try_from(place).expect("as many lanes as sessions"));
+            let is_woken = self.next(place).is_some() || is_idle || lane.is(TopicLane::ACTIVE);
             assert!(is_woken, "an empty lane is woken by the next publish");
         }
         for (keyed, places) in self.keyed.iter().zip(&places) {
@@ -178,14 +174,14 @@ impl Topic {
             }
         }
         assert_eq!(self.totals.waiting, sum.waiting, "what waits in a topic");
-        let idle = self.lanes.iter().filter(|lane| lane.idle_place.is_some()).count();
-        assert_eq!(self.idle.len(), idle, "idle lanes are listed once");
-        let refusing = self.lanes.iter().filter(|lane| lane.refusal.is_some()).count();
+        self.check_lists();
+        let watched = || self.watched_places().filter_map(|place| self.watched(place));
+        let refusing = watched().filter(|watched| watched.refusal.is_some()).count();
         assert_eq!(self.refusing as usize, refusing, "lanes that refused");
-        let keeping = self.lanes.iter().filter(|lane| lane.keeps_parked.is_some()).count();
+        let keeping = watched().filter(|watched| watched.keeps_parked.is_some()).count();
         assert_eq!(self.keeping_parked as usize, keeping, "lanes that keep a publish parked");
         assert!(self.parked.is_empty() || keeping > 0, "a parked publish waits for a lane");
-        let live = self.lanes.iter().filter(|lane| lane.end_reason.is_none()).count();
+        let live = self.lanes.iter().filter(|lane| !lane.is_ended()).count();
         assert_eq!(self.live_lanes as usize, live, "lanes that have not ended");
         for (log, needs) in self.logs.iter().zip(&needs) {
             assert_eq!(log.as_ref().map_or(0, |encoded| encoded.lanes as usize), needs.len(), "readers of a log");

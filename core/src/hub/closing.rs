@@ -3,7 +3,7 @@
 use super::{Hub, News};
 use alloc::vec::Vec;
 
-use crate::conn::{Inbound, Outbound, Phase, PinnedMessage, Segment, Source};
+use crate::conn::{Conn, Phase, PinnedMessage, Segment, Source};
 use crate::id::ConnId;
 use crate::lane::Mark;
 use crate::output::{EndReason, LossReason};
@@ -26,13 +26,12 @@ impl Hub {
     ) {
         let (mask, now) = (self.mask(id), self.now);
         self.end_lanes(id);
-        let conn = self.conn_mut(id);
-        conn.outbound.forget_pong();
-        frame::put_close(&mut conn.outbound.replies, mask, Some((code, text)));
-        conn.phase = Phase::Closing { reason, awaits_peer };
-        conn.since = now;
-        conn.inbound.message = Vec::new();
-        conn.inbound.message_began = None;
+        let work = self.work_mut(id);
+        work.outbound.forget_pong();
+        frame::put_close(&mut work.outbound.replies, mask, Some((code, text)));
+        work.inbound.message = Vec::new();
+        work.inbound.message_began = None;
+        self.conn_mut(id).phase = Phase::Closing { reason, awaits_peer, since: now };
     }
 
     /// The peer's Close frame came (RFC 6455 §5.5.1): it is answered with the same code, once.
@@ -45,18 +44,18 @@ impl Hub {
         }
         let (mask, now) = (self.mask(id), self.now);
         self.end_lanes(id);
-        let conn = self.conn_mut(id);
-        conn.outbound.forget_pong();
-        frame::put_close(&mut conn.outbound.replies, mask, code.map(|code| (code, "")));
-        conn.phase = Phase::Closing { reason: EndReason::PeerClosed(code), awaits_peer: !is_server };
-        conn.since = now;
+        let work = self.work_mut(id);
+        work.outbound.forget_pong();
+        frame::put_close(&mut work.outbound.replies, mask, code.map(|code| (code, "")));
+        let reason = EndReason::PeerClosed(code);
+        self.conn_mut(id).phase = Phase::Closing { reason, awaits_peer: !is_server, since: now };
     }
 
     pub(super) fn close_now(&mut self, id: ConnId, code: CloseCode, text: &str) {
         let Some(conn) = self.conns.get(id) else { return self.stale() };
         match conn.phase {
             Phase::Request(_) | Phase::Response(_) => self.end(id, EndReason::Closed(code), true),
-            Phase::Open => {
+            Phase::Open { .. } => {
                 self.begin_close(id, EndReason::Closed(code), (code, text), true);
                 self.pump(id);
             }
@@ -73,12 +72,12 @@ impl Hub {
         while let Some((topic, _)) = self.sessions.get(session_id).and_then(|session| session.lanes().last().copied()) {
             self.end_session_lane(id, topic, LossReason::Closed);
         }
-        let conn = self.conn_mut(id);
-        if conn.dialect.is_some() {
-            conn.inbound.inbox.clear();
-            conn.inbound.inbox_bytes = 0;
+        let is_raw = self.conn_mut(id).dialect().is_none();
+        let Some(work) = self.conns.get_mut(id).and_then(|conn| conn.work.as_mut()) else { return };
+        if !is_raw {
+            work.inbound.clear();
         }
-        if let Some(direct) = &mut conn.direct {
+        if let Some(direct) = &mut work.direct {
             let head = direct.log.head();
             if !direct.lane.is_ended() {
                 let lost = crate::topics::change_lane(&mut direct.lane, &mut direct.log, |lane, _| {
@@ -97,15 +96,15 @@ impl Hub {
         self.lose_outstanding(id);
         let conn = self.conn_mut(id);
         conn.phase = Phase::Ended { reason, owes_effect };
-        conn.direct = None;
-        conn.outbound = Outbound::new();
-        let inbound = core::mem::take(&mut conn.inbound);
-        if conn.dialect.is_none()
-            && !matches!(reason, EndReason::Closed(_) | EndReason::Drained | EndReason::Overloaded)
-        {
-            // The application is told of the end when it has taken what came before it. For the budget it has to go.
-            conn.inbound = Inbound { inbox: inbound.inbox, inbox_bytes: inbound.inbox_bytes, ..Inbound::default() };
+        (conn.is_blocked, conn.is_ready, conn.stalled_since, conn.kernel_bytes) = (false, false, None, 0);
+        // The application is told of the end when it has taken what came before it. For the budget it has to go.
+        let is_kept = conn.dialect().is_none()
+            && !matches!(reason, EndReason::Closed(_) | EndReason::Drained | EndReason::Overloaded);
+        let is_kept = is_kept && conn.has_messages();
+        if let Some(work) = conn.work.take().filter(|_| is_kept) {
+            self.work_mut(id).inbound.keep_messages(work.inbound);
         }
+        let conn = self.conn_mut(id);
         conn.news.closed = true;
         self.sessions.remove(session_id).expect("a connection's session exists");
         self.timers.remove(timer);
@@ -120,7 +119,7 @@ impl Hub {
 
     /// What is in a Transmit, or pinned, will not be answered any more.
     fn lose_outstanding(&mut self, id: ConnId) {
-        let outbound = &mut self.conn_mut(id).outbound;
+        let Some(outbound) = self.conn_mut(id).outbound_mut() else { return };
         let pinned = outbound.pinned.take().and_then(|pinned| pinned.message);
         let segments = outbound.outstanding.take().map_or_else(Vec::new, |out| out.segments);
         let (mut sources, mut latest) = (Vec::new(), Vec::new());
@@ -151,7 +150,7 @@ impl Hub {
                     self.remove_lane_if_settled(lane);
                 }
                 Source::Direct => {
-                    let direct = self.conns.get(id).and_then(|conn| conn.direct.as_ref());
+                    let direct = self.conns.get(id).and_then(Conn::direct);
                     let from = direct.expect("what is outstanding has a lane").lane.outstanding().after;
                     self.lane_returned(source, id, from);
                 }
@@ -162,10 +161,10 @@ impl Hub {
     /// A closing connection with nothing left to flush is over; one that is draining begins to close.
     pub(super) fn drain_further(&mut self, id: ConnId) {
         let Some(conn) = self.conns.get(id) else { return };
-        let is_flushed = conn.outbound.outstanding.is_none() && !conn.outbound.has_control();
+        let is_flushed = conn.outstanding().is_none() && !conn.has_control();
         match conn.phase {
-            Phase::Closing { reason, awaits_peer: false } if is_flushed => self.end(id, reason, true),
-            Phase::Open if self.draining.is_some() && is_flushed && self.has_nothing_waiting(id) => {
+            Phase::Closing { reason, awaits_peer: false, .. } if is_flushed => self.end(id, reason, true),
+            Phase::Open { .. } if self.draining.is_some() && is_flushed && self.has_nothing_waiting(id) => {
                 self.begin_close(id, EndReason::Drained, (CloseCode::GOING_AWAY, "shutting down"), true);
             }
             _ => {}
@@ -175,8 +174,8 @@ impl Hub {
     fn has_nothing_waiting(&self, id: ConnId) -> bool {
         let conn = self.conns.get(id).expect("just looked up");
         let session = self.sessions.get(conn.session).expect("a connection's session exists");
-        let direct_waits = conn.direct.as_ref().is_some_and(|direct| direct.lane.load(direct.log.head()).messages > 0);
-        session.active.is_empty() && !direct_waits && conn.inbound.parked.is_none()
+        let direct_waits = conn.direct().is_some_and(|direct| direct.lane.load(direct.log.head()).messages > 0);
+        session.active().is_empty() && !direct_waits && conn.inbound().is_none_or(|inbound| inbound.parked.is_none())
     }
 
     pub(super) fn start_draining(&mut self, until: crate::Instant) {
@@ -199,7 +198,7 @@ impl Hub {
         let ids: alloc::vec::Vec<ConnId> = self.conns.iter().map(|(id, _)| id).collect();
         for id in ids {
             match self.conn_mut(id).phase {
-                Phase::Open => {
+                Phase::Open { .. } => {
                     self.begin_close(id, EndReason::Drained, (CloseCode::GOING_AWAY, "shutting down"), true);
                 }
                 Phase::Request(_) | Phase::Response(_) => self.end(id, EndReason::Drained, true),
@@ -211,7 +210,7 @@ impl Hub {
 
     pub(super) fn put_ping(&mut self, id: ConnId) {
         let mask = self.mask(id);
-        frame::put_frame(&mut self.conn_mut(id).outbound.replies, Opcode::Ping, mask, b"");
+        frame::put_frame(&mut self.work_mut(id).outbound.replies, Opcode::Ping, mask, b"");
     }
 
     pub(super) fn announce_conn(&mut self, id: ConnId) {

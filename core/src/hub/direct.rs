@@ -8,14 +8,22 @@ use crate::conn::{Conn, Direct};
 use crate::dialect;
 use crate::error::SendError;
 use crate::id::ConnId;
-use crate::lane::{Lane, Mark};
-use crate::log::Log;
 use crate::output::Payload;
-use crate::policy::Policy;
 use crate::stats::Count;
 use crate::wire::frame;
 
 impl Hub {
+    pub(super) fn send_if_writable(&mut self, id: ConnId, payload: Payload<'_>) -> Result<(), SendError> {
+        let bytes = payload.as_bytes().len() as u64;
+        let conn = self.conns.get(id).filter(|conn| conn.is_open()).ok_or(SendError::UnknownConnection)?;
+        let has_room = conn.direct().is_none_or(|direct| direct.lane.fits(direct.log.head(), Count::new(1, bytes)));
+        if (!conn.is_writing() && has_room) || bytes > self.config.direct_lane.bytes_max {
+            return self.send_direct(id, payload);
+        }
+        self.stats.refused_volatile += 1;
+        Err(SendError::NotWritable)
+    }
+
     pub(super) fn send_direct(&mut self, id: ConnId, payload: Payload<'_>) -> Result<(), SendError> {
         let bytes = payload.as_bytes().len() as u64;
         let limits: LaneLimits = self.config.direct_lane;
@@ -27,24 +35,22 @@ impl Hub {
         }
         let mask = self.mask(id);
         let len = frame::frame_bytes(payload.as_bytes().len(), mask.is_some());
-        let conn = self.conns.get_mut(id).expect("just looked up");
-        let direct = conn.direct.get_or_insert_with(|| {
-            let (lane, mut log) = (Lane::new(limits, Policy::Block, Mark::default()), Log::new(Mark::default()));
-            log.change_needs(&Lane::NO_NEEDS, &lane.needs());
-            Box::new(Direct { lane, log })
-        });
+        let direct = self.work_mut(id).direct.get_or_insert_with(|| Box::new(Direct::new(limits)));
         if !direct.lane.fits(direct.log.head(), Count::new(1, bytes)) {
-            conn.owes_sendable = true;
+            (direct.owes_sendable, direct.was_full) = (true, true);
+            self.refresh(id);
             return Err(SendError::Full);
         }
         let growth = direct.log.growth(len);
         let room = self.config.resident_bytes_max.saturating_sub(self.stats.resident_bytes);
         if growth > room && !self.make_room_for(growth) {
+            self.rest(id);
             return Err(SendError::Overloaded);
         }
         let (stamp, now) = (self.stamp + 1, self.now);
-        let direct = self.conn_mut(id).direct.as_mut().expect("just made");
+        let direct = self.conn_mut(id).direct_mut().expect("just made");
         let was_frozen = !direct.log.is_open();
+        direct.log.begin_tick(now);
         direct.log.append((bytes, len), (stamp, now), room, |out| dialect::put_payload(out, mask, payload));
         self.stamp = stamp;
         self.stats.direct.enter(1, bytes);
@@ -58,12 +64,12 @@ impl Hub {
     /// The direct lane may have room again, which whoever was refused is told.
     pub(super) fn direct_progressed(&mut self, id: ConnId) {
         let Some(conn) = self.conns.get_mut(id) else { return };
-        let Some(direct) = &mut conn.direct else { return };
+        let Some(direct) = conn.work.as_mut().and_then(|work| work.direct.as_mut()) else { return };
         if direct.lane.load(direct.log.head()) == Count::default() {
             direct.log.shrink(); // An idle connection owns no buffers.
         }
-        if conn.owes_sendable && direct.lane.is_drained(direct.log.head(), 0) {
-            conn.owes_sendable = false;
+        if direct.owes_sendable && direct.lane.is_drained(direct.log.head(), 0, self.config.watermarks.low()) {
+            direct.owes_sendable = false;
             conn.news.sendable = true;
             self.announce_conn(id);
         }

@@ -42,10 +42,7 @@ impl Hub {
         if !self.make_room_for(body.len()) {
             return self.end(id, EndReason::Overloaded, true);
         }
-        let now = self.now;
-        let conn = self.conn_mut(id);
-        handshake::put_document(&mut conn.outbound.replies, &content_type, &body);
-        conn.phase = Phase::Closing { reason: EndReason::Served, awaits_peer: false };
-        conn.since = now;
+        handshake::put_document(&mut self.work_mut(id).outbound.replies, &content_type, &body);
+        self.conn_mut(id).phase = Phase::Closing { reason: EndReason::Served, awaits_peer: false, since: self.now };
     }
 }

@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 use core::ops::Range;
 
 use super::Hub;
-use crate::conn::{Outstanding, Segment, Source};
+use crate::conn::{Conn, Outstanding, Segment, Source};
 use crate::dialect::RAW;
 use crate::id::{ConnId, LaneId};
 use crate::lane::{Mark, Run};
@@ -40,12 +40,12 @@ impl<'a> Transmit<'a> {
 
     fn pieces(self) -> impl Iterator<Item = (&'a Bytes, Range<usize>)> {
         let Transmit { hub, conn, outstanding } = self;
-        let conn = hub.conns.get(conn).expect("a Transmit's connection exists");
+        let outbound = hub.conns.get(conn).and_then(Conn::outbound).expect("a Transmit's connection exists");
         outstanding.segments.iter().flat_map(move |segment| {
             let whole = |bytes: &'a Bytes| (bytes, 0..bytes.len());
             let (one, run) = match segment {
-                Segment::Pinned => (conn.outbound.pinned.as_ref().map(|pinned| whole(&pinned.rest)), None),
-                Segment::Control { len } => (Some((&conn.outbound.control, 0..*len)), None),
+                Segment::Pinned => (outbound.pinned.as_ref().map(|pinned| whole(&pinned.rest)), None),
+                Segment::Control { len } => (Some((&outbound.control, 0..*len)), None),
                 Segment::Notice { frame, .. } => (Some(whole(frame)), None),
                 Segment::Latest { taken, .. } => (Some(whole(&taken.frame)), None),
                 Segment::Messages { source, run, copy, .. } => {
@@ -126,7 +126,7 @@ impl Hub {
             }
         }
         while let Some(id) = self.unfrozen_direct.pop() {
-            if let Some(direct) = self.conns.get_mut(id).and_then(|conn| conn.direct.as_mut()) {
+            if let Some(direct) = self.conns.get_mut(id).and_then(Conn::direct_mut) {
                 direct.log.freeze();
                 self.recharge_conn(id);
             }
@@ -138,8 +138,8 @@ impl Hub {
         self.forget_topics();
         while let Some(id) = self.ready.pop_front() {
             let Some(conn) = self.conns.get_mut(id) else { continue };
-            conn.outbound.is_ready = false;
-            if conn.is_ended() || conn.outbound.is_blocked || conn.outbound.outstanding.is_some() {
+            conn.is_ready = false;
+            if conn.is_ended() || conn.is_writing() {
                 continue;
             }
             self.expire_session(id);
@@ -151,9 +151,8 @@ impl Hub {
                 continue;
             }
             let now = self.now;
-            let outbound = &mut self.conn_mut(id).outbound;
-            outbound.outstanding = Some(outstanding);
-            outbound.stalled_since.get_or_insert(now);
+            self.work_mut(id).outbound.outstanding = Some(outstanding);
+            self.conn_mut(id).stalled_since.get_or_insert(now);
             self.update_deadline(id);
             self.hold_budget(id);
             if !self.overflowed.is_empty() || self.conn_mut(id).is_ended() {
@@ -175,7 +174,7 @@ impl Hub {
 
     pub(super) fn transmit(&self, id: ConnId) -> Transmit<'_> {
         let conn = self.conns.get(id).expect("just built");
-        Transmit { hub: self, conn: id, outstanding: conn.outbound.outstanding.as_ref().expect("just built") }
+        Transmit { hub: self, conn: id, outstanding: conn.outstanding().expect("just built") }
     }
 
     pub(super) fn source_log(&self, conn: ConnId, source: Source) -> &Log {
@@ -185,7 +184,7 @@ impl Hub {
                 topic.log(place)
             }
             Source::Direct => {
-                let direct = self.conns.get(conn).and_then(|conn| conn.direct.as_ref());
+                let direct = self.conns.get(conn).and_then(Conn::direct);
                 &direct.expect("what is outstanding has a lane").log
             }
         }
@@ -195,17 +194,21 @@ impl Hub {
         let mut out = self.spare.pop().unwrap_or_default();
         let mut room = Room { bytes: self.config.transmit_bytes_max as usize, slices: SLICES_MAX, has_message: false };
         let conn = self.conns.get_mut(id).expect("the connection exists");
-        conn.outbound.flush_replies();
-        if let Some(pinned) = &conn.outbound.pinned {
-            room.has_message = true;
-            out.push(Segment::Pinned, pinned.rest.len(), &mut room);
+        let mut is_control_whole = true;
+        if let Some(outbound) = conn.outbound_mut() {
+            outbound.flush_replies();
+            if let Some(pinned) = &outbound.pinned {
+                room.has_message = true;
+                out.push(Segment::Pinned, pinned.rest.len(), &mut room);
+            }
+            let control = outbound.control.len();
+            let len = control.min(room.bytes);
+            if len > 0 {
+                out.push(Segment::Control { len }, len, &mut room);
+            }
+            is_control_whole = len == control;
         }
-        let control = conn.outbound.control.len();
-        let len = control.min(room.bytes);
-        if len > 0 {
-            out.push(Segment::Control { len }, len, &mut room);
-        }
-        if conn.is_open() && len == control {
+        if conn.is_open() && is_control_whole {
             while room.slices > 0 && (room.bytes > 0 || !room.has_message) && self.add_next(id, &mut out, &mut room) {}
         }
         out
@@ -217,11 +220,11 @@ impl Hub {
         let session = self.sessions.get(conn.session).expect("a connection's session exists");
         let mut best: Option<(u64, Source)> = None;
         let mut limit = u64::MAX;
-        let direct = conn.direct.as_ref().and_then(|direct| {
+        let direct = conn.direct().and_then(|direct| {
             let run = direct.lane.front(direct.log.head());
             (!run.is_empty()).then(|| (direct.log.stamp(run.first()), Source::Direct))
         });
-        let lanes = session.active.iter().filter_map(|lane| self.front_stamp(*lane));
+        let lanes = session.active().iter().filter_map(|lane| self.front_stamp(*lane));
         for (stamp, source) in direct.into_iter().chain(lanes) {
             match best {
                 Some((first, _)) if first <= stamp => limit = limit.min(stamp),
@@ -244,7 +247,7 @@ impl Hub {
                 let outstanding = lane.outstanding();
                 let is_apart = outstanding.through != lane.front(topic.head).after;
                 // What is outstanding is one run, so that it can be put back as one.
-                if !outstanding.is_empty() && (is_apart || lane.losses.due_gap(next).is_some()) {
+                if !outstanding.is_empty() && (is_apart || lane.losses().due_gap(next).is_some()) {
                     return None;
                 }
                 next.map(|seq| log.stamp(seq))
@@ -256,7 +259,7 @@ impl Hub {
 
     fn add_direct(&mut self, id: ConnId, limit: u64, out: &mut Outstanding, room: &mut Room) -> bool {
         let conn = self.conns.get_mut(id).expect("the connection exists");
-        let direct = conn.direct.as_mut().expect("its front was just looked at");
+        let direct = conn.direct_mut().expect("its front was just looked at");
         let head = direct.log.head();
         let front = direct.lane.front(head);
         let Some((run, len, slices)) = room.plan(&direct.log, front, limit) else { return false };
@@ -273,7 +276,7 @@ impl Hub {
         out: &mut Outstanding,
         room: &mut Room,
     ) -> bool {
-        let dialect = self.conn_mut(id).dialect.unwrap_or(RAW);
+        let dialect = self.conn_mut(id).dialect().unwrap_or(RAW);
         let (topic, place) = self.topics.lane_mut(lane_id);
         let head = topic.head;
         if let Some(gap) = topic.take_due_gap(place) {
@@ -290,7 +293,12 @@ impl Hub {
                 return self.drop_from_active(id, lane_id);
             };
             topic.change(place, |lane, _| lane.start(head, run.through));
+            let is_watched = topic.watched(place).is_some();
             out.push_messages(Source::Lane(lane_id), run, len, slices, room);
+            if is_watched {
+                let topic_id = self.topics.of_lane(lane_id).expect("the lane exists").0;
+                self.look_at_level(topic_id, place, false);
+            }
         } else if !add_latest(topic, place, (lane_id, limit), out, room) {
             return self.drop_from_active(id, lane_id);
         }
@@ -304,10 +312,7 @@ impl Hub {
             return false;
         }
         let session = self.conn_mut(id).session;
-        let active = &mut self.sessions.get_mut(session).expect("a connection's session exists").active;
-        if let Some(place) = active.iter().position(|active| *active == lane) {
-            active.swap_remove(place);
-        }
+        self.sessions.get_mut(session).expect("a connection's session exists").rest(lane);
         true
     }
 }
@@ -320,7 +325,7 @@ fn add_latest(
     out: &mut Outstanding,
     room: &mut Room,
 ) -> bool {
-    let encoding = topic.lanes[place].encoding;
+    let encoding = topic.settings(place).encoding;
     let mut is_added = false;
     while room.slices > 0
         && let ViewMut::Latest(lane, latest) = topic.view_mut(place)

@@ -24,10 +24,10 @@ impl Hub {
         let Some(conn) = self.conns.get_mut(id) else { return };
         match conn.phase {
             Phase::Request(_) | Phase::Response(_) => return self.input_head(id, bytes),
-            Phase::Open | Phase::Closing { .. } => {}
+            Phase::Open { .. } | Phase::Closing { .. } => {}
             Phase::Ended { .. } => return,
         }
-        if conn.inbound.is_stopped {
+        if conn.is_stopped() {
             self.keep_undecoded(id, bytes);
             return;
         }
@@ -37,7 +37,9 @@ impl Hub {
         for piece in &mut pieces {
             rest = &rest[piece.len()..];
             scratch.clear();
-            scratch.append(&mut core::mem::take(&mut self.conn_mut(id).inbound.undecoded));
+            if let Some(work) = &mut self.conn_mut(id).work {
+                scratch.append(&mut core::mem::take(&mut work.inbound.undecoded));
+            }
             scratch.extend_from_slice(piece);
             if let Then::Stop = self.decode(id, &mut scratch) {
                 break;
@@ -53,7 +55,7 @@ impl Hub {
             return;
         }
         if self.make_room_for(bytes.len()) {
-            self.conn_mut(id).inbound.undecoded.extend_from_slice(bytes);
+            self.work_mut(id).inbound.undecoded.extend_from_slice(bytes);
         } else {
             self.fail_overloaded(id);
         }
@@ -62,10 +64,10 @@ impl Hub {
     /// Decodes what was kept, if it may be decoded again.
     pub(super) fn input_kept(&mut self, id: ConnId) {
         let conn = self.conn_mut(id);
-        if conn.inbound.is_stopped || conn.inbound.undecoded.is_empty() || conn.is_ended() {
+        if conn.is_stopped() || conn.is_ended() {
             return;
         }
-        let mut kept = core::mem::take(&mut conn.inbound.undecoded);
+        let mut kept = core::mem::take(&mut self.work_mut(id).inbound.undecoded);
         self.decode(id, &mut kept);
     }
 
@@ -78,11 +80,11 @@ impl Hub {
                 return Then::Stop;
             }
             conn.update_stopped(&self.config);
-            if conn.inbound.is_stopped {
+            if conn.is_stopped() {
                 self.keep_undecoded(id, &bytes[from..]);
                 return Then::Stop;
             }
-            let decoded = match conn.decoder.decode(&mut bytes[from..]) {
+            let decoded = match self.work_mut(id).inbound.decoder.decode(&mut bytes[from..]) {
                 Ok(decoded) => decoded,
                 Err(error) => {
                     self.fail(id, error);
@@ -114,7 +116,8 @@ impl Hub {
             Item::Ping(payload) if is_open => {
                 let mask = self.mask(id);
                 let reply_bytes_max = self.config.reply_bytes_max as usize;
-                self.conn_mut(id).outbound.answer_ping(mask, payload, reply_bytes_max);
+                let is_blocked = self.conn_mut(id).is_blocked;
+                self.work_mut(id).outbound.answer_ping(mask, payload, is_blocked, reply_bytes_max);
             }
             Item::Close(close) => self.peer_closed(id, close.map(|(code, _)| code)),
             _ => {} // A pong: its bytes were the sign of life. Anything behind our Close frame is ignored.
@@ -126,7 +129,7 @@ impl Hub {
             return self.fail_overloaded(id);
         }
         let now = self.now;
-        let inbound = &mut self.conn_mut(id).inbound;
+        let inbound = &mut self.work_mut(id).inbound;
         inbound.message.extend_from_slice(payload);
         if is_last {
             inbound.message_began = None;
@@ -140,7 +143,7 @@ impl Hub {
     fn message(&mut self, id: ConnId, is_text: bool, bytes: &[u8]) {
         self.stats.received += Count::new(1, bytes.len() as u64);
         let conn = self.conns.get_mut(id).expect("the connection exists");
-        if conn.dialect.is_some() {
+        if conn.dialect().is_some() {
             return self.request(id, is_text, bytes);
         }
         if self.queue(id, is_text, bytes) {
@@ -154,7 +157,8 @@ impl Hub {
         let has_room = self.make_room_for(bytes.len() + crate::conn::INBOX_ENTRY_BYTES);
         if has_room {
             let message = OwnedPayload { is_text, bytes: Bytes::copy_from_slice(bytes) };
-            self.conn_mut(id).inbound.push(message);
+            let now = self.now;
+            self.work_mut(id).inbound.push(message, now);
             self.recharge_conn(id);
         } else {
             self.fail_overloaded(id);

@@ -5,16 +5,17 @@ use core::time::Duration;
 use super::publish::has_control_characters;
 use super::{Hub, News};
 use crate::config::{LaneLimits, LaneOptions, TopicOptions};
-use crate::conn::Source;
+use crate::conn::{Conn, Source};
 use crate::dialect::{Code, Dialect, RAW, Reply};
 use crate::error::{SubscribeError, TopicError};
 use crate::id::{ConnId, LaneId, TopicId};
-use crate::lane::Mark;
+use crate::lane::{Mark, Standing, Terms};
 use crate::latest::{Taken, Unsettled};
+use crate::log::Log;
 use crate::output::{Entry, LossReason};
 use crate::policy::Policy;
-use crate::stats::Count;
-use crate::topics::{Owner, Topic, ViewMut, Window};
+use crate::stats::{Count, Level};
+use crate::topics::{Owner, Topic, TopicLane, ViewMut, Window};
 use crate::wire::Role;
 
 impl Hub {
@@ -34,8 +35,8 @@ impl Hub {
         if self.topics.slab.len() >= self.config.topics_max as usize {
             return Err(TopicError::TopicsFull);
         }
-        let epoch = self.entropy.u64();
-        let id = self.topics.slab.insert_with(|_| Topic::new(name, epoch, options, is_declared));
+        let (epoch, marks) = (self.entropy.u64(), self.config.watermarks);
+        let id = self.topics.slab.insert_with(|_| Topic::new(name, epoch, (options, marks), is_declared));
         self.topics.by_name.insert(name.into(), id);
         self.stats.topics += 1;
         self.may_be_forgotten(id);
@@ -54,13 +55,15 @@ impl Hub {
         let Some(topic) = self.topics.get_mut(id) else { return false };
         topic.is_removed = true;
         let name = topic.name.clone();
+        let topic = self.topics.slab.get(id).expect("just looked up");
+        let live = topic.lanes.iter().filter(|lane| !lane.is_ended());
         let lanes: alloc::vec::Vec<(LaneId, Owner)> =
-            topic.lanes.iter().filter(|lane| lane.end_reason.is_none()).map(|lane| (lane.id, lane.owner)).collect();
+            live.map(|lane| (self.topics.id(lane), lane.owner(&self.sessions))).collect();
         self.topics.by_name.remove(&*name);
         for (lane, owner) in lanes {
             // A reply to one of them may have made room at the cost of others.
             let is_live = self.topics.of_lane(lane).is_some_and(|(topic, place)| {
-                self.topics.slab.get(topic).is_some_and(|topic| topic.lanes[place].end_reason.is_none())
+                self.topics.slab.get(topic).is_some_and(|topic| !topic.lanes[place].is_ended())
             });
             if !is_live {
                 continue;
@@ -96,7 +99,8 @@ impl Hub {
         while let Some(id) = self.forgettable.pop() {
             if self.topics.slab.get(id).is_some_and(Topic::is_forgettable) {
                 let topic = self.topics.slab.remove(id).expect("just looked up");
-                self.forget_age(topic.age_timer);
+                self.forget_timer(topic.age_timer);
+                self.forget_timer(topic.level_timer);
                 self.recharge(topic.charged.hub, 0);
                 self.stats.topics -= 1;
                 if !topic.is_removed {
@@ -116,7 +120,7 @@ impl Hub {
         if conn.role == Role::Client {
             return Err(SubscribeError::ClientRole);
         }
-        let (session_id, dialect) = (conn.session, conn.dialect.unwrap_or(RAW));
+        let (session_id, dialect) = (conn.session, conn.dialect().unwrap_or(RAW));
         let session = self.sessions.get(session_id).expect("a connection's session exists");
         if session.lane_on(topic_id).is_some() {
             return Err(SubscribeError::AlreadySubscribed);
@@ -167,7 +171,7 @@ impl Hub {
         if !is_younger {
             return Err(SubscribeError::InvalidLimits);
         }
-        let id = self.topics.add_lane(topic_id, (limits, age_max), (owner, policy), dialect);
+        let id = self.topics.add_lane(topic_id, (Terms { limits, policy }, age_max), owner, dialect);
         self.aging_lanes += u32::from(age_max.is_some());
         self.stats.lanes_now += 1;
         self.recharge_topic(topic_id);
@@ -186,14 +190,18 @@ impl Hub {
     /// Ends a lane: what waits is lost; what is outstanding is settled when its Transmit is answered.
     pub(super) fn end_lane(&mut self, id: LaneId, reason: LossReason) {
         let (topic, place) = self.topics.lane_mut(id);
-        topic.lanes[place].end_reason = Some(reason);
-        topic.live_lanes -= 1;
-        self.aging_lanes -= u32::from(topic.lanes[place].age_max.is_some());
+        let level = topic.level_of(place);
+        self.aging_lanes -= u32::from(topic.age_max(place).is_some());
         let lost = topic.end_window(place, reason);
         topic.totals.lose(reason, lost);
         self.stats.lanes.lose(reason, lost);
         self.stats.lanes_now -= 1;
         self.lane_progressed(id);
+        let (topic, place) = self.topics.lane_mut(id);
+        topic.look_at(place); // It is not watched any more.
+        if level > Level::Nominal {
+            self.level_ended(id, level);
+        }
         let topic_id = self.topics.of_lane(id).expect("the lane exists").0;
         self.recharge_topic(topic_id);
         self.remove_lane_if_settled(id);
@@ -202,7 +210,7 @@ impl Hub {
     pub(super) fn remove_lane_if_settled(&mut self, id: LaneId) {
         let (topic, place) = self.topics.lane(id);
         let lane = &topic.lanes[place];
-        if lane.end_reason.is_some() && lane.window.outstanding() == Count::default() {
+        if lane.is_ended() && lane.window.outstanding() == Count::default() {
             let topic_id = self.topics.of_lane(id).expect("the lane exists").0;
             self.topics.remove_lane(id);
             self.recharge_topic(topic_id);
@@ -216,14 +224,14 @@ impl Hub {
         if topic.has_something(place) {
             return false;
         }
-        topic.lanes[place].is_active = false;
-        self.topics.list_idle(id);
+        topic.lanes[place].set(TopicLane::ACTIVE, false);
+        topic.list_idle(place);
         true
     }
 
     pub(super) fn take_entry(&mut self, id: LaneId) -> Option<Entry> {
         let (topic_id, place) = self.topics.of_lane(id)?;
-        if self.topics.get(topic_id)?.lanes[place].owner != Owner::Local {
+        if !self.topics.get(topic_id)?.lanes[place].is_local() {
             return None;
         }
         self.expire_lane(id);
@@ -267,7 +275,7 @@ impl Hub {
     /// An outstanding latest message was not sent.
     pub(super) fn latest_returned(&mut self, id: LaneId, message: Unsettled) {
         let (topic, place) = self.topics.lane_mut(id);
-        let end_reason = topic.lanes[place].end_reason;
+        let end_reason = topic.lanes[place].end_reason();
         let ViewMut::Latest(lane, latest) = topic.view_mut(place) else { panic!("it was taken from there") };
         let count = Count::new(1, message.bytes);
         if let Some(reason) = lane.returned(latest, message, end_reason) {
@@ -290,7 +298,7 @@ impl Hub {
                 self.stats.lanes.send(count);
             }
             Source::Direct => {
-                let direct = self.conns.get_mut(conn).and_then(|conn| conn.direct.as_mut());
+                let direct = self.conns.get_mut(conn).and_then(Conn::direct_mut);
                 let direct = direct.expect("what is outstanding has a lane");
                 let count = crate::topics::change_lane(&mut direct.lane, &mut direct.log, |lane, _| lane.sent(cut));
                 self.stats.direct.send(count);
@@ -304,30 +312,34 @@ impl Hub {
             Source::Lane(id) => {
                 let (topic, place) = self.topics.lane_mut(id);
                 let head = topic.head;
-                let lane = &topic.lanes[place];
-                let reason = lane.end_reason.unwrap_or(LossReason::Oldest);
-                let judge = lane.end_reason.is_none() && lane.policy == Policy::DropOldest;
+                let (terms, end_reason) = (*topic.terms(place), topic.lanes[place].end_reason());
+                let reason = end_reason.unwrap_or(LossReason::Oldest);
+                let judge = end_reason.is_none() && terms.policy == Policy::DropOldest;
                 let lost = topic.change(place, |lane, log| {
-                    let mut lost = lane.returned(cut, reason);
+                    let mut lost = lane.returned(&terms, cut, reason);
                     if judge {
-                        lost += lane.trim(head, Count::default(), LossReason::Oldest, |seq| log.mark(seq));
+                        let nothing = (head, Count::default());
+                        lost += lane.trim(&terms, nothing, LossReason::Oldest, |seq| log.mark(seq));
                     }
                     lost
                 });
                 topic.totals.lose(reason, lost);
                 self.stats.lanes.lose(reason, lost);
-                if topic.lanes[place].end_reason.is_none() {
+                if end_reason.is_none() {
                     topic.look_at(place);
+                    let topic_id = self.topics.of_lane(id).expect("the lane exists").0;
+                    self.look_at_level(topic_id, place, lost.messages > 0);
                     self.activate(id);
                     self.look_at_age_of(id);
                 }
             }
             Source::Direct => {
-                let direct = self.conns.get_mut(conn).and_then(|conn| conn.direct.as_mut());
+                let direct = self.conns.get_mut(conn).and_then(Conn::direct_mut);
                 let direct = direct.expect("what is outstanding has a lane");
                 let reason = LossReason::Closed;
-                let lost =
-                    crate::topics::change_lane(&mut direct.lane, &mut direct.log, |lane, _| lane.returned(cut, reason));
+                let terms = direct.lane.terms;
+                let returned = |lane: &mut Standing, _: &Log| lane.returned(&terms, cut, reason);
+                let lost = crate::topics::change_lane(&mut direct.lane, &mut direct.log, returned);
                 self.stats.direct.lose(reason, lost);
             }
         }
@@ -342,7 +354,7 @@ impl Hub {
                 topic.change(place, |lane, _| lane.unhold());
             }
             Source::Direct => {
-                let direct = self.conns.get_mut(conn).and_then(|conn| conn.direct.as_mut());
+                let direct = self.conns.get_mut(conn).and_then(Conn::direct_mut);
                 let direct = direct.expect("what is outstanding has a lane");
                 crate::topics::change_lane(&mut direct.lane, &mut direct.log, |lane, _| lane.unhold());
             }

@@ -50,10 +50,9 @@ impl Topic {
         let keyed = self.keyed[place].as_mut().expect("just looked up");
         let forgotten = keyed.latest.forget_oldest(reason).expect("a key is known");
         if forgotten.lost.messages > 0 {
-            for lane in &mut self.lanes {
-                if latest_place(lane.policy) == Some(place)
-                    && let Window::Latest(window) = &mut lane.window
-                {
+            for lane in 0..self.lanes.len() {
+                let is_reader = latest_place(self.policy(lane)) == Some(place);
+                if let (true, Window::Latest(window)) = (is_reader, &mut self.lanes[lane].window) {
                     window.forget(forgotten);
                 }
             }

@@ -10,6 +10,7 @@ mod drain;
 mod input;
 mod lanes;
 mod latest;
+mod levels;
 mod outputs;
 mod overflow;
 mod pressure;
@@ -18,6 +19,7 @@ mod request;
 mod retention;
 mod sent;
 mod timeouts;
+mod work;
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
@@ -30,8 +32,9 @@ pub use drain::Transmit;
 
 use self::documents::Document;
 use self::overflow::Overflowed;
+use self::pressure::HubLevel;
 use crate::config::{Config, LaneOptions, Start, TopicOptions};
-use crate::conn::{Conn, Outstanding, Phase};
+use crate::conn::{Conn, Outstanding, Phase, Work};
 use crate::dialect;
 use crate::entropy::Entropy;
 use crate::error::{AcceptError, ConnectError, DocumentError, PublishError, SendError, SubscribeError, TopicError};
@@ -42,18 +45,23 @@ use crate::output::{
 };
 use crate::session::Session;
 use crate::slab::Slab;
-use crate::stats::{ConnectionPressure, LanePressure, Level, Pressure, Stats, TopicPressure};
+use crate::stats::{ConnectionPressure, LanePressure, Load, Pressure, SessionPressure, Stats, TopicPressure};
 use crate::time::Instant;
 use crate::timers::Timers;
 use crate::topics::{Owner, Topics};
+use crate::watermark::fill;
 use crate::wire::CloseCode;
 
-/// Who wants to be woken.
+/// Who wants to be woken, by its place in its table: a timer goes with what it is of.
 #[derive(Clone, Copy, Debug)]
 enum TimerKey {
-    Conn(ConnId),
+    Conn(u32),
     /// A message may have become too old.
-    Topic(TopicId),
+    Topic(u32),
+    /// A level of a topic's lanes may fall.
+    Levels(u32),
+    /// The hub's level may fall.
+    Hub,
     Drain,
 }
 
@@ -61,9 +69,12 @@ enum TimerKey {
 #[derive(Clone, Copy, Debug)]
 enum News {
     Conn(ConnId),
+    Session(SessionId),
     Lane(LaneId),
+    LaneLevel(LaneId),
     LaneEnded(LaneId),
     Topic(TopicId),
+    Hub,
 }
 
 #[doc = include_str!("manual.md")]
@@ -90,15 +101,20 @@ pub struct Hub {
     /// Topics that may have nothing left.
     forgettable: Vec<TopicId>,
     events: VecDeque<News>,
+    /// The most of them since none was left.
+    events_peak: usize,
     effects: VecDeque<ConnId>,
     stats: Stats,
-    level: Level,
+    level: HubLevel,
     /// Numbers all publishes and direct messages.
     stamp: u64,
     /// Where a read is unmasked.
     scratch: Vec<u8>,
     /// Emptied Transmits, for use again.
     spare: Vec<Outstanding>,
+    /// What connections had that are idle again, for use again.
+    #[expect(clippy::vec_box, reason = "it is lent as it is, and never moved")]
+    rested: Vec<Box<Work>>,
     draining: Option<Instant>,
     is_backlogged: bool,
     /// Served to plain HTTP requests, by path.
@@ -125,12 +141,14 @@ impl Hub {
             aging_lanes: 0,
             forgettable: Vec::new(),
             events: VecDeque::new(),
+            events_peak: 0,
             effects: VecDeque::new(),
             stats: Stats::default(),
-            level: Level::Nominal,
+            level: HubLevel::default(),
             stamp: 0,
             scratch: Vec::new(),
             spare: Vec::new(),
+            rested: Vec::new(),
             draining: None,
             is_backlogged: false,
             documents: BTreeMap::new(),
@@ -162,13 +180,12 @@ impl Hub {
         now: Instant,
     ) -> Result<ConnId, AcceptError> {
         self.advance(now);
-        let conn = self.accept_upgraded(upgraded)?;
-        if self.conn_mut(conn).is_ended() {
-            self.retry_parked(); // It ended for the budget, which may have made room.
-        } else {
-            self.handle_bytes(conn, leftover, now);
+        let accepted = self.accept_upgraded(upgraded);
+        match accepted {
+            Ok(conn) if !self.conn_mut(conn).is_ended() => self.handle_bytes(conn, leftover, now),
+            _ => self.retry_parked(), // It ended for the budget, which may have made room.
         }
-        Ok(conn)
+        accepted
     }
 
     /// Bytes were read. Whatever is not understood yet is kept; while [`wants_read`](Self::wants_read) is false, all of
@@ -179,8 +196,7 @@ impl Hub {
         match self.conns.get_mut(conn).filter(|conn| !conn.is_ended()) {
             None => return self.stale(),
             Some(conn) if !bytes.is_empty() => {
-                conn.last_heard = now;
-                conn.ping_sent = None;
+                conn.heard(now);
             }
             Some(_) => {}
         }
@@ -203,7 +219,7 @@ impl Hub {
             None => self.stale(),
             Some(state) => {
                 // While a Transmit is outstanding its answer decides.
-                state.outbound.is_blocked &= state.outbound.outstanding.is_some();
+                state.is_blocked &= state.outstanding().is_some();
                 self.settle(conn);
             }
         }
@@ -233,7 +249,7 @@ impl Hub {
     pub fn handle_kernel(&mut self, conn: ConnId, unsent: u32) {
         match self.conns.get_mut(conn) {
             None => self.stale(),
-            Some(conn) => conn.outbound.kernel_bytes = unsent,
+            Some(conn) => conn.kernel_bytes = unsent,
         }
     }
 
@@ -304,7 +320,9 @@ impl Hub {
     ) -> Result<LaneId, SubscribeError> {
         let Start::Latest = from;
         self.advance(now);
-        self.add_session_lane(conn, topic, lane)
+        let added = self.add_session_lane(conn, topic, lane);
+        self.update_hub_level();
+        added
     }
 
     /// Ends the lane of a connection's session on a topic; whether there was one.
@@ -328,7 +346,9 @@ impl Hub {
     ) -> Result<LaneId, SubscribeError> {
         let Start::Latest = from;
         self.advance(now);
-        self.add_lane(topic, Owner::Local, dialect::RAW, lane)
+        let added = self.add_lane(topic, Owner::Local, dialect::RAW, lane);
+        self.update_hub_level();
+        added
     }
 
     /// Ends an in-process lane; whether there was one.
@@ -336,7 +356,7 @@ impl Hub {
         self.advance(now);
         let is_local = self.topics.of_lane(lane).is_some_and(|(topic, place)| {
             let topic = self.topics.slab.get(topic).expect("a lane's topic exists");
-            topic.lanes[place].owner == Owner::Local
+            topic.lanes[place].is_local()
         });
         if is_local {
             self.end_lane(lane, LossReason::Unsubscribed);
@@ -382,19 +402,33 @@ impl Hub {
         sent
     }
 
+    /// Sends a message to one connection if that can be written to now; otherwise it is refused
+    /// ([`SendError::NotWritable`]) rather than kept.
+    ///
+    /// # Errors
+    /// See [`SendError`]. No [`Event::Sendable`] follows.
+    pub fn send_volatile(&mut self, conn: ConnId, payload: Payload<'_>, now: Instant) -> Result<(), SendError> {
+        self.advance(now);
+        let sent = self.send_if_writable(conn, payload);
+        self.retry_parked();
+        sent
+    }
+
     /// Takes the next message of a raw connection, `None` when there is none. What is not taken counts against
     /// `inbound_bytes_max`; at the bound the connection is not read.
     pub fn receive(&mut self, conn: ConnId, now: Instant) -> Option<OwnedPayload> {
         self.advance(now);
-        let state = self.conns.get_mut(conn).filter(|state| state.dialect.is_none())?;
-        let message = state.inbound.pop();
+        let state = self.conns.get_mut(conn).filter(|state| state.dialect().is_none())?;
+        let message = state.work.as_mut().and_then(|work| work.inbound.pop());
         if state.is_ended() {
-            if state.inbound.inbox.is_empty() && state.news.closed {
+            if !state.has_messages() && state.news.closed {
                 self.announce_conn(conn);
             }
             self.recharge_conn(conn);
+            self.rest(conn);
+            self.update_hub_level();
         } else if message.is_some() {
-            if state.inbound.is_stopped {
+            if state.is_stopped() {
                 self.pump(conn);
             }
             self.settle(conn);
@@ -433,8 +467,9 @@ impl Hub {
 
     /// The next bytes to write, of a connection that may be written to. `None` until something else happens.
     pub fn poll_transmit(&mut self) -> Option<Transmit<'_>> {
-        let conn = self.next_transmit()?;
-        Some(self.transmit(conn))
+        let conn = self.next_transmit();
+        self.update_hub_level(); // What was freed by freezing.
+        Some(self.transmit(conn?))
     }
 
     /// The next thing to do to a connection.
@@ -473,7 +508,7 @@ impl Hub {
     /// The subprotocol that was chosen.
     #[must_use]
     pub fn protocol(&self, conn: ConnId) -> Option<&str> {
-        self.conns.get(conn)?.protocol.as_deref()
+        self.conns.get(conn)?.protocol()
     }
 
     /// The topic of that name, if it is there.
@@ -497,7 +532,8 @@ impl Hub {
             waiting,
             resident_bytes: self.stats.resident_bytes,
             resident_bytes_max: self.config.resident_bytes_max,
-            level: self.level,
+            fill: fill(self.stats.resident_bytes as u64, self.config.resident_bytes_max as u64),
+            level: self.level.level(),
         }
     }
 
@@ -511,6 +547,18 @@ impl Hub {
     #[must_use]
     pub fn topic_pressure(&self, topic: TopicId) -> Option<TopicPressure> {
         self.pressure_of_topic(topic)
+    }
+
+    /// What waits in a topic's lanes, with the highest fill and level of all of them. It looks at each lane.
+    #[must_use]
+    pub fn topic_load(&self, topic: TopicId) -> Option<Load> {
+        self.topics.get(topic).map(|topic| self.load_of_topic(topic))
+    }
+
+    /// A session's pressure.
+    #[must_use]
+    pub fn session(&self, session: SessionId) -> Option<SessionPressure> {
+        self.pressure_of_session(session)
     }
 
     /// All topics by name, declared or not.
@@ -527,7 +575,7 @@ impl Hub {
     /// The lanes of a topic.
     pub fn lanes(&self, topic: TopicId) -> impl Iterator<Item = LaneId> {
         let lanes = self.topics.get(topic).into_iter().flat_map(|topic| &topic.lanes);
-        lanes.filter(|lane| lane.end_reason.is_none()).map(|lane| lane.id)
+        lanes.filter(|lane| !lane.is_ended()).map(|lane| self.topics.id(lane))
     }
 
     /// A connection's pressure.

@@ -2,8 +2,13 @@
 
 use super::{Hub, News};
 use crate::conn::Phase;
-use crate::id::{ConnId, LaneId, TopicId};
+use crate::id::{ConnId, LaneId, SessionId, TopicId};
 use crate::output::{Cause, Deadline, Effect, Event};
+use crate::stats::Scope;
+use crate::topics::TopicLane;
+
+/// For so many events there is always room, once there was.
+const EVENTS_KEPT: usize = 1_024;
 
 impl Hub {
     pub(super) fn next_effect(&mut self) -> Option<Effect> {
@@ -27,16 +32,25 @@ impl Hub {
     }
 
     pub(super) fn next_event(&mut self) -> Option<Event> {
+        self.events_peak = self.events_peak.max(self.events.len());
         while let Some(news) = self.events.pop_front() {
             let event = match news {
                 News::Conn(id) => self.conn_event(id),
                 News::LaneEnded(id) => Some(Event::LaneEnded(id)),
+                News::Session(id) => self.session_event(id),
                 News::Lane(id) => self.lane_event(id),
+                News::LaneLevel(id) => self.lane_level_event(id),
                 News::Topic(id) => self.topic_event(id),
+                News::Hub => self.level.tell().map(|level| Event::Pressure { scope: Scope::Hub, level }),
             };
             if event.is_some() {
                 return event;
             }
+        }
+        // Many lanes that became ready once are no reason to keep room for as many.
+        let peak = core::mem::take(&mut self.events_peak);
+        if peak < self.events.capacity() / 4 {
+            self.events.shrink_to(EVENTS_KEPT.max(peak));
         }
         None
     }
@@ -45,13 +59,20 @@ impl Hub {
     fn lane_event(&mut self, id: LaneId) -> Option<Event> {
         let (topic, place) = self.topics.of_lane(id)?;
         let lane = &mut self.topics.slab.get_mut(topic)?.lanes[place];
-        lane.is_announced = false;
-        lane.is_active.then_some(Event::Ready(id))
+        lane.set(TopicLane::ANNOUNCED, false);
+        lane.is(TopicLane::ACTIVE).then_some(Event::Ready(id))
     }
 
     fn topic_event(&mut self, id: TopicId) -> Option<Event> {
         let topic = self.topics.get_mut(id)?;
         topic.is_announced = false;
+        if let Some(event) = self.topic_level_event(id) {
+            self.topics.get_mut(id)?.is_announced = true; // There may be more.
+            self.events.push_back(News::Topic(id));
+            return Some(event);
+        }
+        self.may_be_forgotten(id);
+        let topic = self.topics.get_mut(id)?;
         // It may have become full again, and others may have been refused since.
         if !topic.owes_drained || !topic.is_drained() {
             return None;
@@ -63,7 +84,7 @@ impl Hub {
 
     fn conn_event(&mut self, id: ConnId) -> Option<Event> {
         let conn = self.conns.get_mut(id)?;
-        let has_messages = !conn.inbound.inbox.is_empty();
+        let has_messages = conn.has_messages();
         let news = &mut conn.news;
         news.is_listed = false;
         if news.closed && has_messages && !news.received && !news.opened {
@@ -83,11 +104,22 @@ impl Hub {
             let event = Event::Closed { conn: id, reason: *reason };
             self.remove_if_told(id);
             return Some(event);
+        } else if let (false, Some(level)) = (conn.is_ended(), conn.inbound_level.tell()) {
+            Some(Event::Pressure { scope: Scope::Inbound(id), level })
+        } else if let (false, Some(level)) = (conn.is_ended(), conn.outbound_level.tell()) {
+            Some(Event::Pressure { scope: Scope::Outbound(id), level })
         } else {
             return None;
         };
         self.announce_conn(id);
         event
+    }
+
+    /// Its level may have fallen back since.
+    fn session_event(&mut self, id: SessionId) -> Option<Event> {
+        let session = self.sessions.get_mut(id)?;
+        session.is_listed = false;
+        session.level.tell().map(|level| Event::Pressure { scope: Scope::Session(id), level })
     }
 
     /// A connection that ended goes when both the embedder and the application know.
@@ -98,6 +130,7 @@ impl Hub {
         {
             let conn = self.conns.remove(id).expect("just looked up");
             self.recharge(conn.charged, 0);
+            self.update_hub_level();
         }
     }
 

@@ -19,7 +19,8 @@ impl Hub {
     /// Ends a lane that is full; its consumer follows at the end of this call.
     pub(super) fn overflow(&mut self, lane: LaneId, reason: LossReason) {
         let (topic, place) = self.topics.lane(lane);
-        let (owner, disconnect, name) = (topic.lanes[place].owner, topic.options.disconnect, topic.name.clone());
+        let (owner, disconnect, name) =
+            (topic.lanes[place].owner(&self.sessions), topic.options.disconnect, topic.name.clone());
         let topic_id = self.topics.of_lane(lane).expect("the lane exists").0;
         match owner {
             Owner::Local => self.events.push_back(News::LaneEnded(lane)),
@@ -57,7 +58,7 @@ impl Hub {
     }
 
     fn tell_overflow(&mut self, id: ConnId, lane: LaneId, topic: &str) {
-        match self.conn_mut(id).dialect {
+        match self.conn_mut(id).dialect() {
             None => self.events.push_back(News::LaneEnded(lane)),
             Some(_) => self.reply(id, &Reply::Ended { topic, code: "overflow" }, None),
         }

@@ -6,11 +6,11 @@ use super::Hub;
 use crate::dialect;
 use crate::error::PublishError;
 use crate::id::{LaneId, TopicId};
-use crate::lane::{Lane, Mark};
+use crate::lane::{Mark, Standing};
 use crate::output::{LossReason, Message, Position, Published};
 use crate::policy::Policy;
 use crate::stats::Count;
-use crate::topics::{Owner, Refusal, Topic, TopicLane, Window};
+use crate::topics::{Owner, Refusal, Topic, TopicLane};
 
 /// Sequence numbers stay below 2^53, so that a JSON number holds them exactly.
 const SEQ_LIMIT: u64 = 1 << 53;
@@ -27,7 +27,7 @@ pub(super) enum Publisher {
 }
 
 /// What a publish has to do where it does not fit.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Full {
     /// Lanes with so much dropped behind what is outstanding that it should be copied.
     outlived: Vec<LaneId>,
@@ -69,21 +69,25 @@ impl Hub {
             return Err(PublishError::Exhausted);
         }
         let waits_behind_others = publisher != Publisher::Parked && !topic.parked.is_empty();
-        let after = Mark { messages: topic.head.messages + 1, bytes: topic.head.bytes + bytes };
-        let is_due = |topic: &Topic| after.messages > topic.due.messages || after.bytes > topic.due.bytes;
-        if !waits_behind_others {
-            topic.forget_what_keeps_parked();
+        if waits_behind_others {
+            return Err(self.refused_full(topic_id, publisher));
         }
-        if waits_behind_others || (is_due(topic) && refuse_where_full(topic, bytes)) {
+        topic.forget_what_keeps_parked();
+        topic.look_around(Count::new(1, bytes));
+        if topic.refuse_where_full(bytes) {
+            self.levels_of_refusing(topic_id);
             return Err(self.refused_full(topic_id, publisher));
         }
         match self.make_room_in_log(topic_id, message) {
-            Err(PublishError::Full) => return Err(self.refused_full(topic_id, publisher)),
+            Err(PublishError::Full) => {
+                self.levels_of_refusing(topic_id);
+                return Err(self.refused_full(topic_id, publisher));
+            }
             other => other?,
         }
         // Asked again: what was lost at a bound may have left a lane without a run.
-        let is_due = self.topics.slab.get(topic_id).is_some_and(is_due);
-        let full = if is_due { self.make_room_in_lanes(topic_id, after) } else { Full::default() };
+        self.topics.slab.get_mut(topic_id).expect("the topic exists").look_around(Count::new(1, bytes));
+        let full = self.make_room_in_lanes(topic_id, Count::new(1, bytes));
         full.overflowing.into_iter().for_each(|id| self.overflow(id, LossReason::Closed));
         let before = self.append(topic_id, message);
         if full.rejects {
@@ -106,56 +110,73 @@ impl Hub {
         PublishError::Full
     }
 
-    /// The lanes' policies act, so that the message that makes `after` the head fits every lane that drops the oldest; when
-    /// the next look is due follows in the same pass. What the other policies do is found out, and not done yet.
-    fn make_room_in_lanes(&mut self, topic_id: TopicId, after: Mark) -> Full {
-        let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
-        let (head, more, reason) = (topic.head, topic.head.to(after), LossReason::Oldest);
-        let mut full = Full::default();
-        topic.due = Mark { messages: u64::MAX, bytes: u64::MAX };
-        for place in 0..topic.lanes.len() {
-            let TopicLane { id, policy, end_reason, .. } = topic.lanes[place];
-            let Some(lane) = topic.run_lane(place).filter(|_| end_reason.is_none()) else { continue };
-            if !lane.fits(head, more) {
-                match policy {
-                    Policy::DropOldest => {
-                        let lost = topic.change(place, |lane, log| lane.trim(head, more, reason, |seq| log.mark(seq)));
-                        topic.totals.lose(reason, lost);
-                        self.stats.lanes.lose(reason, lost);
-                        if topic.run_lane(place).is_some_and(Lane::outlived_its_outstanding) {
-                            full.outlived.push(id);
-                        }
+    /// The lanes' policies act, so that `more`, the next message, fits every lane that drops the oldest. What the other
+    /// policies do is found out, and not done yet.
+    fn make_room_in_lanes(&mut self, topic_id: TopicId, more: Count) -> Full {
+        let reason = LossReason::Oldest;
+        let (mut outlived, mut overflowing, mut rejects) = (Vec::new(), Vec::new(), false);
+        let mut nth = 0;
+        loop {
+            let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
+            let Some(place) = topic.near(nth) else { break };
+            let (head, terms) = (topic.head, *topic.terms(place));
+            let lane = topic.run_lane(place).expect("the latest messages always fit");
+            if lane.fits(&terms, head, more) {
+                if topic.look_at_for(place, more) {
+                    self.level_rises(topic_id, place, more, false);
+                }
+                nth = self.near_after(topic_id, nth, place);
+                continue;
+            }
+            match terms.policy {
+                Policy::DropOldest => {
+                    let lost =
+                        topic.change(place, |lane, log| lane.trim(&terms, (head, more), reason, |seq| log.mark(seq)));
+                    topic.totals.lose(reason, lost);
+                    self.stats.lanes.lose(reason, lost);
+                    if topic.run_lane(place).is_some_and(|lane| lane.outlived_its_outstanding(&terms)) {
+                        outlived.push(place);
                     }
-                    Policy::DropNewest => full.rejects = true,
-                    Policy::Disconnect => full.overflowing.push(id),
-                    Policy::Block | Policy::LatestPerKey | Policy::LatestOnly => {
-                        unreachable!("a full Block lane refuses, and the latest messages always fit")
-                    }
+                    self.level_rises(topic_id, place, more, true);
+                }
+                Policy::DropNewest => rejects = true,
+                Policy::Disconnect => overflowing.push(place),
+                Policy::Block | Policy::LatestPerKey | Policy::LatestOnly => {
+                    unreachable!("a full Block lane refuses, and the latest messages always fit")
                 }
             }
-            let due = topic.run_lane(place).expect("just looked at").due(after);
-            topic.due.messages = topic.due.messages.min(due.messages);
-            topic.due.bytes = topic.due.bytes.min(due.bytes);
+            nth = self.near_after(topic_id, nth, place);
         }
-        full
+        // What follows does not depend on the order in which lanes became nearly full.
+        outlived.sort_unstable();
+        overflowing.sort_unstable();
+        let ids = |places: Vec<usize>| places.into_iter().map(|place| self.topics.id_at(topic_id, place)).collect();
+        Full { outlived: ids(outlived), overflowing: ids(overflowing), rejects }
+    }
+
+    /// The number of the next lane near a mark, after the `nth`, which was at `place`: it may have left, and another have come
+    /// in its stead.
+    fn near_after(&self, topic_id: TopicId, nth: usize, place: usize) -> usize {
+        let topic = self.topics.slab.get(topic_id).expect("the topic exists");
+        nth + usize::from(topic.near(nth) == Some(place))
     }
 
     /// The lanes that reject what does not fit lose the newest message, which was published at the head `before`.
     fn reject_where_full(&mut self, topic_id: TopicId, before: Mark) {
-        let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
-        let (head, reason) = (topic.head, LossReason::Newest);
-        for place in 0..topic.lanes.len() {
-            let TopicLane { policy, end_reason, .. } = topic.lanes[place];
-            if policy != Policy::DropNewest || end_reason.is_some() {
-                continue;
-            }
-            let lane = topic.run_lane(place).expect("its policy is about runs");
-            if !lane.fits(before, before.to(head)) {
+        let reason = LossReason::Newest;
+        let mut nth = 0;
+        loop {
+            let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
+            let Some(place) = topic.near(nth) else { return };
+            let (head, terms) = (topic.head, *topic.terms(place));
+            let is_full = |lane: &Standing| !lane.fits(&terms, before, before.to(head));
+            if terms.policy == Policy::DropNewest && topic.run_lane(place).is_some_and(is_full) {
                 let lost = topic.change(place, |lane, _| lane.reject(before, head));
                 topic.totals.lose(reason, lost);
                 self.stats.lanes.lose(reason, lost);
-                topic.look_at(place); // It may have no run left.
+                self.level_rises(topic_id, place, Count::default(), true);
             }
+            nth = self.near_after(topic_id, nth, place);
         }
     }
 
@@ -201,13 +222,11 @@ impl Hub {
     fn wake_idle(&mut self, topic_id: TopicId) {
         let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
         let mut idle = core::mem::take(&mut topic.idle);
-        for id in idle.drain(..) {
-            if let Some((topic_id, place)) = self.topics.of_lane(id) {
-                let topic = self.topics.slab.get_mut(topic_id).expect("a lane's topic exists");
-                topic.lanes[place].idle_place = None;
-                if topic.lanes[place].end_reason.is_none() {
-                    self.activate(id);
-                }
+        for place in idle.drain(..) {
+            let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
+            topic.forget_idle(place as usize);
+            if !topic.lanes[place as usize].is_ended() {
+                self.activate_at(topic_id, place as usize);
             }
         }
         self.topics.slab.get_mut(topic_id).expect("the topic exists").idle = idle;
@@ -215,20 +234,26 @@ impl Hub {
 
     /// The lane has something to send, or to tell.
     pub(super) fn activate(&mut self, id: LaneId) {
-        let (topic, place) = self.topics.lane_mut(id);
+        let (topic, place) = self.topics.of_lane(id).expect("the lane exists");
+        self.activate_at(topic, place);
+    }
+
+    fn activate_at(&mut self, topic_id: TopicId, place: usize) {
+        let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
         let lane = &mut topic.lanes[place];
-        if core::mem::replace(&mut lane.is_active, true) {
+        if lane.set(TopicLane::ACTIVE, true) {
             return;
         }
-        match lane.owner {
+        match lane.owner(&self.sessions) {
             Owner::Local => {
-                if !core::mem::replace(&mut lane.is_announced, true) {
-                    self.events.push_back(super::News::Lane(id));
-                }
+                let is_listed = lane.set(TopicLane::ANNOUNCED, true);
+                let id = self.topics.id_at(topic_id, place);
+                self.events.extend((!is_listed).then_some(super::News::Lane(id)));
             }
             Owner::Session(session) => {
+                let id = self.topics.id_at(topic_id, place);
                 let session = self.sessions.get_mut(session).expect("a lane's session exists");
-                session.active.push(id);
+                session.activate(id);
                 let conn = session.conn;
                 self.make_ready(conn);
             }
@@ -239,24 +264,28 @@ impl Hub {
     pub(super) fn lane_progressed(&mut self, id: LaneId) {
         let (topic_id, place) = self.topics.of_lane(id).expect("the lane exists");
         let topic = self.topics.slab.get_mut(topic_id).expect("a lane's topic exists");
-        let head = topic.head;
-        let TopicLane { window: Window::Log(lane), refusal, keeps_parked, end_reason, .. } = &mut topic.lanes[place]
+        if topic.watched(place).is_some() && !topic.lanes[place].is_ended() {
+            self.look_at_level(topic_id, place, false);
+        }
+        let topic = self.topics.slab.get_mut(topic_id).expect("a lane's topic exists");
+        let Some((refusal, keeps_parked)) = topic.watched(place).map(|watched| (watched.refusal, watched.keeps_parked))
         else {
-            return; // It never refuses.
+            return; // It refused nothing.
         };
-        let may_fit = keeps_parked.is_some_and(|bytes| end_reason.is_some() || lane.fits(head, Count::new(1, bytes)));
-        if may_fit {
-            *keeps_parked = None;
-            topic.keeping_parked -= 1;
-        }
+        let (head, terms, low) = (topic.head, *topic.terms(place), topic.marks.low());
+        let lane = topic.run_lane(place).expect("the latest messages are not watched");
+        let is_ended = lane.is_ended();
+        let may_fit = keeps_parked.is_some_and(|bytes| is_ended || lane.fits(&terms, head, Count::new(1, bytes)));
         let is_over = refusal.is_some_and(|refusal| {
-            let is_empty = lane.load(head) == Count::default();
-            end_reason.is_some() || (lane.is_drained(head, refusal.bytes) && (is_empty || !refusal.until_empty))
+            let is_empty = lane.load(&terms, head) == Count::default();
+            is_ended || (lane.is_drained(&terms, head, refusal.bytes, low) && (is_empty || !refusal.until_empty))
         });
-        if is_over {
-            *refusal = None;
-            topic.refusing -= 1;
-        }
+        topic.keeping_parked -= u32::from(may_fit);
+        topic.refusing -= u32::from(is_over);
+        let watched = topic.watch(place);
+        watched.keeps_parked = keeps_parked.filter(|_| !may_fit);
+        watched.refusal = refusal.filter(|_| !is_over);
+        topic.unwatch_if_forgettable(place);
         if (is_over && topic.refusing == 0) || (may_fit && topic.keeping_parked == 0) {
             self.may_have_room(topic_id);
         }
@@ -288,39 +317,43 @@ impl Topic {
 
     /// A lane refuses a publish.
     pub(super) fn refuse(&mut self, place: usize, bytes: u64, until_empty: bool) {
-        let lane = &mut self.lanes[place];
-        let before = lane.refusal.unwrap_or_else(|| {
-            self.refusing += 1;
-            Refusal { bytes: 0, until_empty: false }
-        });
+        let watched = self.watch(place);
+        let before = watched.refusal.unwrap_or(Refusal { bytes: 0, until_empty: false });
+        let is_new = watched.refusal.is_none();
         let until_empty = before.until_empty || until_empty;
-        lane.refusal = Some(Refusal { bytes: before.bytes.max(bytes), until_empty });
-        self.keeping_parked += u32::from(lane.keeps_parked.replace(bytes).is_none());
+        watched.refusal = Some(Refusal { bytes: before.bytes.max(bytes), until_empty });
+        let was_keeping = watched.keeps_parked.replace(bytes).is_some();
+        self.refusing += u32::from(is_new);
+        self.keeping_parked += u32::from(!was_keeping);
     }
 
     /// Another publish is tried: which lanes have no room for it is found out anew.
     fn forget_what_keeps_parked(&mut self) {
         if core::mem::take(&mut self.keeping_parked) > 0 {
-            self.lanes.iter_mut().for_each(|lane| lane.keeps_parked = None);
+            self.forget_parked();
         }
+    }
+
+    /// Marks every `Block` lane that has no room for a message; whether there is any.
+    fn refuse_where_full(&mut self, bytes: u64) -> bool {
+        if self.options.policy != Policy::Block {
+            return false; // Nobody chooses it.
+        }
+        let (head, mut is_full, mut nth) = (self.head, false, 0);
+        while let Some(place) = self.near(nth) {
+            nth += 1;
+            let terms = *self.terms(place);
+            let has_room = |lane: &Standing| lane.fits(&terms, head, Count::new(1, bytes));
+            if terms.policy == Policy::Block && !self.run_lane(place).is_none_or(has_room) {
+                self.refuse(place, bytes, false);
+                is_full = true;
+            }
+        }
+        is_full
     }
 }
 
 /// Whether a text has a character that cannot stand in a name.
 pub(super) fn has_control_characters(text: &str) -> bool {
     text.bytes().any(|byte| byte < 0x20 || byte == 0x7F)
-}
-
-/// Marks every `Block` lane that has no room for a message; whether there is any.
-fn refuse_where_full(topic: &mut Topic, bytes: u64) -> bool {
-    let (head, mut is_full) = (topic.head, false);
-    for place in 0..topic.lanes.len() {
-        let TopicLane { policy, end_reason, .. } = topic.lanes[place];
-        let lane = topic.run_lane(place).filter(|_| policy == Policy::Block && end_reason.is_none());
-        if lane.is_some_and(|lane| !lane.fits(head, Count::new(1, bytes))) {
-            topic.refuse(place, bytes, false);
-            is_full = true;
-        }
-    }
-    is_full
 }

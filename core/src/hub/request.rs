@@ -5,7 +5,7 @@ use alloc::borrow::Cow;
 use super::Hub;
 use super::publish::Publisher;
 use crate::config::{CreateTopics, LaneOptions};
-use crate::conn::Parked;
+use crate::conn::{Conn, Parked};
 use crate::dialect::{Action, Code, Reply, Request};
 use crate::error::{PublishError, TopicError};
 use crate::id::{ConnId, TopicId};
@@ -24,13 +24,13 @@ impl Hub {
             return;
         }
         let conn = self.conn_mut(id);
-        if conn.inbound.inbox.is_empty() {
+        if !conn.has_messages() {
             if let Outcome::Waits(topic) = self.carry_out(id, is_text, bytes, Publisher::Client) {
                 self.park(id, topic, is_text, bytes);
             }
             return;
         }
-        let dialect = conn.dialect.expect("only called with a dialect");
+        let dialect = conn.dialect().expect("only called with a dialect");
         match dialect.decode(is_text, bytes) {
             Ok(request) if request.action.passes_a_parked_publish() => {
                 self.carry_out(id, is_text, bytes, Publisher::Client);
@@ -49,7 +49,7 @@ impl Hub {
     /// The first message of the inbox waits for room in `topic`.
     fn mark_parked(&mut self, id: ConnId, topic: TopicId) {
         let until = self.now + self.config.block_max;
-        self.conn_mut(id).inbound.parked = Some(Parked { topic, until });
+        self.work_mut(id).inbound.parked = Some(Parked { topic, until });
         self.topics.get_mut(topic).expect("a publish waits for a topic that exists").parked.push_back(id);
         self.stats.parked += 1;
     }
@@ -64,12 +64,12 @@ impl Hub {
                 break;
             }
             conn.update_stopped(&self.config);
-            let replies_full = conn.outbound.reply_bytes() >= self.config.reply_bytes_max as usize;
-            if conn.dialect.is_some()
-                && conn.is_open()
-                && conn.inbound.parked.is_none()
-                && !replies_full
-                && let Some(OwnedPayload { is_text, bytes }) = conn.inbound.inbox.front().cloned()
+            let replies_full = conn.reply_bytes() >= self.config.reply_bytes_max as usize;
+            let is_requesting = conn.dialect().is_some() && conn.is_open() && !replies_full;
+            let Some(inbound) = conn.inbound() else { break };
+            if is_requesting
+                && inbound.parked.is_none()
+                && let Some(OwnedPayload { is_text, bytes }) = inbound.first().cloned()
             {
                 match self.carry_out(id, is_text, &bytes, Publisher::Client) {
                     Outcome::Done => self.pop_inbox(id),
@@ -77,20 +77,21 @@ impl Hub {
                 }
                 continue;
             }
-            if conn.inbound.is_stopped || conn.inbound.undecoded.is_empty() {
+            let before = inbound.undecoded.len();
+            if inbound.is_stopped || before == 0 {
                 break;
             }
-            let before = conn.inbound.undecoded.len();
             self.input_kept(id);
-            if self.conns.get(id).is_none_or(|conn| conn.inbound.undecoded.len() >= before) {
+            let left = self.conns.get(id).and_then(Conn::inbound).map_or(0, |inbound| inbound.undecoded.len());
+            if left >= before {
                 break; // Only the beginning of a frame is left.
             }
         }
     }
 
     fn pop_inbox(&mut self, id: ConnId) {
-        if let Some(conn) = self.conns.get_mut(id) {
-            conn.inbound.pop();
+        if let Some(work) = self.conns.get_mut(id).and_then(|conn| conn.work.as_mut()) {
+            work.inbound.pop();
         }
     }
 
@@ -101,7 +102,7 @@ impl Hub {
             let Some(topic) = self.topics.slab.get_mut(topic_id) else { continue };
             topic.has_room = false;
             while let Some(id) = self.topics.get(topic_id).and_then(|topic| topic.parked.front().copied()) {
-                let message = self.conn_mut(id).inbound.inbox.front().cloned();
+                let message = self.work_mut(id).inbound.first().cloned();
                 let OwnedPayload { is_text, bytes } = message.expect("a parked publish is the first of its inbox");
                 if let Outcome::Waits(_) = self.carry_out(id, is_text, &bytes, Publisher::Parked) {
                     break;
@@ -114,11 +115,13 @@ impl Hub {
             self.announce_drained(topic_id);
             self.end_overflowed();
         }
+        self.update_hub_level();
     }
 
     /// The connection's publish waits no longer, for whatever reason.
     pub(super) fn unpark(&mut self, id: ConnId) {
-        if let Some(parked) = self.conn_mut(id).inbound.parked.take() {
+        let work = self.conn_mut(id).work.as_mut();
+        if let Some(parked) = work.and_then(|work| work.inbound.parked.take()) {
             if let Some(topic) = self.topics.slab.get_mut(parked.topic) {
                 match topic.parked.front() {
                     Some(first) if *first == id => drop(topic.parked.pop_front()),
@@ -132,10 +135,9 @@ impl Hub {
 
     /// A parked publish is refused after all.
     pub(super) fn refuse_parked(&mut self, id: ConnId, code: Code, text: &str) {
-        let conn = self.conn_mut(id);
-        let dialect = conn.dialect.expect("only a dialect parks");
+        let dialect = self.conn_mut(id).dialect().expect("only a dialect parks");
         let OwnedPayload { is_text, bytes } =
-            conn.inbound.inbox.front().cloned().expect("a parked publish is the first of its inbox");
+            self.work_mut(id).inbound.first().cloned().expect("a parked publish is the first of its inbox");
         let request_id = match dialect.decode(is_text, &bytes) {
             Ok(request) => request.id,
             Err(fault) => fault.id,
@@ -147,7 +149,7 @@ impl Hub {
     }
 
     fn carry_out(&mut self, id: ConnId, is_text: bool, bytes: &[u8], publisher: Publisher) -> Outcome {
-        let dialect = self.conn_mut(id).dialect.expect("only called with a dialect");
+        let dialect = self.conn_mut(id).dialect().expect("only called with a dialect");
         let Request { id: request_id, action } = match dialect.decode(is_text, bytes) {
             Ok(request) => request,
             Err(fault) => {
@@ -232,8 +234,8 @@ impl Hub {
 
     pub(super) fn reply(&mut self, id: ConnId, reply: &Reply<'_>, request_id: Option<&str>) {
         let Some(conn) = self.conns.get_mut(id) else { return };
-        if let Some(dialect) = conn.dialect.filter(|_| conn.is_open()) {
-            dialect.put_reply(&mut conn.outbound.replies, reply, request_id);
+        if let Some(dialect) = conn.dialect().filter(|_| conn.is_open()) {
+            dialect.put_reply(&mut self.work_mut(id).outbound.replies, reply, request_id);
         }
     }
 }

@@ -15,8 +15,7 @@ use crate::latest::Resident;
 use crate::log::Log;
 use crate::output::{LossReason, Message};
 use crate::policy::Policy;
-use crate::stats::Level;
-use crate::topics::{Owner, Topic, TopicLane, Window};
+use crate::topics::{Owner, Settings, Topic};
 
 /// Shedding for the budget frees 1/64 of it more than is needed, so that not every publish has to shed.
 const SHED_MORE: usize = 64;
@@ -107,6 +106,7 @@ impl Hub {
         if self.stats.resident_bytes <= target {
             return true;
         }
+        self.level.is_at_limit = true;
         topics.sort_unstable_by(|a, b| b.cmp(a));
         let freeable = |id: &TopicId| self.topics.slab.get(*id).map_or(0, |topic| topic.freeable().hub);
         let all: usize = topics.iter().map(|(_, id)| freeable(id)).sum();
@@ -150,22 +150,26 @@ impl Hub {
         let head = topic.head;
         let mut overflowing = Vec::new();
         for place in 0..topic.lanes.len() {
-            let TopicLane { id, policy, encoding: reads, end_reason, .. } = topic.lanes[place];
+            let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
+            let Settings { terms, encoding: reads, .. } = *topic.settings(place);
             let Some(lane) = topic.run_lane(place) else { continue };
-            if reads != encoding || end_reason.is_some() {
+            if reads != encoding || lane.is_ended() {
                 continue;
             }
-            if policy == Policy::Disconnect {
+            if terms.policy == Policy::Disconnect {
                 // It loses nothing: it ends.
                 let is_there = lane.next(head).is_some_and(|next| next <= through.messages);
-                overflowing.extend(is_there.then_some(id));
+                overflowing.extend(is_there.then_some(place));
                 continue;
             }
             let lost = topic.change(place, |lane, _| lane.drop_through(through, head, reason));
             topic.totals.lose(reason, lost);
             self.stats.lanes.lose(reason, lost);
             topic.look_at(place); // What is outstanding may stand apart now, and count as a run.
+            self.look_at_level(topic_id, place, false);
         }
+        let overflowing: Vec<LaneId> =
+            overflowing.into_iter().map(|place| self.topics.id_at(topic_id, place)).collect();
         overflowing.into_iter().for_each(|id| self.overflow(id, reason));
         let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
         topic
@@ -181,11 +185,12 @@ impl Hub {
     /// Copies what is outstanding of a lane to its connection, so that the log need not keep it.
     pub(super) fn copy_outstanding(&mut self, id: LaneId) {
         let (topic, place) = self.topics.lane(id);
-        let Owner::Session(session) = topic.lanes[place].owner else { return };
+        let Owner::Session(session) = topic.lanes[place].owner(&self.sessions) else { return };
         let conn_id = self.sessions.get(session).expect("a lane's session exists").conn;
         let conn = self.conns.get_mut(conn_id).expect("a session's connection exists");
         let log = topic.log(place);
-        let segments = conn.outbound.outstanding.iter_mut().flat_map(|out| &mut out.segments);
+        let out = conn.outbound_mut().and_then(|outbound| outbound.outstanding.as_mut());
+        let segments = out.into_iter().flat_map(|out| &mut out.segments);
         let runs: Vec<(Run, &mut Option<Box<Log>>)> = segments
             .filter_map(|segment| match segment {
                 Segment::Messages { source: Source::Lane(lane), run, copy, .. } if *lane == id && copy.is_none() => {
@@ -231,20 +236,6 @@ impl Hub {
         let rest =
             self.stats.resident_bytes.checked_sub(before).expect("the ledger never releases what it did not charge");
         self.stats.resident_bytes = rest + after;
-        self.level = self.level.next(self.stats.resident_bytes, self.config.resident_bytes_max);
-    }
-}
-
-impl Level {
-    /// The level at a load, with hysteresis: `High` from 3/4 of the limit until half of it.
-    pub(crate) fn next(self, load: usize, limit: usize) -> Level {
-        if load >= limit {
-            Level::Critical
-        } else if load >= limit - limit / 4 || (self >= Level::High && load > limit / 2) {
-            Level::High
-        } else {
-            Level::Nominal
-        }
     }
 }
 
@@ -288,11 +279,9 @@ impl Topic {
 
     /// Up to where every message may be dropped: before what the first `Block` lane waits for.
     fn droppable(&self) -> Mark {
-        let is_blocking = |lane: &&TopicLane| lane.policy == Policy::Block && lane.end_reason.is_none();
-        let waiting = self.lanes.iter().filter(is_blocking).filter_map(|lane| match &lane.window {
-            Window::Log(window) => Some(window.front(self.head).after),
-            Window::Latest(_) => None,
-        });
+        let is_blocking = |place: &usize| self.policy(*place) == Policy::Block;
+        let lanes = (0..self.lanes.len()).filter(is_blocking).filter_map(|place| self.run_lane(place));
+        let waiting = lanes.filter(|lane| !lane.is_ended()).map(|lane| lane.front(self.head).after);
         waiting.min_by_key(|mark| mark.messages).unwrap_or(self.head)
     }
 
@@ -318,10 +307,10 @@ impl Topic {
         let limit = self.droppable();
         let mut is_pinned = false;
         for place in 0..self.lanes.len() {
-            let TopicLane { policy, end_reason, .. } = self.lanes[place];
-            if policy == Policy::Block && end_reason.is_none() {
+            let terms = *self.terms(place);
+            if terms.policy == Policy::Block && !self.lanes[place].is_ended() {
                 let lane = self.run_lane(place).expect("its policy is about runs");
-                let is_waiting = lane.load(self.head).messages > 0;
+                let is_waiting = lane.load(&terms, self.head).messages > 0;
                 if is_waiting && lane.front(self.head).after.messages <= limit.messages {
                     self.refuse(place, bytes, true);
                     is_pinned = true;
@@ -329,26 +318,5 @@ impl Topic {
             }
         }
         is_pinned
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_level_falls_only_at_half() {
-        let levels = [
-            (74, Level::Nominal),
-            (75, Level::High),
-            (51, Level::High),
-            (50, Level::Nominal),
-            (100, Level::Critical),
-            (60, Level::High),
-        ];
-        levels.into_iter().fold(Level::Nominal, |level, (load, expected)| {
-            assert_eq!(level.next(load, 100), expected, "{load}");
-            expected
-        });
     }
 }

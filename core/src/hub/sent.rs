@@ -15,11 +15,12 @@ impl Hub {
     pub(super) fn sent(&mut self, id: ConnId, bytes: usize) {
         let now = self.now;
         let Some(conn) = self.conns.get_mut(id) else { return self.stale() };
-        let Some(mut outstanding) = conn.outbound.outstanding.take() else { return self.stale() };
+        let outstanding = conn.outbound_mut().and_then(|outbound| outbound.outstanding.take());
+        let Some(mut outstanding) = outstanding else { return self.stale() };
         let bytes = bytes.min(outstanding.len);
         let is_partial = bytes < outstanding.len;
-        conn.outbound.is_blocked = is_partial;
-        conn.outbound.stalled_since = match conn.outbound.stalled_since {
+        conn.is_blocked = is_partial;
+        conn.stalled_since = match conn.stalled_since {
             _ if !is_partial => None,
             since if bytes == 0 => since,
             _ => Some(now),
@@ -39,11 +40,11 @@ impl Hub {
     fn segment_sent(&mut self, id: ConnId, segment: Segment, left: usize) -> usize {
         match segment {
             Segment::Pinned => {
-                let mut pinned = self.conn_mut(id).outbound.pinned.take().expect("it was in the Transmit");
+                let mut pinned = self.work_mut(id).outbound.pinned.take().expect("it was in the Transmit");
                 let len = pinned.rest.len();
                 if left < len {
                     pinned.rest.advance(left);
-                    self.conn_mut(id).outbound.pinned = Some(pinned);
+                    self.work_mut(id).outbound.pinned = Some(pinned);
                     return 0;
                 }
                 match pinned.message {
@@ -61,7 +62,7 @@ impl Hub {
             }
             Segment::Control { len } => {
                 let sent = left.min(len);
-                self.conn_mut(id).outbound.control_sent(sent);
+                self.work_mut(id).outbound.control_sent(sent);
                 left - sent
             }
             Segment::Notice { lane, gap, frame } => {
@@ -73,11 +74,11 @@ impl Hub {
                     // It was begun, so it will be told.
                     self.stats.gaps_sent += 1;
                     let rest = frame.slice(left..);
-                    self.conn_mut(id).outbound.pinned = Some(Box::new(Pinned { rest, message: None }));
+                    self.work_mut(id).outbound.pinned = Some(Box::new(Pinned { rest, message: None }));
                 } else if self.topics.of_lane(lane).is_some() {
                     let (topic, place) = self.topics.lane_mut(lane);
                     topic.lanes[place].window.losses_mut().return_gap(gap);
-                    if topic.lanes[place].end_reason.is_none() {
+                    if !topic.lanes[place].is_ended() {
                         self.activate(lane);
                     }
                 }
@@ -124,7 +125,7 @@ impl Hub {
             return 0;
         }
         let message = Some(PinnedMessage::Latest(lane, message));
-        self.conn_mut(id).outbound.pinned = Some(Box::new(Pinned { rest, message }));
+        self.work_mut(id).outbound.pinned = Some(Box::new(Pinned { rest, message }));
         0
     }
 
@@ -147,7 +148,7 @@ impl Hub {
             Some((through, rest)) => {
                 self.lane_pinned(source, id, through);
                 let message = Some(PinnedMessage::Logged(source, through));
-                self.conn_mut(id).outbound.pinned = Some(Box::new(Pinned { rest, message }));
+                self.work_mut(id).outbound.pinned = Some(Box::new(Pinned { rest, message }));
             }
         }
     }

@@ -7,6 +7,7 @@ use crate::conn::Phase;
 use crate::dialect::Code;
 use crate::id::ConnId;
 use crate::output::EndReason;
+use crate::time::Instant;
 use crate::wire::{CloseCode, handshake};
 
 /// Timers handled by one `handle_timeout`; the rest is `Cause::Backlog`.
@@ -20,9 +21,18 @@ impl Hub {
                     self.is_backlogged = false;
                     return;
                 }
+                Some(TimerKey::Hub) => self.update_hub_level(),
                 Some(TimerKey::Drain) => self.end_draining(),
-                Some(TimerKey::Topic(id)) => self.expire_topic(id),
-                Some(TimerKey::Conn(id)) => {
+                Some(TimerKey::Topic(place)) => {
+                    let id = self.topics.slab.key_at(place).expect("a timer's topic exists");
+                    self.expire_topic(id);
+                }
+                Some(TimerKey::Levels(place)) => {
+                    let id = self.topics.slab.key_at(place).expect("a timer's topic exists");
+                    self.levels_fall(id);
+                }
+                Some(TimerKey::Conn(place)) => {
+                    let id = self.conns.key_at(place).expect("a timer's connection exists");
                     self.time_out(id);
                     self.refresh(id);
                 }
@@ -36,47 +46,46 @@ impl Hub {
         let now = self.now;
         let conn = self.conns.get_mut(id).expect("a timer's connection exists");
         match conn.phase {
-            Phase::Request(_) if conn.since + self.config.handshake_timeout <= now => {
+            Phase::Request(ref accepted) if accepted.since + self.config.handshake_timeout <= now => {
+                let reason = EndReason::HandshakeTimeout;
+                conn.phase = Phase::Closing { reason, awaits_peer: false, since: now };
                 let mut out = BytesMut::new();
                 handshake::put_refusal(&mut out, 408, "no opening handshake in time");
-                conn.outbound.replies = out;
-                conn.phase = Phase::Closing { reason: EndReason::HandshakeTimeout, awaits_peer: false };
-                conn.since = now;
+                self.work_mut(id).outbound.replies = out;
             }
-            Phase::Response(_) if conn.since + self.config.handshake_timeout <= now => {
+            Phase::Response(ref opening) if opening.since + self.config.handshake_timeout <= now => {
                 self.end(id, EndReason::HandshakeTimeout, true);
             }
-            Phase::Closing { reason, .. } if conn.since + self.config.close_timeout <= now => {
+            Phase::Closing { reason, since, .. } if since + self.config.close_timeout <= now => {
                 self.end(id, reason, true);
             }
-            Phase::Open => self.time_out_open(id),
+            Phase::Open { since, is_pinged } => self.time_out_open(id, since, is_pinged),
             _ => {}
         }
     }
 
-    fn time_out_open(&mut self, id: ConnId) {
+    fn time_out_open(&mut self, id: ConnId, since: Instant, is_pinged: bool) {
         let (now, config) = (self.now, self.config);
         let conn = self.conns.get_mut(id).expect("a timer's connection exists");
-        if conn.outbound.stalled_since.is_some_and(|since| since + config.stall_timeout <= now) {
+        if conn.stalled_since.is_some_and(|since| since + config.stall_timeout <= now) {
             return self.end(id, EndReason::Stalled, true);
         }
         if conn.excused_since.is_none() {
-            if conn.inbound.message_began.is_some_and(|began| began + config.message_timeout <= now) {
+            let began = conn.inbound().and_then(|inbound| inbound.message_began);
+            if began.is_some_and(|began| began + config.message_timeout <= now) {
                 let close = (CloseCode::POLICY, "message not finished in time");
                 return self.begin_close(id, EndReason::MessageTimeout, close, false);
             }
-            match conn.ping_sent {
-                Some(sent) if sent + config.pong_timeout <= now => {
-                    return self.end(id, EndReason::PongTimeout, true);
-                }
-                None if conn.last_heard + config.ping_interval <= now => {
-                    conn.ping_sent = Some(now);
-                    self.put_ping(id);
-                }
-                _ => {}
+            if is_pinged && since + config.pong_timeout <= now {
+                return self.end(id, EndReason::PongTimeout, true);
+            }
+            if !is_pinged && since + config.ping_interval <= now {
+                conn.phase = Phase::Open { since: now, is_pinged: true };
+                self.put_ping(id);
             }
         }
-        if self.conn_mut(id).inbound.parked.is_some_and(|parked| parked.until <= now) {
+        let parked = self.conn_mut(id).inbound().and_then(|inbound| inbound.parked);
+        if parked.is_some_and(|parked| parked.until <= now) {
             self.stats.refused_full += 1;
             self.refuse_parked(id, Code::Full, "a lane with the policy block stayed full for block_max");
         }
@@ -88,14 +97,19 @@ impl Hub {
         self.drain_further(id);
         let Some(conn) = self.conns.get_mut(id).filter(|conn| !conn.is_ended()) else { return };
         conn.update_stopped(&self.config);
+        let has_work = conn.work.is_some();
         if conn.was_paused == conn.wants_read() {
             self.list_effect(id);
         }
+        if has_work {
+            self.update_conn_levels(id);
+        }
         self.make_ready(id);
         let conn = self.conn_mut(id);
-        if !conn.outbound.is_busy() {
-            conn.outbound.stalled_since = None; // Nothing is left that the peer would have to take.
+        if !conn.is_ready && !conn.is_writing() {
+            conn.stalled_since = None; // Nothing is left that the peer would have to take.
         }
+        self.rest(id);
         self.update_deadline(id);
         self.hold_budget(id);
     }
@@ -125,19 +139,17 @@ impl Hub {
     /// Lists a connection that has something to send and may.
     pub(super) fn make_ready(&mut self, id: ConnId) {
         let Some(conn) = self.conns.get_mut(id) else { return };
-        let outbound = &conn.outbound;
-        if outbound.is_ready || outbound.is_blocked || outbound.outstanding.is_some() || conn.is_ended() {
+        if conn.is_ready || conn.is_writing() || conn.is_ended() {
             return;
         }
         let has_lanes = || {
             let session = self.sessions.get(conn.session).expect("a connection's session exists");
-            let direct = conn.direct.as_ref();
             conn.is_open()
-                && (!session.active.is_empty()
-                    || direct.is_some_and(|direct| !direct.lane.front(direct.log.head()).is_empty()))
+                && (!session.active().is_empty()
+                    || conn.direct().is_some_and(|direct| !direct.lane.front(direct.log.head()).is_empty()))
         };
-        if outbound.has_control() || has_lanes() {
-            conn.outbound.is_ready = true;
+        if conn.has_control() || has_lanes() {
+            conn.is_ready = true;
             self.ready.push_back(id);
         }
     }

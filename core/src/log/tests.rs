@@ -1,7 +1,7 @@
 //! A log against a list of frames that are never thrown away.
 
 use super::*;
-use crate::lane::{Lane, Needs, Run};
+use crate::lane::{Needs, Run, Standing};
 use bytes::BufMut;
 use std::vec::Vec;
 
@@ -56,13 +56,13 @@ impl World {
             0..=4 => self.append(),
             5 => self.log.freeze(),
             6 if self.readers.len() < 6 => {
-                let needs = Needs { tail: Some(self.head()), ..Lane::NO_NEEDS };
-                self.log.change_needs(&Lane::NO_NEEDS, &needs);
+                let needs = Needs { tail: Some(self.head()), ..Standing::NO_NEEDS };
+                self.log.change_needs(&Standing::NO_NEEDS, &needs);
                 self.readers.push(needs);
             }
             7 if self.readers.len() > 1 => {
                 let reader = self.place(self.readers.len());
-                self.change(reader, Lane::NO_NEEDS);
+                self.change(reader, Standing::NO_NEEDS);
                 self.readers.swap_remove(reader);
             }
             8 => self.log.seal(),
@@ -152,16 +152,16 @@ impl World {
 #[test]
 fn what_is_needed_is_there_and_what_is_not_is_freed() {
     for seed in 0..30 {
-        let needs = Needs { tail: Some(Mark::default()), ..Lane::NO_NEEDS };
+        let needs = Needs { tail: Some(Mark::default()), ..Standing::NO_NEEDS };
         let mut log = Log::new(Mark::default());
-        log.change_needs(&Lane::NO_NEEDS, &needs);
+        log.change_needs(&Standing::NO_NEEDS, &needs);
         let mut world = World { log, frames: Vec::new(), readers: std::vec![needs], state: seed };
         for _ in 0..400 {
             world.step();
             world.check();
         }
         let head = Some(world.head());
-        (0..world.readers.len()).for_each(|reader| world.change(reader, Needs { tail: head, ..Lane::NO_NEEDS }));
+        (0..world.readers.len()).for_each(|reader| world.change(reader, Needs { tail: head, ..Standing::NO_NEEDS }));
         world.log.shrink();
         assert_eq!(world.log.resident(), 0, "a log that nobody needs holds nothing");
     }
@@ -169,10 +169,10 @@ fn what_is_needed_is_there_and_what_is_not_is_freed() {
 
 #[test]
 fn an_old_run_costs_no_more_than_itself_however_much_follows() {
-    let needs = |older: Vec<Run>, tail| Needs { tail: Some(tail), older: Needs::older(&older), ..Lane::NO_NEEDS };
+    let needs = |older: Vec<Run>, tail| Needs { tail: Some(tail), older: Needs::older(&older), ..Standing::NO_NEEDS };
     let mut log = Log::new(Mark::default());
     let mut before = needs(Vec::new(), Mark::default());
-    log.change_needs(&Lane::NO_NEEDS, &before);
+    log.change_needs(&Standing::NO_NEEDS, &before);
     let mut resident = 0;
     for round in 1..=20_000 {
         log.append((100, 100), (round, Instant::ZERO), usize::MAX, |out| out.put_bytes(7, 100));
@@ -201,9 +201,9 @@ fn an_old_run_costs_no_more_than_itself_however_much_follows() {
 
 #[test]
 fn a_chunk_is_used_again_once_it_is_free() {
-    let needs = |mark| Needs { tail: Some(mark), ..Lane::NO_NEEDS };
+    let needs = |mark| Needs { tail: Some(mark), ..Standing::NO_NEEDS };
     let mut log = Log::new(Mark::default());
-    log.change_needs(&Lane::NO_NEEDS, &needs(Mark::default()));
+    log.change_needs(&Standing::NO_NEEDS, &needs(Mark::default()));
     let mut at = Mark::default();
     let mut resident = 0;
     for round in 0..1_000 {
@@ -223,7 +223,7 @@ fn a_chunk_with_little_alive_is_copied_out() {
     let mut log = Log::new(Mark::default());
     let needs =
         |after: Mark, through: Mark, tail| Needs { tail: Some(tail), held: Run { after, through }, older: None };
-    let start = Lane::NO_NEEDS;
+    let start = Standing::NO_NEEDS;
     log.change_needs(&start, &Needs { tail: Some(Mark::default()), ..start.clone() });
     for _ in 0..20 {
         log.append((1_000, 1_000), (0, Instant::ZERO), usize::MAX, |out| out.put_bytes(1, 1_000));

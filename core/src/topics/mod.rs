@@ -1,24 +1,33 @@
 //! Topics: a name, a numbering, lanes, and what they read: a log per encoding, and the latest messages by key.
 
+mod settings;
+mod watch;
 mod window;
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::num::NonZeroU32;
 use core::time::Duration;
 
-use crate::config::{LaneLimits, TopicOptions};
+use crate::config::{TopicOptions, Watermarks};
 use crate::dialect::{Dialect, ENCODINGS};
 use crate::id::{ConnId, LaneId, SessionId, TopicId};
-use crate::lane::Mark;
+use crate::lane::{Mark, Terms};
 use crate::latest::Resident;
 use crate::log::Log;
 use crate::output::LossReason;
 use crate::policy::Policy;
-use crate::slab::Slab;
-use crate::stats::{Count, Totals};
+use crate::session::Session;
+use crate::slab::{Slab, grow_by_an_eighth};
+use crate::stats::{Count, Level, Totals};
 use crate::timers::TimerId;
+use crate::watermark::ToldLevel;
+pub(crate) use settings::Settings;
+use settings::SettingsTable;
+pub(crate) use watch::Refusal;
+use watch::Watched;
 pub(crate) use window::{Keyed, View, ViewMut, Window, change_lane, latest_place};
 
 /// Whom a lane belongs to.
@@ -29,35 +38,67 @@ pub(crate) enum Owner {
     Local,
 }
 
-/// A refused publish that a lane has to make room for.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Refusal {
-    /// The largest payload refused.
-    pub(crate) bytes: u64,
-    /// The log was full because of this lane: it has to be empty, not only at its low mark.
-    pub(crate) until_empty: bool,
-}
-
+/// A lane of a topic. What it has in common with others is in the topic's `settings`, what few lanes have in `watched`.
 #[derive(Debug)]
 pub(crate) struct TopicLane {
     pub(crate) window: Window,
-    pub(crate) id: LaneId,
-    pub(crate) owner: Owner,
-    pub(crate) policy: Policy,
-    pub(crate) age_max: Option<Duration>,
-    pub(crate) encoding: usize,
+    /// Its place in `Topics::lanes`.
+    index: u32,
+    /// The place of its session, or `LOCAL`. (A lane does not outlive its session.)
+    owner: u32,
+    /// Where it is in `Topic::idle`; if it is watched, where in `Topic::watched`.
+    listed: u32,
+    /// The flags below, and the number of its settings.
+    bits: u32,
+}
+
+const LOCAL: u32 = u32::MAX;
+
+impl TopicLane {
     /// Whether it is listed among its session's active lanes (an in-process lane: is ready, or was the last time somebody
     /// looked).
-    pub(crate) is_active: bool,
+    pub(crate) const ACTIVE: u32 = 1 << 31;
     /// Whether it is listed among the hub's events.
-    pub(crate) is_announced: bool,
-    /// Where it is listed in `Topic::idle`.
-    pub(crate) idle_place: Option<u32>,
-    pub(crate) refusal: Option<Refusal>,
-    /// It has no room for the first parked publish, a payload of so many bytes.
-    pub(crate) keeps_parked: Option<u64>,
+    pub(crate) const ANNOUNCED: u32 = 1 << 30;
+    /// Whether it is listed in `Topic::watched`.
+    const WATCHED: u32 = 1 << 29;
+    const FLAGS: u32 = Self::ACTIVE | Self::ANNOUNCED | Self::WATCHED;
+
+    pub(crate) fn is(&self, flag: u32) -> bool {
+        self.bits & flag != 0
+    }
+
+    /// Sets a flag; whether it was set before.
+    pub(crate) fn set(&mut self, flag: u32, is: bool) -> bool {
+        let was = self.is(flag);
+        self.bits = if is { self.bits | flag } else { self.bits & !flag };
+        was
+    }
+
+    fn settings(&self) -> u32 {
+        self.bits & !Self::FLAGS
+    }
+
+    /// Whom it belongs to.
+    pub(crate) fn owner(&self, sessions: &Slab<SessionId, Session>) -> Owner {
+        match self.owner {
+            LOCAL => Owner::Local,
+            index => Owner::Session(sessions.key_at(index).expect("a lane's session exists")),
+        }
+    }
+
+    pub(crate) fn is_local(&self) -> bool {
+        self.owner == LOCAL
+    }
+
     /// Why the lane ended; it stays until what is outstanding is settled.
-    pub(crate) end_reason: Option<LossReason>,
+    pub(crate) fn end_reason(&self) -> Option<LossReason> {
+        self.window.end_reason()
+    }
+
+    pub(crate) fn is_ended(&self) -> bool {
+        self.end_reason().is_some()
+    }
 }
 
 /// A log with what its dialect needs to write to it.
@@ -76,6 +117,8 @@ pub(crate) struct Topic {
     pub(crate) epoch: u64,
     pub(crate) head: Mark,
     pub(crate) options: TopicOptions,
+    /// The hub's.
+    pub(crate) marks: Watermarks,
     pub(crate) is_declared: bool,
     /// The name is free again; what is left waits for outstanding Transmits.
     pub(crate) is_removed: bool,
@@ -85,10 +128,15 @@ pub(crate) struct Topic {
     pub(crate) logs: [Option<Box<Encoded>>; ENCODINGS],
     /// By `latest_place`.
     pub(crate) keyed: [Option<Box<Keyed>>; 2],
-    /// Lanes with nothing waiting: the next publish wakes them.
-    pub(crate) idle: Vec<LaneId>,
-    /// Up to this head every message fits every lane.
-    pub(crate) due: Mark,
+    pub(crate) settings: SettingsTable,
+    /// Lanes with nothing waiting, by place: the next publish wakes them.
+    pub(crate) idle: Vec<u32>,
+    /// Lanes that are nearly full, these first, or have something to remember.
+    watched: Vec<Watched>,
+    /// How many are nearly full.
+    near: usize,
+    /// Up to this head every message fits every other lane.
+    due: Mark,
     pub(crate) totals: Totals,
     /// Lanes with a refusal.
     pub(crate) refusing: u32,
@@ -104,6 +152,14 @@ pub(crate) struct Topic {
     pub(crate) age_min: Option<Duration>,
     /// When the first of their messages may be too old; there while there are such lanes.
     pub(crate) age_timer: Option<TimerId>,
+    /// Lanes with `Policy::Block` that are `High`, and that are `Critical`.
+    pub(crate) braking: [u32; 2],
+    /// The highest level of these.
+    pub(crate) level: ToldLevel,
+    /// Whether its sources were told to pause.
+    pub(crate) is_paused: bool,
+    /// When a lane's level may fall; there once one was not `Nominal`.
+    pub(crate) level_timer: Option<TimerId>,
     /// Resident bytes of the logs and of the latest messages, as charged to the hub.
     pub(crate) charged: Resident,
     /// Whether it is listed in the hub's `unfrozen`.
@@ -115,19 +171,23 @@ pub(crate) struct Topic {
 }
 
 impl Topic {
-    pub(crate) fn new(name: &str, epoch: u64, options: TopicOptions, is_declared: bool) -> Self {
+    pub(crate) fn new(name: &str, epoch: u64, (options, marks): (TopicOptions, Watermarks), is_declared: bool) -> Self {
         Self {
             name: name.into(),
             epoch,
             head: Mark::default(),
             options,
+            marks,
             is_declared,
             is_removed: false,
             lanes: Vec::new(),
             live_lanes: 0,
             logs: [const { None }; ENCODINGS],
             keyed: [const { None }; 2],
+            settings: SettingsTable::default(),
             idle: Vec::new(),
+            watched: Vec::new(),
+            near: 0,
             due: Mark { messages: u64::MAX, bytes: u64::MAX },
             totals: Totals::default(),
             refusing: 0,
@@ -137,6 +197,10 @@ impl Topic {
             aging_lanes: 0,
             age_min: None,
             age_timer: None,
+            braking: [0; 2],
+            level: ToldLevel::default(),
+            is_paused: false,
+            level_timer: None,
             charged: Resident::default(),
             is_unfrozen: false,
             has_room: false,
@@ -144,12 +208,21 @@ impl Topic {
         }
     }
 
-    /// A lane may be full sooner than was known.
-    pub(crate) fn look_at(&mut self, place: usize) {
-        let Some(lane) = self.run_lane(place) else { return };
-        let due = lane.due(self.head);
-        self.due.messages = self.due.messages.min(due.messages);
-        self.due.bytes = self.due.bytes.min(due.bytes);
+    pub(crate) fn settings(&self, place: usize) -> &Settings {
+        self.settings.get(self.lanes[place].settings())
+    }
+
+    pub(crate) fn terms(&self, place: usize) -> &Terms {
+        &self.settings(place).terms
+    }
+
+    pub(crate) fn policy(&self, place: usize) -> Policy {
+        self.terms(place).policy
+    }
+
+    /// How long what waits in a lane may wait.
+    pub(crate) fn age_max(&self, place: usize) -> Option<Duration> {
+        self.settings(place).age_max
     }
 
     pub(crate) fn resident(&self) -> Resident {
@@ -158,9 +231,14 @@ impl Topic {
         Resident::of_both(logs) + latest
     }
 
+    /// Whether its level, or what follows for its sources, is not what was told.
+    pub(crate) fn owes_level(&self) -> bool {
+        self.level.is_owed() || self.is_paused != (self.level.level() > Level::Nominal)
+    }
+
     /// Whether nothing would be missed if the topic were forgotten.
     pub(crate) fn is_forgettable(&self) -> bool {
-        let is_awaited = self.owes_drained && !self.is_removed;
+        let is_awaited = (self.owes_drained || self.owes_level()) && !self.is_removed;
         (!self.is_declared || self.is_removed) && self.lanes.is_empty() && self.parked.is_empty() && !is_awaited
     }
 }
@@ -168,15 +246,22 @@ impl Topic {
 /// Where a lane is.
 #[derive(Debug)]
 pub(crate) struct LanePlace {
-    pub(crate) topic: TopicId,
-    pub(crate) place: u32,
+    /// The place of its topic, which does not go before it.
+    topic: u32,
+    /// Its place there, from 1.
+    place: NonZeroU32,
+}
+
+fn lane_place(topic: TopicId, place: usize) -> LanePlace {
+    let place = u32::try_from(place + 1).ok().and_then(NonZeroU32::new);
+    LanePlace { topic: topic.index, place: place.expect("as many lanes as sessions") }
 }
 
 #[derive(Debug)]
 pub(crate) struct Topics {
     pub(crate) slab: Slab<TopicId, Topic>,
     pub(crate) by_name: BTreeMap<String, TopicId>,
-    pub(crate) lanes: Slab<LaneId, LanePlace>,
+    lanes: Slab<LaneId, LanePlace>,
 }
 
 impl Topics {
@@ -195,112 +280,84 @@ impl Topics {
 
     /// The topic of a lane, and the lane's place in it.
     pub(crate) fn of_lane(&self, id: LaneId) -> Option<(TopicId, usize)> {
-        self.lanes.get(id).map(|lane| (lane.topic, lane.place as usize))
+        let LanePlace { topic, place } = self.lanes.get(id)?;
+        let topic = self.slab.key_at(*topic).expect("a lane's topic exists");
+        Some((topic, place.get() as usize - 1))
     }
 
-    /// The topic of a lane that exists.
+    /// The topic of a lane that exists, and the lane's place in it.
     pub(crate) fn lane_mut(&mut self, id: LaneId) -> (&mut Topic, usize) {
         let (topic, place) = self.of_lane(id).expect("the lane exists");
         (self.slab.get_mut(topic).expect("a lane's topic exists"), place)
     }
 
-    /// The lane with its log.
+    /// The same, to be looked at.
     pub(crate) fn lane(&self, id: LaneId) -> (&Topic, usize) {
         let (topic, place) = self.of_lane(id).expect("the lane exists");
         (self.slab.get(topic).expect("a lane's topic exists"), place)
+    }
+
+    /// The id of a topic's lane.
+    pub(crate) fn id(&self, lane: &TopicLane) -> LaneId {
+        self.lanes.key_at(lane.index).expect("the lane exists")
+    }
+
+    /// The same by its place.
+    pub(crate) fn id_at(&self, topic: TopicId, place: usize) -> LaneId {
+        self.id(&self.slab.get(topic).expect("the topic exists").lanes[place])
     }
 
     /// Adds a lane at the head.
     pub(crate) fn add_lane(
         &mut self,
         topic_id: TopicId,
-        (limits, age_max): (LaneLimits, Option<Duration>),
-        (owner, policy): (Owner, Policy),
+        (terms, age_max): (Terms, Option<Duration>),
+        owner: Owner,
         dialect: &'static dyn Dialect,
     ) -> LaneId {
         let topic = self.slab.get_mut(topic_id).expect("the topic was looked up");
-        let encoding = dialect.encoding();
-        let window = match latest_place(policy) {
-            None => Window::Log(topic.add_run_lane(limits, policy, dialect)),
-            Some(place) => Window::Latest(topic.add_latest_lane(limits, place, dialect)),
+        let settings = topic.settings.add(Settings { terms, age_max, encoding: dialect.encoding() });
+        assert!(settings & TopicLane::FLAGS == 0, "fewer than 2^29 settings");
+        let window = match latest_place(terms.policy) {
+            None => Window::Log(topic.add_run_lane(dialect)),
+            Some(place) => Window::Latest(topic.add_latest_lane(place, dialect)),
         };
-        let place = u32::try_from(topic.lanes.len()).expect("as many lanes as sessions");
-        let id = self.lanes.insert_with(|_| LanePlace { topic: topic_id, place });
-        topic.lanes.push(TopicLane {
-            window,
-            id,
-            owner,
-            policy,
-            age_max,
-            encoding,
-            is_active: false,
-            is_announced: false,
-            idle_place: None,
-            refusal: None,
-            keeps_parked: None,
-            end_reason: None,
-        });
+        let owner = match owner {
+            Owner::Local => LOCAL,
+            Owner::Session(session) => session.index,
+        };
+        let place = topic.lanes.len();
+        self.lanes.make_room();
+        let id = self.lanes.insert_with(|_| lane_place(topic_id, place));
+        grow_by_an_eighth(&mut topic.lanes);
+        topic.lanes.push(TopicLane { window, index: id.index, owner, listed: u32::MAX, bits: settings });
         topic.live_lanes += 1;
         if let Some(age) = age_max {
             let before = topic.age_min.filter(|_| topic.aging_lanes > 0);
             topic.age_min = Some(before.map_or(age, |before| before.min(age)));
             topic.aging_lanes += 1;
         }
-        topic.look_at(place as usize);
-        self.list_idle(id);
+        topic.look_at(place);
+        topic.list_idle(place);
         id
-    }
-
-    /// The next publish wakes the lane.
-    pub(crate) fn list_idle(&mut self, id: LaneId) {
-        let (topic, place) = self.lane_mut(id);
-        if topic.lanes[place].idle_place.is_none() {
-            topic.lanes[place].idle_place = Some(u32::try_from(topic.idle.len()).expect("as many lanes as sessions"));
-            topic.idle.push(id);
-        }
-    }
-
-    fn unlist_idle(&mut self, id: LaneId) {
-        let (topic, place) = self.lane_mut(id);
-        let Some(listed) = topic.lanes[place].idle_place.take() else { return };
-        topic.idle.swap_remove(listed as usize);
-        if let Some(moved) = topic.idle.get(listed as usize).copied() {
-            let (topic, place) = self.lane_mut(moved);
-            topic.lanes[place].idle_place = Some(listed);
-        }
     }
 
     /// Takes out a lane that has ended and has nothing outstanding.
     pub(crate) fn remove_lane(&mut self, id: LaneId) {
-        self.unlist_idle(id);
-        let place = self.lanes.remove(id).expect("the lane exists");
-        let topic = self.slab.get_mut(place.topic).expect("a lane's topic exists");
-        let lane = topic.lanes.swap_remove(place.place as usize);
-        assert!(lane.window.is_ended() && lane.window.outstanding() == Count::default(), "only a settled lane goes");
-        if let Some(moved) = topic.lanes.get(place.place as usize) {
-            self.lanes.get_mut(moved.id).expect("the moved lane exists").place = place.place;
+        let (topic_id, place) = self.of_lane(id).expect("the lane exists");
+        self.lanes.remove(id);
+        let topic = self.slab.get_mut(topic_id).expect("a lane's topic exists");
+        let Settings { terms, encoding, .. } = *topic.settings(place);
+        let (lane, moved) = topic.swap_remove(place);
+        if let Some(moved) = moved {
+            let id = self.lanes.key_at(moved.index).expect("the moved lane exists");
+            *self.lanes.get_mut(id).expect("the moved lane exists") = lane_place(topic_id, place);
         }
-        match latest_place(lane.policy) {
-            None => {
-                let log = &mut topic.logs[lane.encoding];
-                let encoded = log.as_mut().expect("a lane's log exists");
-                encoded.lanes -= 1;
-                if encoded.lanes == 0 {
-                    *log = None;
-                }
-            }
-            Some(place) => {
-                let keyed = topic.keyed[place].as_mut().expect("a lane's latest messages exist");
-                let reader = &mut keyed.readers[lane.encoding];
-                let lanes = &mut reader.as_mut().expect("a lane is counted").lanes;
-                *lanes -= 1;
-                if *lanes == 0 {
-                    *reader = None;
-                }
-                if keyed.readers.iter().all(Option::is_none) {
-                    topic.keyed[place] = None;
-                }
-            }
+        assert!(lane.is_ended() && lane.window.outstanding() == Count::default(), "only a settled lane goes");
+        topic.settings.remove(lane.settings());
+        match latest_place(terms.policy) {
+            None => topic.remove_reader(encoding),
+            Some(place) => topic.remove_latest_reader(place, encoding),
         }
     }
 }
@@ -322,60 +379,77 @@ mod tests {
     impl World {
         fn add(&mut self) {
             let options = TopicOptions::default();
-            let id = self.topics.add_lane(self.topic, (options.lane, None), (Owner::Local, options.policy), RAW);
+            let terms = Terms { limits: options.lane, policy: options.policy };
+            let id = self.topics.add_lane(self.topic, (terms, None), Owner::Local, RAW);
             assert!(self.lanes.insert(id, true).is_none(), "an id is given out once");
         }
 
         fn remove(&mut self, id: LaneId) {
             let (topic, place) = self.topics.lane_mut(id);
-            let head = topic.head;
-            topic.lanes[place].end_reason = Some(LossReason::Unsubscribed);
-            topic.live_lanes -= 1;
-            topic.change(place, |lane, _| lane.end(head, LossReason::Unsubscribed));
+            topic.end_window(place, LossReason::Unsubscribed);
             self.topics.remove_lane(id);
             self.lanes.remove(&id);
             assert!(self.topics.of_lane(id).is_none());
         }
 
+        /// A lane has something to remember, or not any more.
+        fn watch(&mut self, id: LaneId, is_watched: bool) {
+            let (topic, place) = self.topics.lane_mut(id);
+            if is_watched {
+                topic.watch(place).keeps_parked = Some(1);
+            } else if topic.watched(place).is_some() {
+                topic.watch(place).keeps_parked = None;
+                topic.unwatch_if_forgettable(place);
+            }
+            assert_eq!(topic.watched(place).is_some(), is_watched);
+        }
+
         /// What a publish does with the idle lanes.
         fn wake(&mut self) {
             let topic = self.topics.slab.get_mut(self.topic).unwrap();
-            for id in core::mem::take(&mut topic.idle) {
-                let (topic, place) = self.topics.lane_mut(id);
-                topic.lanes[place].idle_place = None;
-                self.lanes.insert(id, false);
+            for place in core::mem::take(&mut topic.idle) {
+                topic.forget_idle(place as usize);
             }
+            self.lanes.values_mut().for_each(|is_idle| *is_idle = false);
         }
 
         fn check(&self) {
             let topic = self.topics.slab.get(self.topic).unwrap();
             assert_eq!(topic.lanes.len(), self.lanes.len(), "lanes lie densely");
+            topic.check_lists();
             for (id, is_idle) in &self.lanes {
                 let (_, place) = self.topics.lane(*id);
-                let lane = &topic.lanes[place];
-                assert_eq!(lane.id, *id, "a lane is where its id says");
-                assert_eq!(lane.idle_place.map(|place| topic.idle[place as usize]), is_idle.then_some(*id));
+                assert_eq!(self.topics.id(&topic.lanes[place]), *id, "a lane is where its id says");
+                assert_eq!(topic.idle_place(place).is_some(), *is_idle);
             }
-            assert_eq!(topic.idle.len(), self.lanes.values().filter(|is_idle| **is_idle).count());
             let readers = topic.logs[RAW.encoding()].as_ref().map_or(0, |encoded| encoded.lanes as usize);
             assert_eq!(readers, self.lanes.len(), "a log goes with its last reader");
         }
     }
 
     #[test]
+    fn a_lane_is_small() {
+        assert!(size_of::<TopicLane>() <= 72, "{}", size_of::<TopicLane>());
+        assert!(Slab::<LaneId, LanePlace>::SLOT_BYTES <= 12);
+    }
+
+    #[test]
     fn lanes_come_and_go_and_are_always_found() {
         let mut topics = Topics::new();
-        let topic = topics.slab.insert_with(|_| Topic::new("t", 1, TopicOptions::default(), true));
+        let topic =
+            topics.slab.insert_with(|_| Topic::new("t", 1, (TopicOptions::default(), Watermarks::default()), true));
         let mut world = World { topics, topic, lanes: BTreeMap::new() };
         let mut seed = 5_u64;
         for _ in 0..4_000 {
             seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             let some = world.lanes.keys().nth(usize::try_from(seed >> 40).unwrap() % world.lanes.len().max(1)).copied();
-            match (seed >> 33) % 10 {
+            match (seed >> 33) % 12 {
                 0..=4 => world.add(),
+                10 | 11 => some.into_iter().for_each(|id| world.watch(id, (seed >> 50).is_multiple_of(2))),
                 5..=7 => some.into_iter().for_each(|id| world.remove(id)),
                 8 => some.into_iter().for_each(|id| {
-                    world.topics.list_idle(id);
+                    let (topic, place) = world.topics.lane_mut(id);
+                    topic.list_idle(place);
                     world.lanes.insert(id, true);
                 }),
                 _ => world.wake(),

@@ -2,10 +2,10 @@
 
 use alloc::boxed::Box;
 
-use super::{Encoded, Topic};
-use crate::config::{LaneLimits, TopicOptions};
+use super::{Encoded, Settings, Topic};
+use crate::config::TopicOptions;
 use crate::dialect::{Dialect, ENCODINGS, raw_payload};
-use crate::lane::{Lane, Run};
+use crate::lane::{Run, Standing};
 use crate::latest::{Latest, LatestLane};
 use crate::log::Log;
 use crate::losses::Losses;
@@ -18,30 +18,23 @@ use crate::time::Instant;
 #[derive(Debug)]
 pub(crate) enum Window {
     /// A run of the log, or a few.
-    Log(Lane),
+    Log(Standing),
     /// The latest messages.
     Latest(LatestLane),
 }
 
 impl Window {
-    pub(crate) fn limits(&self) -> LaneLimits {
-        match self {
-            Self::Log(lane) => lane.limits,
-            Self::Latest(lane) => lane.limits,
-        }
-    }
-
     pub(crate) fn losses(&self) -> &Losses {
         match self {
-            Self::Log(lane) => &lane.losses,
-            Self::Latest(lane) => &lane.losses,
+            Self::Log(lane) => lane.losses(),
+            Self::Latest(lane) => lane.losses(),
         }
     }
 
     pub(crate) fn losses_mut(&mut self) -> &mut Losses {
         match self {
-            Self::Log(lane) => &mut lane.losses,
-            Self::Latest(lane) => &mut lane.losses,
+            Self::Log(lane) => lane.losses_mut(),
+            Self::Latest(lane) => lane.losses_mut(),
         }
     }
 
@@ -52,10 +45,10 @@ impl Window {
         }
     }
 
-    pub(super) fn is_ended(&self) -> bool {
+    pub(super) fn end_reason(&self) -> Option<LossReason> {
         match self {
-            Self::Log(lane) => lane.is_ended(),
-            Self::Latest(lane) => lane.is_ended(),
+            Self::Log(lane) => lane.end_reason(),
+            Self::Latest(lane) => lane.end_reason(),
         }
     }
 }
@@ -106,18 +99,18 @@ impl Keyed {
 
 /// A lane and what it looks at.
 pub(crate) enum View<'a> {
-    Log(&'a Lane, &'a Log),
+    Log(&'a Standing, &'a Log),
     Latest(&'a LatestLane, &'a Latest),
 }
 
 /// The same, to be changed. Of a log, only through `change_lane`.
 pub(crate) enum ViewMut<'a> {
-    Log(&'a mut Lane, &'a mut Log),
+    Log(&'a mut Standing, &'a mut Log),
     Latest(&'a mut LatestLane, &'a mut Latest),
 }
 
 /// Changes a lane and tells its log what it needs now.
-pub(crate) fn change_lane<R>(lane: &mut Lane, log: &mut Log, change: impl FnOnce(&mut Lane, &Log) -> R) -> R {
+pub(crate) fn change_lane<R>(lane: &mut Standing, log: &mut Log, change: impl FnOnce(&mut Standing, &Log) -> R) -> R {
     let before = lane.needs();
     let result = change(lane, log);
     log.change_needs(&before, &lane.needs());
@@ -127,31 +120,31 @@ pub(crate) fn change_lane<R>(lane: &mut Lane, log: &mut Log, change: impl FnOnce
 impl Topic {
     /// The lane at `place` with what it looks at.
     pub(crate) fn view(&self, place: usize) -> View<'_> {
-        let lane = &self.lanes[place];
-        match &lane.window {
+        let Settings { terms, encoding, .. } = *self.settings(place);
+        match &self.lanes[place].window {
             Window::Log(window) => {
-                let encoded = self.logs[lane.encoding].as_ref().expect("a lane's log exists");
+                let encoded = self.logs[encoding].as_ref().expect("a lane's log exists");
                 View::Log(window, &encoded.log)
             }
-            Window::Latest(window) => View::Latest(window, &self.keyed_of(lane.policy).latest),
+            Window::Latest(window) => View::Latest(window, &self.keyed_of(terms.policy).latest),
         }
     }
 
     pub(crate) fn view_mut(&mut self, place: usize) -> ViewMut<'_> {
-        let lane = &mut self.lanes[place];
-        match &mut lane.window {
+        let Settings { terms, encoding, .. } = *self.settings(place);
+        match &mut self.lanes[place].window {
             Window::Log(window) => {
-                let encoded = self.logs[lane.encoding].as_mut().expect("a lane's log exists");
+                let encoded = self.logs[encoding].as_mut().expect("a lane's log exists");
                 ViewMut::Log(window, &mut encoded.log)
             }
             Window::Latest(window) => {
-                let keyed = latest_place(lane.policy).and_then(|place| self.keyed[place].as_mut());
+                let keyed = latest_place(terms.policy).and_then(|place| self.keyed[place].as_mut());
                 ViewMut::Latest(window, &mut keyed.expect("a lane's latest messages exist").latest)
             }
         }
     }
 
-    pub(crate) fn keyed_of(&self, policy: Policy) -> &Keyed {
+    fn keyed_of(&self, policy: Policy) -> &Keyed {
         let keyed = latest_place(policy).and_then(|place| self.keyed[place].as_ref());
         keyed.expect("a lane's latest messages exist")
     }
@@ -165,7 +158,7 @@ impl Topic {
     }
 
     /// The lane at `place`, where it reads the log.
-    pub(crate) fn run_lane(&self, place: usize) -> Option<&Lane> {
+    pub(crate) fn run_lane(&self, place: usize) -> Option<&Standing> {
         match &self.lanes[place].window {
             Window::Log(lane) => Some(lane),
             Window::Latest(_) => None,
@@ -173,7 +166,7 @@ impl Topic {
     }
 
     /// Changes a lane that reads the log, and tells the log what it needs now.
-    pub(crate) fn change<R>(&mut self, place: usize, change: impl FnOnce(&mut Lane, &Log) -> R) -> R {
+    pub(crate) fn change<R>(&mut self, place: usize, change: impl FnOnce(&mut Standing, &Log) -> R) -> R {
         match self.view_mut(place) {
             ViewMut::Log(lane, log) => change_lane(lane, log, change),
             ViewMut::Latest(..) => panic!("a lane of the latest messages has no log"),
@@ -202,7 +195,7 @@ impl Topic {
 
     /// Takes the next message out of an in-process lane: its number, its payload, and what it counts.
     pub(crate) fn take(&mut self, place: usize) -> Option<(u64, OwnedPayload, Count)> {
-        let (head, encoding) = (self.head, self.lanes[place].encoding);
+        let (head, encoding) = (self.head, self.settings(place).encoding);
         match self.view_mut(place) {
             ViewMut::Latest(lane, latest) => {
                 let taken = lane.start(latest, encoding)?;
@@ -230,7 +223,7 @@ impl Topic {
     pub(crate) fn expire(&mut self, place: usize, now: Instant) -> Count {
         let head = self.head;
         let mut lost = Count::default();
-        let Some(age_max) = self.lanes[place].age_max else { return lost };
+        let Some(age_max) = self.age_max(place) else { return lost };
         match self.view_mut(place) {
             ViewMut::Log(lane, log) => {
                 while let Some(cut) = log.last_at(lane.front(head), |at| at + age_max <= now) {
@@ -245,7 +238,7 @@ impl Topic {
 
     /// When the oldest message that waits in a lane will be too old.
     pub(crate) fn expires_at(&self, place: usize) -> Option<Instant> {
-        let age_max = self.lanes[place].age_max?;
+        let age_max = self.age_max(place)?;
         self.oldest_at(place).map(|at| at + age_max)
     }
 
@@ -268,35 +261,30 @@ impl Topic {
     /// Ends a lane: what waits is lost.
     pub(crate) fn end_window(&mut self, place: usize, reason: LossReason) -> Count {
         let head = self.head;
-        let policy = self.lanes[place].policy;
         let lost = match self.view_mut(place) {
             ViewMut::Log(lane, log) => change_lane(lane, log, |lane, _| lane.end(head, reason)),
             ViewMut::Latest(lane, latest) => lane.end(latest, head, reason),
         };
-        if let Some(keyed) = latest_place(policy).and_then(|place| self.keyed[place].as_mut()) {
+        if let Some(keyed) = latest_place(self.policy(place)).and_then(|place| self.keyed[place].as_mut()) {
             keyed.live_lanes -= 1;
         }
-        self.aging_lanes -= u32::from(self.lanes[place].age_max.is_some());
+        self.live_lanes -= 1;
+        self.aging_lanes -= u32::from(self.age_max(place).is_some());
         lost
     }
 
-    pub(super) fn add_run_lane(&mut self, limits: LaneLimits, policy: Policy, dialect: &'static dyn Dialect) -> Lane {
-        let lane = Lane::new(limits, policy, self.head);
+    pub(super) fn add_run_lane(&mut self, dialect: &'static dyn Dialect) -> Standing {
+        let lane = Standing::new(self.head);
         let encoded = self.logs[dialect.encoding()].get_or_insert_with(|| {
             let prefix = dialect.prefix(&self.name);
             Box::new(Encoded { dialect, prefix, log: Log::new(self.head), lanes: 0 })
         });
         encoded.lanes += 1;
-        encoded.log.change_needs(&Lane::NO_NEEDS, &lane.needs());
+        encoded.log.change_needs(&Standing::NO_NEEDS, &lane.needs());
         lane
     }
 
-    pub(super) fn add_latest_lane(
-        &mut self,
-        limits: LaneLimits,
-        place: usize,
-        dialect: &'static dyn Dialect,
-    ) -> LatestLane {
+    pub(super) fn add_latest_lane(&mut self, place: usize, dialect: &'static dyn Dialect) -> LatestLane {
         let is_constant = latest_place(Policy::LatestOnly) == Some(place);
         let TopicOptions { keys_max, keys_bytes_max, .. } = self.options;
         let keyed = self.keyed[place].get_or_insert_with(|| {
@@ -311,6 +299,30 @@ impl Topic {
         });
         reader.lanes += 1;
         keyed.live_lanes += 1;
-        LatestLane::new(limits, self.head)
+        LatestLane::new(self.head)
+    }
+
+    /// A lane that reads a log goes, and the log with the last of them.
+    pub(super) fn remove_reader(&mut self, encoding: usize) {
+        let log = &mut self.logs[encoding];
+        let encoded = log.as_mut().expect("a lane's log exists");
+        encoded.lanes -= 1;
+        if encoded.lanes == 0 {
+            *log = None;
+        }
+    }
+
+    /// The same of the latest messages.
+    pub(super) fn remove_latest_reader(&mut self, place: usize, encoding: usize) {
+        let keyed = self.keyed[place].as_mut().expect("a lane's latest messages exist");
+        let reader = &mut keyed.readers[encoding];
+        let lanes = &mut reader.as_mut().expect("a lane is counted").lanes;
+        *lanes -= 1;
+        if *lanes == 0 {
+            *reader = None;
+        }
+        if keyed.readers.iter().all(Option::is_none) {
+            self.keyed[place] = None;
+        }
     }
 }

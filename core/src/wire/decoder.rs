@@ -138,6 +138,11 @@ impl Decoder {
         self.message.is_none()
     }
 
+    /// Whether it is as it was made, in all that matters: no message is in progress, and none was the last.
+    pub(crate) const fn is_as_new(&self) -> bool {
+        self.message.is_none() && !self.done
+    }
+
     #[inline]
     fn step<'a>(&mut self, input: &'a mut [u8]) -> Result<Decoded<'a>, WireError> {
         if self.frame_left > 0 {

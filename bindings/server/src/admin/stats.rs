@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use forebay_threads::{ConnectionPressure, Count, LaneSnapshot, Level, LossReason, Snapshot, TopicSnapshot, Totals};
+use forebay_threads::{
+    ConnectionPressure, Count, LaneSnapshot, Level, Levels, Load, LossReason, Snapshot, TopicSnapshot, Totals,
+};
 use serde::Serialize;
 
 use crate::process;
@@ -53,6 +55,7 @@ struct Hub {
     published: Messages,
     received: Messages,
     refused: Refused,
+    level_transitions: BTreeMap<&'static str, BTreeMap<&'static str, u64>>,
     parked: u64,
     accepted: u64,
     opened: u64,
@@ -70,6 +73,17 @@ struct Refused {
     full: u64,
     too_large: u64,
     overloaded: u64,
+    volatile: u64,
+}
+
+/// How full something is.
+#[derive(Serialize)]
+struct Fill {
+    level: &'static str,
+    /// Of the tightest limit: 1 is full.
+    fill: f64,
+    waiting: Messages,
+    oldest_age_seconds: f64,
 }
 
 #[derive(Serialize)]
@@ -97,6 +111,8 @@ struct Topic<'a> {
     seq: u64,
     lanes: u32,
     parked: u32,
+    /// Of the lanes that brake its sources.
+    level: &'static str,
     resident_bytes: usize,
     log_bytes_max: usize,
     /// `null`: too many lanes to look at.
@@ -114,6 +130,8 @@ struct Lane<'a> {
     connection_id: Option<String>,
     messages_max: u32,
     bytes_max: u64,
+    level: &'static str,
+    fill: f64,
     oldest_age_seconds: f64,
     outstanding: Messages,
     #[serde(flatten)]
@@ -123,6 +141,8 @@ struct Lane<'a> {
 
 #[derive(Serialize)]
 struct Connection {
+    inbound: Fill,
+    outbound: Fill,
     inbound_bytes: usize,
     reply_bytes: usize,
     outstanding_bytes: usize,
@@ -148,7 +168,9 @@ impl<'a> From<&'a Snapshot> for Stats<'a> {
                 full: stats.refused_full,
                 too_large: stats.refused_too_large,
                 overloaded: stats.refused_overloaded,
+                volatile: stats.refused_volatile,
             },
+            level_transitions: transitions(&stats.levels),
             parked: stats.parked,
             accepted: stats.accepted,
             opened: stats.opened,
@@ -180,6 +202,7 @@ impl<'a> From<&'a TopicSnapshot> for Topic<'a> {
             seq: pressure.head.seq,
             lanes: pressure.lanes,
             parked: pressure.parked,
+            level: level(pressure.level),
             resident_bytes: pressure.resident_bytes,
             log_bytes_max: pressure.log_bytes_max,
             oldest_age_seconds: topic.oldest_age.as_ref().map(Duration::as_secs_f64),
@@ -198,7 +221,9 @@ impl<'a> From<&'a LaneSnapshot> for Lane<'a> {
             connection_id: lane.conn.map(|conn| format!("{conn:016x}")),
             messages_max: pressure.messages_max,
             bytes_max: pressure.bytes_max,
-            oldest_age_seconds: pressure.oldest_age.as_secs_f64(),
+            level: level(pressure.load.level),
+            fill: f64::from(pressure.load.fill) / 1_000.0,
+            oldest_age_seconds: pressure.load.oldest_age.as_secs_f64(),
             outstanding: pressure.outstanding.into(),
             terms: (&pressure.totals).into(),
             connection: lane.connection.map(Connection::from),
@@ -209,6 +234,8 @@ impl<'a> From<&'a LaneSnapshot> for Lane<'a> {
 impl From<ConnectionPressure> for Connection {
     fn from(pressure: ConnectionPressure) -> Self {
         Self {
+            inbound: pressure.inbound.into(),
+            outbound: pressure.outbound.into(),
             inbound_bytes: pressure.inbound_bytes,
             reply_bytes: pressure.reply_bytes,
             outstanding_bytes: pressure.outstanding_bytes,
@@ -216,6 +243,17 @@ impl From<ConnectionPressure> for Connection {
             lanes: pressure.lanes,
             is_blocked: pressure.is_blocked,
             is_paused: pressure.is_paused,
+        }
+    }
+}
+
+impl From<Load> for Fill {
+    fn from(load: Load) -> Self {
+        Self {
+            level: level(load.level),
+            fill: f64::from(load.fill) / 1_000.0,
+            waiting: load.waiting.into(),
+            oldest_age_seconds: load.oldest_age.as_secs_f64(),
         }
     }
 }
@@ -237,6 +275,24 @@ impl From<Count> for Messages {
     fn from(count: Count) -> Self {
         Self { messages: count.messages, bytes: count.bytes }
     }
+}
+
+/// By what they are of, and by the level that was entered.
+fn transitions(levels: &Levels) -> BTreeMap<&'static str, BTreeMap<&'static str, u64>> {
+    let Levels { lanes, sessions, inbound, outbound, topics, hub } = levels;
+    [
+        ("lane", lanes),
+        ("session", sessions),
+        ("inbound", inbound),
+        ("outbound", outbound),
+        ("topic", topics),
+        ("hub", hub),
+    ]
+    .map(|(scope, times)| {
+        let times = [("nominal", times.nominal), ("high", times.high), ("critical", times.critical)];
+        (scope, times.into())
+    })
+    .into()
 }
 
 fn level(level: Level) -> &'static str {

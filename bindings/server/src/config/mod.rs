@@ -171,6 +171,11 @@ fn read_limits(hub: &mut Options, mut section: Section<'_>, defaults: &Section<'
     direct.read("messages_max", &mut hub.direct_lane.messages_max, count);
     direct.read("bytes_max", &mut hub.direct_lane.bytes_max, size);
     let direct = direct.finish();
+    let mut marks = section.section("watermarks", "[limits] watermarks");
+    marks.read("high_percent", &mut hub.watermarks.high_percent, count);
+    marks.read("low_percent", &mut hub.watermarks.low_percent, count);
+    marks.read("dwell", &mut hub.watermarks.dwell, duration);
+    let marks = marks.finish();
     let section = section.finish();
 
     // Only what reads well on its own is checked together: one mistake, one line.
@@ -178,13 +183,14 @@ fn read_limits(hub: &mut Options, mut section: Section<'_>, defaults: &Section<'
         return;
     }
     let Err(error) = Config::try_from(*hub) else { return };
-    match error.field.strip_prefix("direct_lane.") {
-        Some(key) => direct.refuse(key, error.problem),
+    match error.field.split_once('.') {
+        Some(("direct_lane", key)) => direct.refuse(key, error.problem),
+        Some(("watermarks", key)) => marks.refuse(key, error.problem),
         // The one pair across sections: shown where the operator wrote something.
-        None if error.field == "resident_bytes_max" && !section.has(error.field) && defaults.has("log_bytes_max") => {
+        _ if error.field == "resident_bytes_max" && !section.has(error.field) && defaults.has("log_bytes_max") => {
             defaults.refuse("log_bytes_max", "must be at most [limits] resident_bytes_max");
         }
-        None => refuse(&section, error),
+        _ => refuse(&section, error),
     }
 }
 

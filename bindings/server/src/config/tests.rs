@@ -2,7 +2,7 @@
 
 use super::*;
 use forebay_core::wire::{CloseCode, CloseReason};
-use forebay_core::{CreateTopics, Disconnect, DisconnectScope, LaneLimits, Policies, Policy};
+use forebay_core::{CreateTopics, Disconnect, DisconnectScope, LaneLimits, Policies, Policy, Watermarks};
 use std::time::Duration;
 
 const EXAMPLE: &str = include_str!("../../forebay.example.toml");
@@ -47,15 +47,35 @@ fn the_example_is_the_defaults() {
     assert_eq!(parsed(&uncommented).server.topics, [("log".to_owned(), expected)]);
 }
 
+/// Each TOML block of the chapter, and of each policy one under its heading.
+#[test]
+fn the_chapter_on_policies_configures_what_it_says() {
+    let chapter = include_str!("../../../../docs/policies.md");
+    let mut policies = BTreeSet::new();
+    for section in chapter.split("\n## ") {
+        let heading = section.lines().next().unwrap();
+        for block in section.split("\n```toml\n").skip(1) {
+            let settings = parsed(block.split("\n```\n").next().unwrap());
+            let [(name, topic)] = &settings.server.topics[..] else { panic!("one topic: {block}") };
+            if heading == topic.policy.name() {
+                policies.insert(topic.policy);
+            } else {
+                assert!(heading.starts_with("age_max") == topic.age_max.is_some(), "{heading}: {name} {topic:?}");
+            }
+        }
+    }
+    assert_eq!(policies.into_iter().collect::<Vec<_>>(), Policy::ALL);
+}
+
 #[test]
 fn the_example_has_every_key() {
-    for section in ["server", "limits", "limits.direct_lane", "defaults"] {
+    for section in ["server", "limits", "limits.direct_lane", "limits.watermarks", "defaults"] {
         let lines = refused(&format!("[{section}]\nno = 1\n"));
         let known = lines[0].split("there are ").nth(1).unwrap();
         let start = EXAMPLE.find(&format!("\n[{section}]\n")).unwrap() + 1;
         let body = &EXAMPLE[start..];
         let body = &body[..body.find("\n[").unwrap_or(body.len())];
-        for key in known.split(", ").filter(|key| *key != "direct_lane") {
+        for key in known.split(", ").filter(|key| !["direct_lane", "watermarks"].contains(key)) {
             assert!(body.contains(&format!("\n{key} = ")), "[{section}] {key}");
         }
     }
@@ -83,6 +103,7 @@ fn everything_can_be_set() {
         key_bytes_max = 9
         stall_timeout = "2m"
         direct_lane = { messages_max = 3, bytes_max = "2 MiB" }
+        watermarks = { high_percent = 100, low_percent = 99, dwell = "0s" }
         [defaults]
         create = "application"
         policy = "block"
@@ -112,6 +133,8 @@ fn everything_can_be_set() {
     assert_eq!((server.hub.connections_max, server.hub.topics_max, server.hub.key_bytes_max), (16, 20, 9));
     assert_eq!(server.hub.stall_timeout, Duration::from_secs(120));
     assert_eq!(server.hub.direct_lane, LaneLimits { messages_max: 3, bytes_max: 2 << 20 });
+    let marks = Watermarks { high_percent: 100, low_percent: 99, dwell: Duration::ZERO };
+    assert_eq!(server.hub.watermarks, marks);
     assert_eq!(server.hub.create_topics, CreateTopics::Application);
     let a = TopicOptions {
         policy: Policy::Block,
@@ -195,6 +218,14 @@ fn unknown_keys_are_refused_with_line_and_what_there_is() {
         "[[topics]]\nname = \"log\"\npolcy = \"block\"\n",
         &["f.toml:3: [[topics]] \"log\" polcy: unknown key; there are name, policy, choices, messages_max, \
            bytes_max, age_max, message_bytes_max, log_bytes_max, keys_max, keys_bytes_max, disconnect"],
+    );
+    assert_refused(
+        "[limits.watermarks]\nlow_percent = 75\n",
+        &["f.toml:2: [limits] watermarks low_percent: must be less than watermarks.high_percent"],
+    );
+    assert_refused(
+        "[limits.watermarks]\nhigh_percent = 101\n",
+        &["f.toml:2: [limits] watermarks high_percent: must be at most 100"],
     );
     assert_refused(
         "[limits.direct_lane]\nx = 1\n",

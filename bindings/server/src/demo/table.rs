@@ -61,7 +61,7 @@ impl Row {
             waiting: totals.waiting.messages,
             waiting_bytes: totals.waiting.bytes,
             messages_max: lane.messages_max.into(),
-            age_seconds: lane.oldest_age.as_secs_f64(),
+            age_seconds: lane.load.oldest_age.as_secs_f64(),
             superseded,
             oldest,
             newest,
@@ -255,7 +255,7 @@ fn size(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use forebay_threads::{Count, Totals};
+    use forebay_threads::{Count, Load, Totals};
     use std::time::Duration;
 
     fn row(policy: Policy, pace: Pace) -> Row {
@@ -275,7 +275,7 @@ mod tests {
             messages_max: 200,
             bytes_max: 1 << 20,
             age_max: None,
-            oldest_age: Duration::from_millis(1_240),
+            load: Load { oldest_age: Duration::from_millis(1_240), ..Load::default() },
         };
         let state = State { ends: 2, end_code: Some(1013), ..State::default() };
         Row { policy, pace, state, lane: Some(lane), kernel_bytes: 98_304, published: 5, published_per_second: 142 }

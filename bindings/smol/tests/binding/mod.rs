@@ -4,6 +4,8 @@ use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+pub(crate) mod stream;
+
 pub(crate) use forebay_smol::*;
 // Without the reactor: the server's thread and smol's own serve that.
 use smol::future::block_on;
@@ -67,6 +69,10 @@ impl Handle {
         block_on(self.0.publish_wait(topic, message, timeout))
     }
 
+    pub(crate) fn ready(&self, topic: &str, timeout: Duration) -> Result<(), NextError> {
+        block_on(self.0.ready(topic, timeout))
+    }
+
     pub(crate) fn declare_topic(&self, name: &str, options: TopicOptions) -> Result<(), CallError<TopicError>> {
         block_on(self.0.declare_topic(name, options))
     }
@@ -107,6 +113,10 @@ impl Handle {
     #[cfg(feature = "metrics")]
     pub(crate) fn collector(&self) -> Collector {
         self.0.collector()
+    }
+
+    pub(crate) fn wake(&self) {
+        self.0.wake();
     }
 
     pub(crate) fn shutdown(&self) {

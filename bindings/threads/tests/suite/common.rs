@@ -91,6 +91,15 @@ pub(crate) fn number(message: &str, member: &str) -> u64 {
     rest[..rest.find(|c: char| !c.is_ascii_digit()).unwrap()].parse().unwrap()
 }
 
+/// Looks again and again until it is so.
+pub(crate) fn until(is_so: impl Fn() -> bool) {
+    let begin = std::time::Instant::now();
+    while !is_so() {
+        assert!(begin.elapsed() < HANG, "it hangs");
+        std::thread::yield_now();
+    }
+}
+
 pub(crate) fn close(client: &Client) {
     assert_eq!(client.close(CloseCode::NORMAL, "done").unsent_messages, 0);
 }

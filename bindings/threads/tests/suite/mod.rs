@@ -1,12 +1,16 @@
 //! The end-to-end suite, which is the same for every binding: `crate::binding` is this one.
 
 mod adopt;
+mod braking;
 mod clients;
 mod common;
 mod documents;
+mod inbound;
 mod malformed;
 #[cfg(feature = "metrics")]
 mod metrics;
+mod pipes;
 mod raw;
 mod snapshots;
+mod streams;
 mod topics;

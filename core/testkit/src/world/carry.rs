@@ -265,7 +265,7 @@ impl World {
             Event::Drained(topic) => {
                 place.awaited.remove(&topic);
             }
-            other => panic!("an event that is not of this version: {other:?}"),
+            other => place.levels.hear(&place.hub, &other),
         }
         true
     }

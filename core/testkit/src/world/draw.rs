@@ -5,6 +5,7 @@ use std::time::Duration;
 use forebay_core::wire::{CloseCode, CloseReason};
 use forebay_core::{
     CreateTopics, Disconnect, DisconnectScope, LaneLimits, LaneOptions, Options, Policies, Policy, TopicOptions,
+    Watermarks,
 };
 
 use crate::mini::{Data, Wish};
@@ -148,6 +149,11 @@ pub(super) fn options(choices: &mut Choices) -> Options {
         stall_timeout: millis(choices, 1_000, 30_000),
         close_timeout: millis(choices, 100, 5_000),
         block_max: millis(choices, 100, 10_000),
+        watermarks: Watermarks {
+            high_percent: u8::try_from(choices.between(51, 100)).expect("at most 100"),
+            low_percent: u8::try_from(choices.between(1, 50)).expect("at most 50"),
+            dwell: Duration::from_millis(choices.between(0, 2_000)),
+        },
     }
 }
 

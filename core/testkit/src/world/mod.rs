@@ -11,6 +11,7 @@ mod check;
 mod draw;
 mod finish;
 mod guest;
+mod levels;
 mod truth;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -23,6 +24,7 @@ use crate::mini::Reader;
 use crate::pipe::Pipe;
 use crate::rng::Choices;
 use guest::Guest;
+use levels::ToldLevels;
 use truth::Truth;
 
 /// What a run came to.
@@ -138,6 +140,7 @@ struct Side {
     old_topics: Vec<TopicId>,
     old_lanes: Vec<LaneId>,
     awaited: BTreeSet<TopicId>,
+    levels: ToldLevels,
 }
 
 impl Local {
@@ -183,6 +186,7 @@ impl Side {
             old_topics: Vec::new(),
             old_lanes: Vec::new(),
             awaited: BTreeSet::new(),
+            levels: ToldLevels::default(),
         };
         side.may_disconnect(&options.topic_defaults);
         side.hub.document("/page", "text/plain", side.page.clone().into()).expect("a good document");

@@ -9,4 +9,5 @@ mod keys;
 mod memory;
 mod model;
 mod newest;
+mod pinned;
 mod table;

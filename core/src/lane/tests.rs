@@ -1,7 +1,9 @@
 //! A lane against a list of messages, each of which is somewhere.
 
 use super::*;
+use crate::output::LossReason;
 use std::collections::BTreeMap;
+use std::vec::Vec;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {
@@ -76,6 +78,7 @@ fn run(seed: u64, policy: Policy) {
     let limits = LaneLimits { messages_max, bytes_max: 200 };
     let mut marks = std::vec![Mark { messages: 5, bytes: 77 }];
     let mut lane = Lane::new(limits, policy, marks[0]);
+    let terms = lane.terms;
     let mut model = Model { messages: BTreeMap::new(), missed: 0, told: 0 };
     for _ in 0..600 {
         let head = *marks.last().unwrap();
@@ -102,7 +105,7 @@ fn run(seed: u64, policy: Policy) {
                 if counts_outstanding && !fits {
                     continue; // Such a lane refuses.
                 }
-                lane.trim(head, more, LossReason::Oldest, mark);
+                lane.trim(&terms, (head, more), LossReason::Oldest, mark);
                 model.trim(limits, counts_outstanding, more);
                 assert!(fits == (model.missed == lane.totals(head).lost_total().messages) || !counts_outstanding);
                 let seq = head.messages + 1;
@@ -134,26 +137,26 @@ fn run(seed: u64, policy: Policy) {
                     if draw(4) == 0 && policy != Policy::DropNewest {
                         // The log does not have it any more.
                         lane.unhold();
-                        lane.returned(cut, LossReason::Oldest);
+                        lane.returned(&terms, cut, LossReason::Oldest);
                         model.set(cut.messages + 1..=out.last(), State::Lost);
                     } else if lane.held().after.messages <= cut.messages && !lane.held().is_empty() {
-                        lane.returned(cut, LossReason::Oldest);
+                        lane.returned(&terms, cut, LossReason::Oldest);
                         model.set(cut.messages + 1..=out.last(), State::Waiting);
                     } else {
                         continue;
                     }
                     if !counts_outstanding {
-                        lane.trim(head, Count::default(), LossReason::Oldest, mark);
+                        lane.trim(&terms, (head, Count::default()), LossReason::Oldest, mark);
                         model.trim(limits, false, Count::default());
                     }
                     assert!(model.missed >= before);
                 }
             }
             _ => {
-                if let Some(gap) = lane.losses.take_due_gap(None) {
+                if let Some(gap) = lane.losses_mut().take_due_gap(None) {
                     assert!(gap.missed <= gap.to - gap.from + 1 && gap.from > model.told.min(gap.from - 1));
                     if draw(3) == 0 {
-                        lane.losses.return_gap(gap);
+                        lane.losses_mut().return_gap(gap);
                     } else {
                         model.told += gap.missed;
                     }
@@ -168,26 +171,25 @@ fn run(seed: u64, policy: Policy) {
         assert_eq!(totals.sent, model.count(State::Sent));
         assert_eq!(totals.lost_total(), model.count(State::Lost));
         assert_eq!(
-            lane.losses.gap().map_or(0, |gap| gap.missed),
+            lane.losses().gap().map_or(0, |gap| gap.missed),
             model.missed - model.told,
             "everything lost is told once"
         );
         let front = lane.front(head);
         assert_eq!((!front.is_empty()).then(|| front.first()), model.first(State::Waiting));
-        let due = lane.due(head);
-        let room = due.messages - head.messages;
+        let room = lane.room(&terms, head).messages;
         let free = u64::from(limits.messages_max).saturating_sub(model.load(counts_outstanding).messages);
         assert!(room == free || (room == 0 && model.runs() == RUNS_MAX), "{room} for {free}");
-        assert!(lane.older.len() <= RUNS_MAX);
+        assert!(lane.runs() <= RUNS_MAX);
         let drained = model.load(counts_outstanding);
         let is_drained = drained.messages <= u64::from(limits.messages_max) / 2 && drained.bytes <= 100;
-        assert!(lane.is_drained(head, 0) == is_drained || policy == Policy::DropNewest);
+        assert!(lane.is_drained(head, 0, 500) == is_drained || policy == Policy::DropNewest);
     }
     let head = *marks.last().unwrap();
     lane.end(head, LossReason::Unsubscribed);
     let out = lane.outstanding();
     if !out.is_empty() {
-        lane.returned(out.after, LossReason::Unsubscribed);
+        lane.returned(&terms, out.after, LossReason::Unsubscribed);
     }
     let totals = lane.totals(Mark { messages: head.messages + 9, bytes: head.bytes + 99 });
     assert_eq!(totals.waiting, Count::default(), "nothing waits in a lane that ended");
@@ -209,8 +211,10 @@ fn limits_hold_at_their_edges() {
     assert!(lane.fits(at(1, 4), Count::new(1, 6)));
     assert!(!lane.fits(at(1, 4), Count::new(1, 7)), "bytes_max + 1");
     assert!(!lane.fits(at(2, 4), Count::new(1, 0)), "messages_max + 1");
-    assert!(lane.is_drained(at(1, 5), 5) && !lane.is_drained(at(1, 6), 0) && !lane.is_drained(at(2, 0), 0));
-    assert!(!lane.is_drained(at(1, 5), 6), "the largest payload refused has to fit");
+    assert!(
+        lane.is_drained(at(1, 5), 5, 500) && !lane.is_drained(at(1, 6), 0, 500) && !lane.is_drained(at(2, 0), 0, 500)
+    );
+    assert!(!lane.is_drained(at(1, 5), 6, 500), "the largest payload refused has to fit");
 }
 
 #[test]
@@ -219,14 +223,36 @@ fn a_ninth_run_costs_the_shortest() {
     let mut lane = Lane::new(limits, Policy::DropOldest, Mark::default());
     let head = Mark { messages: 80, bytes: 0 };
     let mark = |messages| Mark { messages, bytes: 0 };
-    // Runs of two, from the newest to the oldest: each returns in front of those before it.
+    // Runs of two before the tail.
     lane.drop_through(mark(70), head, LossReason::Oldest);
-    for nth in (0..RUNS_MAX as u64 - 1).rev() {
-        lane.older.insert(0, Run { after: mark(nth * 4 + 10), through: mark(nth * 4 + 12) });
-    }
-    lane.outstanding = Run { after: mark(3), through: mark(4) };
-    lane.held = lane.outstanding;
-    let lost = lane.returned(mark(3), LossReason::Oldest);
+    let run = |nth: u64| Run { after: mark(nth * 4 + 10), through: mark(nth * 4 + 12) };
+    let older: Vec<Run> = (0..RUNS_MAX as u64 - 1).map(run).collect();
+    lane.set_runs(older, Run { after: mark(3), through: mark(4) });
+    let terms = lane.terms;
+    let lost = lane.returned(&terms, mark(3), LossReason::Oldest);
     assert_eq!(lost.messages, 1, "the run of one is the shortest");
-    assert_eq!(lane.older.len(), RUNS_MAX - 1, "one is left for what is published next");
+    assert_eq!(lane.runs(), RUNS_MAX - 1, "one is left for what is published next");
+}
+
+#[test]
+fn a_usual_lane_is_numbers_and_nothing_else() {
+    assert!(size_of::<Standing>() <= 48);
+    let limits = LaneLimits { messages_max: 2, bytes_max: 100 };
+    let mut lane = Lane::new(limits, Policy::DropOldest, Mark::default());
+    let (terms, at) = (lane.terms, |messages| Mark { messages, bytes: 10 * messages });
+    let trim = |lane: &mut Lane, head| {
+        lane.trim(&terms, (at(head), Count::new(1, 10)), LossReason::Oldest, at);
+    };
+    lane.start(at(2), at(2));
+    lane.sent(at(1));
+    lane.returned(&terms, at(1), LossReason::Oldest);
+    lane.start(at(3), at(2));
+    assert!(lane.is_usual());
+    // What is copied, or lies behind what was dropped, is not usual; a lane that has lost something stays so.
+    lane.unhold();
+    assert!(!lane.is_usual());
+    lane.sent(at(2));
+    assert!(lane.is_usual(), "what was copied was sent");
+    trim(&mut lane, 4);
+    assert!(!lane.is_usual());
 }

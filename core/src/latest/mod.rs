@@ -4,17 +4,18 @@
 //! waits in, so that a publish which supersedes it settles all of them at once. Superseded messages hold nothing but the
 //! frames that are in unanswered Transmits: each counts how often it is taken, and is charged once until nobody has it.
 
+mod lane;
+
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
-use crate::config::LaneLimits;
 use crate::dialect::ENCODINGS;
 use crate::lane::Mark;
-use crate::losses::Losses;
 use crate::output::LossReason;
-use crate::stats::{Count, Totals};
+use crate::stats::Count;
 use crate::time::Instant;
+pub(crate) use lane::LatestLane;
 
 /// Resident bytes, as a topic's log bound counts them and as the hub's budget does. What is lent is in the latter alone: one
 /// stuck consumer fills no log.
@@ -335,178 +336,5 @@ pub(crate) struct Unsettled {
     key: Arc<str>,
 }
 
-/// One consumer's window on the latest messages.
-#[derive(Debug)]
-pub(crate) struct LatestLane {
-    /// The latest messages always fit: they are bounded by the topic, and it was checked that its bounds do.
-    pub(crate) limits: LaneLimits,
-    /// The head when the lane began.
-    began: Mark,
-    /// The head when the lane ended.
-    ended: Option<Mark>,
-    /// Every latest message behind it waits.
-    place: u64,
-    /// What was published up to here is too old for this lane.
-    expired: u64,
-    outstanding: Count,
-    sent: Count,
-    pub(crate) losses: Losses,
-}
-
-impl LatestLane {
-    pub(crate) fn new(limits: LaneLimits, head: Mark) -> Self {
-        Self {
-            limits,
-            began: head,
-            ended: None,
-            place: head.messages,
-            expired: 0,
-            outstanding: Count::default(),
-            sent: Count::default(),
-            losses: Losses::default(),
-        }
-    }
-
-    /// The next message that waits and is not outstanding.
-    pub(crate) fn next<'a>(&self, latest: &'a Latest) -> Option<(u64, &'a Slot)> {
-        if self.is_ended() { None } else { latest.behind(self.place).next() }
-    }
-
-    /// Waiting and not outstanding. It looks at every message that waits.
-    pub(crate) fn waiting(&self, latest: &Latest) -> Count {
-        let mut waiting = Count::default();
-        if !self.is_ended() {
-            latest.behind(self.place).for_each(|(_, slot)| waiting += Count::new(1, slot.bytes));
-        }
-        waiting
-    }
-
-    pub(crate) fn outstanding(&self) -> Count {
-        self.outstanding
-    }
-
-    pub(crate) fn is_ended(&self) -> bool {
-        self.ended.is_some()
-    }
-
-    /// Its place, while it has not ended.
-    pub(crate) fn place(&self) -> Option<u64> {
-        (!self.is_ended()).then_some(self.place)
-    }
-
-    /// The next message becomes outstanding.
-    pub(crate) fn start(&mut self, latest: &mut Latest, encoding: usize) -> Option<Taken> {
-        let (seq, slot) = latest.by_seq.range_mut(self.place + 1..).next().filter(|_| self.ended.is_none())?;
-        slot.waiting -= 1;
-        self.place = *seq;
-        self.outstanding += Count::new(1, slot.bytes);
-        if slot.taken[encoding] == 0 {
-            latest.taken_bytes += slot.capacities[encoding];
-        }
-        slot.taken[encoding] += 1;
-        let message = Unsettled { seq: *seq, bytes: slot.bytes, key: Arc::clone(&slot.key) };
-        Some(Taken { message, encoding, frame: slot.frames[encoding].clone() })
-    }
-
-    /// An outstanding message was sent.
-    #[expect(clippy::needless_pass_by_value, reason = "a message is settled once")]
-    pub(crate) fn sent(&mut self, message: Unsettled) -> Count {
-        let count = Count::new(1, message.bytes);
-        self.settle(message.bytes);
-        self.sent += count;
-        count
-    }
-
-    fn settle(&mut self, bytes: u64) {
-        self.outstanding.messages -= 1;
-        self.outstanding.bytes -= bytes;
-    }
-
-    /// An outstanding message was not sent: it waits again if it is still the latest of its key. Otherwise it is lost, for
-    /// the reason that is returned.
-    #[expect(clippy::needless_pass_by_value, reason = "a message is settled once")]
-    pub(crate) fn returned(
-        &mut self,
-        latest: &mut Latest,
-        taken: Unsettled,
-        end_reason: Option<LossReason>,
-    ) -> Option<LossReason> {
-        self.settle(taken.bytes);
-        let reason = match (end_reason, latest.by_key.get(&taken.key)) {
-            (Some(reason), _) => reason,
-            (None, Some(seq)) if *seq == taken.seq && taken.seq <= self.expired => LossReason::Age,
-            (None, Some(seq)) if *seq == taken.seq => {
-                latest.by_seq.get_mut(seq).expect("a key has a latest message").waiting += 1;
-                // Nothing between was passed over: what is the latest now was so then, and is outstanding too.
-                self.place = self.place.min(taken.seq - 1);
-                return None;
-            }
-            (None, Some(_)) => LossReason::Superseded,
-            (None, None) => latest.forgotten_for,
-        };
-        self.lose(taken.seq, taken.bytes, reason);
-        Some(reason)
-    }
-
-    /// A key's latest message was forgotten.
-    pub(crate) fn forget(&mut self, forgotten: Forgotten) {
-        if self.ended.is_none() && self.place < forgotten.seq {
-            self.lose(forgotten.seq, forgotten.bytes, forgotten.reason);
-        }
-    }
-
-    fn lose(&mut self, seq: u64, bytes: u64, reason: LossReason) {
-        if reason != LossReason::Superseded {
-            self.losses.lose((seq, seq), Count::new(1, bytes), reason);
-        }
-    }
-
-    /// What waits and is too old is lost.
-    pub(crate) fn expire(&mut self, latest: &mut Latest, is_too_old: impl Fn(Instant) -> bool) -> Count {
-        let mut lost = Count::default();
-        if self.is_ended() {
-            return lost;
-        }
-        for (seq, slot) in latest.by_seq.range_mut(self.place + 1..) {
-            if !is_too_old(slot.at) {
-                break;
-            }
-            slot.waiting -= 1;
-            lost += Count::new(1, slot.bytes);
-            self.losses.lose((*seq, *seq), Count::new(1, slot.bytes), LossReason::Age);
-            (self.place, self.expired) = (*seq, *seq);
-        }
-        lost
-    }
-
-    /// Ends the lane: what waits is lost. What is outstanding is settled by `sent` and `returned`.
-    pub(crate) fn end(&mut self, latest: &mut Latest, head: Mark, reason: LossReason) -> Count {
-        let mut lost = Count::default();
-        for (seq, slot) in latest.by_seq.range_mut(self.place + 1..) {
-            slot.waiting -= 1;
-            lost += Count::new(1, slot.bytes);
-            self.losses.lose((*seq, *seq), Count::new(1, slot.bytes), reason);
-        }
-        self.ended = Some(head);
-        lost
-    }
-
-    /// The terms of the queue law. What was superseded is the rest: every other term is counted one by one, and the
-    /// topic's terms are counted apart.
-    pub(crate) fn totals(&self, latest: &Latest, head: Mark) -> Totals {
-        let entered = self.began.to(self.ended.unwrap_or(head));
-        let mut waiting = self.waiting(latest);
-        waiting += self.outstanding;
-        let mut lost = self.losses.counts();
-        let mut known = self.sent;
-        known += waiting;
-        lost.iter().for_each(|count| known += *count);
-        lost[LossReason::Superseded as usize] =
-            Count::new(entered.messages - known.messages, entered.bytes - known.bytes);
-        Totals { entered, sent: self.sent, waiting, lost }
-    }
-}
-
 #[cfg(test)]
-#[path = "latest_tests.rs"]
 mod tests;

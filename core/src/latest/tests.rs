@@ -1,6 +1,7 @@
 //! Latest messages against a list of all messages, each of which is somewhere in each lane.
 
 use super::*;
+use crate::config::LaneLimits;
 use bytes::BufMut as _;
 use std::collections::{BTreeMap, BTreeSet};
 use std::string::{String, ToString};
@@ -205,7 +206,7 @@ impl World {
                 self.model.forget(LossReason::LogBound);
             }
             _ if self.lanes.len() < 5 => {
-                self.lanes.push(LatestLane::new(LIMITS, self.head));
+                self.lanes.push(LatestLane::new(self.head));
                 self.out.push(Vec::new());
                 self.model.lanes.push((self.head.messages + 1, Vec::new()));
             }
@@ -248,7 +249,7 @@ fn every_message_is_where_the_model_says() {
         let model = Model { messages: Vec::new(), keys: Vec::new(), forgotten_for, lanes };
         let mut world = World {
             latest: Latest::new(KEYS_MAX, BYTES_MAX),
-            lanes: std::vec![LatestLane::new(LIMITS, Mark::default())],
+            lanes: std::vec![LatestLane::new(Mark::default())],
             out: std::vec![Vec::new()],
             capacities: BTreeMap::new(),
             model,

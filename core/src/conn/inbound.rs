@@ -1,0 +1,136 @@
+//! What came in and is not done with.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use crate::config::Options;
+use crate::id::TopicId;
+use crate::output::OwnedPayload;
+use crate::stats::{Count, Level, Load};
+use crate::time::Instant;
+use crate::watermark::{HeldGauge, fill};
+use crate::wire::Decoder;
+
+/// What an inbound message that waits costs beside its bytes, so that empty ones are not free.
+pub(crate) const INBOX_ENTRY_BYTES: usize = size_of::<Waiting>();
+
+/// A whole inbound message that waits.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    message: OwnedPayload,
+    came: Instant,
+}
+
+/// A publish that waits for room.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Parked {
+    pub(crate) topic: TopicId,
+    pub(crate) until: Instant,
+}
+
+/// What came in and is not done with.
+#[derive(Debug)]
+pub(crate) struct Inbound {
+    pub(crate) decoder: Decoder,
+    /// The message whose end has not come.
+    pub(crate) message: Vec<u8>,
+    /// When its first byte came.
+    pub(crate) message_began: Option<Instant>,
+    /// Bytes that are not decoded: the beginning of a header or a control frame; while stopped, what was read.
+    pub(crate) undecoded: Vec<u8>,
+    /// Whole messages that wait for the application, or behind a parked publish (which is the first).
+    inbox: VecDeque<Waiting>,
+    /// What `inbox` counts towards `inbound_bytes_max`.
+    inbox_bytes: usize,
+    pub(crate) parked: Option<Parked>,
+    /// A bound was reached: decoding stops and the connection is not read.
+    pub(crate) is_stopped: bool,
+    /// Of the inbox.
+    pub(crate) gauge: HeldGauge,
+}
+
+impl Inbound {
+    pub(super) fn new(decoder: Decoder) -> Self {
+        Self {
+            decoder,
+            message: Vec::new(),
+            message_began: None,
+            undecoded: Vec::new(),
+            inbox: VecDeque::new(),
+            inbox_bytes: 0,
+            parked: None,
+            is_stopped: false,
+            gauge: HeldGauge::default(),
+        }
+    }
+
+    /// Whether there is nothing in it that a new one would not have.
+    pub(super) fn is_idle(&self) -> bool {
+        self.decoder.is_as_new()
+            && self.undecoded.is_empty()
+            && self.inbox.is_empty()
+            && !self.is_stopped
+            && self.gauge.is_idle()
+    }
+
+    /// What waits, whole or not, and what is kept raw.
+    pub(crate) fn bytes(&self) -> usize {
+        self.inbox_bytes + self.undecoded.len() + self.message.len()
+    }
+
+    /// The messages that wait.
+    pub(crate) fn messages(&self) -> impl Iterator<Item = &OwnedPayload> {
+        self.inbox.iter().map(|waiting| &waiting.message)
+    }
+
+    /// The message that came first of those.
+    pub(crate) fn first(&self) -> Option<&OwnedPayload> {
+        self.inbox.front().map(|waiting| &waiting.message)
+    }
+
+    pub(crate) fn inbox_bytes(&self) -> usize {
+        self.inbox_bytes
+    }
+
+    /// Forgets everything but the messages that wait.
+    pub(crate) fn keep_messages(&mut self, before: Inbound) {
+        (self.inbox, self.inbox_bytes) = (before.inbox, before.inbox_bytes);
+    }
+
+    /// Forgets the messages that wait.
+    pub(crate) fn clear(&mut self) {
+        (self.inbox, self.inbox_bytes) = (VecDeque::new(), 0);
+    }
+
+    /// What waits, and how full that is; the level is the connection's to say.
+    pub(crate) fn load(&self, options: &Options, now: Instant) -> Load {
+        let bytes = self.messages().map(|message| message.bytes.len() as u64).sum();
+        let waiting = Count::new(self.inbox.len() as u64, bytes);
+        let oldest_age = self.inbox.front().map_or(Duration::ZERO, |waiting| now.since(waiting.came));
+        Load { waiting, largest: waiting, oldest_age, fill: self.fill(options), level: Level::Nominal }
+    }
+
+    pub(super) fn fill(&self, options: &Options) -> u32 {
+        fill(self.inbox_bytes as u64, u64::from(options.inbound_bytes_max))
+    }
+
+    pub(crate) fn push(&mut self, message: OwnedPayload, came: Instant) {
+        self.inbox_bytes += message.bytes.len() + INBOX_ENTRY_BYTES;
+        self.inbox.push_back(Waiting { message, came });
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<OwnedPayload> {
+        let Waiting { message, .. } = self.inbox.pop_front()?;
+        self.inbox_bytes -= message.bytes.len() + INBOX_ENTRY_BYTES;
+        if self.inbox.is_empty() {
+            self.inbox = VecDeque::new(); // An idle connection owns no buffers.
+        }
+        Some(message)
+    }
+
+    pub(super) fn resident(&self) -> usize {
+        let payloads = self.inbox_bytes - self.inbox.len() * INBOX_ENTRY_BYTES;
+        self.message.capacity() + self.undecoded.capacity() + payloads + self.inbox.capacity() * INBOX_ENTRY_BYTES
+    }
+}

@@ -1,0 +1,55 @@
+//! What a connection has while it is not idle is lent to it.
+
+use alloc::boxed::Box;
+
+use super::Hub;
+use crate::conn::Work;
+use crate::id::ConnId;
+use crate::wire::Decoder;
+
+/// How many connections' emptied [`Work`] is kept for use again: a tick's worth, since all input comes before any output.
+const RESTED_MAX: usize = 1_024;
+
+impl Hub {
+    /// What a connection has that is not idle.
+    pub(super) fn work_mut(&mut self, id: ConnId) -> &mut Work {
+        let conn = self.conns.get_mut(id).expect("the connection exists");
+        conn.work.get_or_insert_with(|| {
+            let decoder = Decoder::new(conn.role, u64::from(self.config.message_bytes_max));
+            match self.rested.pop() {
+                Some(mut work) => {
+                    work.inbound.decoder = decoder;
+                    work
+                }
+                None => Box::new(Work::new(decoder)),
+            }
+        })
+    }
+
+    /// A connection with nothing left to do is idle again.
+    pub(super) fn rest(&mut self, id: ConnId) {
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        let work = conn.work.take_if(|work| work.is_idle());
+        if let Some(work) = work.filter(|_| self.rested.len() < RESTED_MAX) {
+            self.rested.push(work);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conn::Conn;
+    use crate::hub::TimerKey;
+    use crate::id::SessionId;
+    use crate::session::Session;
+    use crate::slab::Slab;
+    use crate::timers::Timers;
+
+    #[test]
+    fn an_idle_connection_takes_at_most_192_bytes_in_all_tables() {
+        let slots = Slab::<ConnId, Conn>::SLOT_BYTES + Slab::<SessionId, Session>::SLOT_BYTES;
+        let all = slots + Timers::<TimerKey>::TIMER_BYTES;
+        assert!(all <= 192, "{all} bytes");
+    }
+}
