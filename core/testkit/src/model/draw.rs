@@ -232,7 +232,8 @@ impl Swarm {
 
     fn len(&self, choices: &mut Choices) -> u64 {
         let too_large = u64::from(choices.one_in(40));
-        choices.between(1, self.len_max + too_large)
+        // A raw connection is told nothing but payloads: they must differ.
+        choices.between(if self.has.raw { 4 } else { 1 }, self.len_max + too_large)
     }
 
     /// The numbers of an act `topic`, nearly always good ones.

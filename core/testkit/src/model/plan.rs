@@ -152,6 +152,7 @@ impl Plan {
             stall_timeout: millis(self.stall_ms),
             close_timeout: millis(self.close_ms),
             block_max: millis(self.block_ms),
+            ..Options::default()
         }
     }
 }

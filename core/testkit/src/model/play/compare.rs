@@ -11,6 +11,9 @@ use crate::model::reference::{Counters, LaneKey, Owner, Phase, TopicKey, Verdict
 /// A lane without an `age_max` may say that its oldest message is as old as the first of its tick.
 const AGES_ARE_OF_TICKS: bool = true;
 
+/// Bytes of the place of a message that waits, at most.
+const PLACE_BYTES_MAX: usize = 128;
+
 const UNNAMED: u64 = u64::MAX;
 
 /// Entered less sent, waiting and lost.
@@ -150,8 +153,8 @@ impl Side {
         let age = oldest.map_or(0, |at| self.model.now.saturating_sub(at));
         let age = Duration::from_nanos(age);
         // Of the messages between two polls one has the time of all, unless ages are limited.
-        if !AGES_ARE_OF_TICKS || lane.age_max.is_some() || pressure.oldest_age < age {
-            same("age of the oldest", pressure.oldest_age, age)?;
+        if !AGES_ARE_OF_TICKS || lane.age_max.is_some() || pressure.load.oldest_age < age {
+            same("age of the oldest", pressure.load.oldest_age, age)?;
         }
         let load = if lane.ended.is_some() { Count::default() } else { count(&lane.waiting) };
         if load.messages > lane.messages_max || load.bytes > lane.bytes_max {
@@ -172,7 +175,11 @@ impl Side {
         same("lanes of a session", pressure.lanes as usize, conn.lanes.len())?;
         same("blocked", pressure.is_blocked, conn.is_blocked)?;
         same("kernel", pressure.kernel_bytes, conn.kernel_bytes)?;
-        same("inbound", pressure.inbound_bytes, conn.inbound_bytes())?;
+        // The place of a message that waits counts, too.
+        let places = pressure.inbound_bytes.checked_sub(conn.inbound_bytes());
+        if places.is_none_or(|places| places > conn.waiting_messages() * PLACE_BYTES_MAX) {
+            same("inbound", pressure.inbound_bytes, conn.inbound_bytes())?;
+        }
         same("outstanding", pressure.outstanding_bytes, conn.outstanding_bytes())?;
         same("wants_read", self.hub.wants_read(id), self.model.wants_read(id))
     }

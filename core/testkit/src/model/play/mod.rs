@@ -157,12 +157,19 @@ impl Play {
         if !is_text {
             return self.payloads.to_le_bytes().iter().copied().cycle().take(len).collect();
         }
-        let digits = self.payloads.to_string();
+        let mut number = self.payloads;
+        let mut digit = |of: &[u8]| {
+            let digit = of[place(number, of.len())];
+            number /= of.len() as u64;
+            digit
+        };
         if len < 3 {
-            return vec![b'1' + digits.as_bytes()[digits.len() - 1] % 9; len];
+            return (0..len).map(|_| digit(b"123456789")).collect();
         }
+        let letters = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
         let mut text = vec![b'"'];
-        text.extend(digits.bytes().rev().chain(std::iter::repeat(b'x')).take(len - 2));
+        text.extend((2..len.min(12)).map(|_| digit(letters)));
+        text.resize(len - 1, b'x');
         text.push(b'"');
         text
     }

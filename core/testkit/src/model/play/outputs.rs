@@ -278,6 +278,7 @@ impl Side {
                 let key = model.topics.iter().find(|(_, known)| known.id == topic).map(|(key, _)| *key);
                 key.is_some_and(|key| model.drained_is_told(key))
             }
+            // Levels are not modelled.
             _ => true,
         };
         if is_due { Ok(()) } else { Err(format!("{event:?}, which is not so")) }

@@ -8,9 +8,6 @@ use super::publish::Draft;
 use super::{Conn, Front, Phase, Reference, TopicKey, one};
 use crate::model::text;
 
-/// The specification does not say that the place of a message that waits counts, too; it does, so many bytes.
-const PLACE_BYTES: usize = 40;
-
 /// What a whole message or control frame of a client is.
 #[derive(Clone, Debug)]
 pub(crate) enum Said {
@@ -61,9 +58,14 @@ pub(crate) enum Ask {
 impl Conn {
     /// Bytes of messages that wait for the application or behind a parked publish.
     pub(crate) fn waiting_bytes(&self) -> usize {
-        let requests: usize = self.requests.iter().map(|request| request.len + PLACE_BYTES).sum();
-        let inbox: usize = self.inbox.iter().map(|(_, bytes)| bytes.len() + PLACE_BYTES).sum();
+        let requests: usize = self.requests.iter().map(|request| request.len).sum();
+        let inbox: usize = self.inbox.iter().map(|(_, bytes)| bytes.len()).sum();
         requests + inbox
+    }
+
+    /// Messages that wait.
+    pub(crate) fn waiting_messages(&self) -> usize {
+        self.requests.len() + self.inbox.len()
     }
 
     /// And what is kept because it was not understood yet.

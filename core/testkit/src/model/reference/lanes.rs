@@ -146,8 +146,10 @@ impl Reference {
 
     /// The lane's oldest waiting messages are lost.
     fn lose_oldest(&mut self, key: LaneKey, reason: LossReason) {
-        let Some(message) = self.lane(key).waiting.pop_front() else { return };
-        self.lane(key).dropped += 1;
+        let lane = self.lane(key);
+        let Some(message) = lane.waiting.pop_front() else { return };
+        lane.dropped += 1;
+        lane.is_left |= lane.dropped > lane.messages_max;
         self.lose(key, &message, reason);
     }
 
@@ -206,7 +208,7 @@ impl Reference {
             back.iter().for_each(|message| self.lose(key, message, reason));
             return self.forget_lane(key);
         }
-        let is_left = policy.is_lossy() && lane.dropped > lane.messages_max;
+        let is_left = lane.is_left;
         // What came back too old is lost when the lane is next drained; but not after what was published later.
         let looks_at_keys = matches!(policy, Policy::LatestPerKey | Policy::LatestOnly);
         let mut kept = Vec::new();

@@ -97,6 +97,8 @@ pub(crate) struct Lane {
     pub(crate) lost: [Count; 8],
     /// Newer messages that were lost since the Transmit that was not answered.
     pub(crate) dropped: u64,
+    /// So many that what is outstanding is not kept any more.
+    is_left: bool,
     /// The last message that was lost to age.
     aged: u64,
     /// Why it ended.

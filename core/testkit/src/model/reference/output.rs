@@ -3,14 +3,14 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use forebay_core::{ConnId, Count, Entry, Gap, OwnedPayload, SendError};
+use forebay_core::{ConnId, Count, Entry, Gap, OwnedPayload, Policy, SendError};
 
 use super::publish::Draft;
 use super::{DIRECT, Error, LaneKey, Message, Owner, Phase, Reference, TopicKey, Verdict, one};
 use crate::mini::handshake::ResponseReader;
 use crate::model::text;
 
-/// A Transmit may hold only one run of a lane and go on with other lanes, although a message behind the hole is older than
+/// A Transmit holds only one run of a lane and goes on with other lanes, although a message behind the hole is older than
 /// theirs. Design §5 says otherwise: across topics the oldest publish goes first.
 const RUNS_GO_ALONE: bool = true;
 
@@ -267,23 +267,14 @@ impl Reference {
         if self.conns[&id].has_front() {
             return Err("a message before a control frame".into());
         }
-        let mut skipped = Vec::new();
-        loop {
-            let next = self.next_of_lanes(id, &skipped);
-            match self.next_message(id, next, bytes) {
-                Err(fault) => match next.and_then(|(_, lane)| lane) {
-                    Some(lane) if RUNS_GO_ALONE && self.is_behind_a_hole(lane) => skipped.push(lane),
-                    _ => return Err(fault),
-                },
-                good => return good,
-            }
-        }
+        let next = self.next_of_lanes(id);
+        self.next_message(id, next, bytes)
     }
 
     /// The oldest publish that waits in any lane, and which; `None` for the direct lane.
-    fn next_of_lanes(&self, id: ConnId, skipped: &[LaneKey]) -> Option<(u64, Option<LaneKey>)> {
+    fn next_of_lanes(&self, id: ConnId) -> Option<(u64, Option<LaneKey>)> {
         let conn = &self.conns[&id];
-        let lanes = conn.lanes.iter().filter(|lane| !skipped.contains(lane));
+        let lanes = conn.lanes.iter().filter(|lane| !RUNS_GO_ALONE || !self.is_behind_a_hole(**lane));
         let heads = lanes.filter_map(|lane| Some((self.lanes[lane].waiting.front()?.stamp, Some(*lane))));
         let direct = conn.direct.front().map(|message| (message.stamp, None));
         heads.chain(direct).min()
@@ -292,6 +283,9 @@ impl Reference {
     /// Whether this Transmit has something of the lane already, and a hole is between that and what is next.
     fn is_behind_a_hole(&self, key: LaneKey) -> bool {
         let lane = &self.lanes[&key];
+        if matches!(lane.policy, Policy::LatestPerKey | Policy::LatestOnly) {
+            return false;
+        }
         let last = lane.out.last().map(|message| message.seq);
         last.zip(lane.waiting.front()).is_some_and(|(last, next)| last + 1 != next.seq)
     }
@@ -343,7 +337,7 @@ impl Reference {
         }
         lane.waiting.pop_front();
         if lane.out.is_empty() {
-            lane.dropped = 0;
+            (lane.dropped, lane.is_left) = (0, false);
         }
         lane.out.push(message.clone());
         Ok((What::Message(key, message), len))

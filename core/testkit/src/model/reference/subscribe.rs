@@ -92,6 +92,7 @@ impl Reference {
             sent: Default::default(),
             lost: Default::default(),
             dropped: 0,
+            is_left: false,
             aged: 0,
             ended: None,
             is_told: false,
