@@ -6,11 +6,20 @@ use crate::time::Instant;
 
 /// How much of a limit is used, in thousandths, rounded up: what is at most half used is at most 500.
 pub(crate) fn fill(used: u64, limit: u64) -> u32 {
-    if used == 0 {
-        return 0; // The usual case, without a division.
+    match used.checked_mul(1_000) {
+        Some(0) => 0, // The usual case, without a division.
+        Some(used) => u32::try_from(used.div_ceil(limit.max(1))).unwrap_or(u32::MAX),
+        None => {
+            let thousandths = (u128::from(used) * 1_000).div_ceil(u128::from(limit.max(1)));
+            u32::try_from(thousandths).unwrap_or(u32::MAX)
+        }
     }
-    let thousandths = (u128::from(used) * 1_000).div_ceil(u128::from(limit.max(1)));
-    u32::try_from(thousandths).unwrap_or(u32::MAX)
+}
+
+/// The least that fills a limit to so many thousandths.
+pub(crate) fn least(limit: u64, thousandths: u32) -> u64 {
+    let below = u128::from(thousandths.saturating_sub(1)) * u128::from(limit) / 1_000;
+    u64::try_from(below).map_or(u64::MAX, |below| below + 1)
 }
 
 impl LaneLimits {
@@ -21,11 +30,7 @@ impl LaneLimits {
 
     /// The least that fills either limit to so many thousandths.
     pub(crate) fn least(&self, thousandths: u32) -> Count {
-        let least = |limit: u64| {
-            let below = u128::from(thousandths.saturating_sub(1)) * u128::from(limit) / 1_000;
-            u64::try_from(below).map_or(u64::MAX, |below| below + 1)
-        };
-        Count::new(least(u64::from(self.messages_max)), least(self.bytes_max))
+        Count::new(least(u64::from(self.messages_max), thousandths), least(self.bytes_max, thousandths))
     }
 }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use forebay_core::wire::CloseCode;
 use forebay_core::{
-    ClientRequest, Config, ConnId, Effect, EndReason, Entry, Event, Hub, Instant, LaneOptions, Mode, Options, Payload,
-    Peer, Policy, PublishError, SendError, Start, SubscribeError, TopicOptions,
+    ClientRequest, Config, ConnId, Effect, EndReason, Entry, Event, Flow, Hub, Instant, LaneOptions, Level, Mode,
+    Options, Payload, Peer, Policy, PublishError, Scope, SendError, Start, SubscribeError, TopicOptions,
 };
 
 struct Pair {
@@ -272,6 +272,8 @@ fn an_in_process_consumer_is_bounded_and_told_what_it_missed() {
         hub.publish(topic, Payload::Text(&number.to_string()), Instant::ZERO).unwrap();
     }
     assert_eq!(hub.poll_event(), Some(Event::Ready(lane)));
+    let pressure = Event::Pressure { scope: Scope::Lane(lane), level: Level::Critical };
+    assert_eq!(hub.poll_event(), Some(pressure), "it lost two");
     assert_eq!(hub.poll_event(), None, "once until it is empty");
     let Some(Entry::Gap(gap)) = hub.take(lane, Instant::ZERO) else { panic!("the gap comes first") };
     assert_eq!((gap.from, gap.to, gap.missed), (1, 2, 2));
@@ -303,7 +305,10 @@ fn a_full_block_topic_refuses_and_then_tells_of_room() {
     assert_eq!(hub.stats().published.messages, 4);
     hub.check_invariants();
     let events = |hub: &mut Hub| std::iter::from_fn(|| hub.poll_event()).collect::<Vec<_>>();
-    assert_eq!(events(&mut hub), [Event::Ready(lane)]);
+    let critical = |scope| Event::Pressure { scope, level: Level::Critical };
+    let pause = Event::Upstream { topic, flow: Flow::Pause };
+    let told = [Event::Ready(lane), critical(Scope::Lane(lane)), critical(Scope::Topic(topic)), pause];
+    assert_eq!(events(&mut hub), told);
     hub.take(lane, Instant::ZERO).unwrap();
     assert_eq!(events(&mut hub), [], "three of four is above the low mark");
     hub.take(lane, Instant::ZERO).unwrap();

@@ -77,6 +77,15 @@ impl Work {
         (inbox_is_full, is_full(self.outbound.reply_bytes(), options.reply_bytes_max))
     }
 
+    /// Whether nothing waits that would make a level other than `Nominal`, and none is: the usual case.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.inbound.first().is_none()
+            && self.outbound.reply_bytes() == 0
+            && self.direct.as_ref().is_none_or(|direct| direct.is_idle())
+            && self.inbound.gauge.is_idle()
+            && self.outbound.gauge.is_idle()
+    }
+
     /// Gauges follow what waits.
     pub(crate) fn update_gauges(&mut self, options: &Options, now: Instant) {
         let (inbox_is_full, replies_are_full) = self.are_full(options);
@@ -98,6 +107,9 @@ impl Work {
 
     pub(super) fn levels_fall_at(&self, options: &Options) -> Option<Instant> {
         let Work { inbound, outbound, direct } = self;
+        if inbound.gauge.is_idle() && self.outbound_level() == Level::Nominal {
+            return None; // The usual case, without a division.
+        }
         let marks = &options.watermarks;
         let inbox = inbound.gauge.falls_at(inbound.fill(options), marks);
         let replies = outbound.gauge.falls_at(outbound.reply_fill(options), marks);

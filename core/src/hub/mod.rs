@@ -126,6 +126,7 @@ impl Hub {
     #[must_use]
     pub fn new(config: Config, entropy: [u8; 32], now: Instant) -> Self {
         Self {
+            level: HubLevel::new(&config),
             config,
             now,
             entropy: Entropy::new(entropy),
@@ -144,7 +145,6 @@ impl Hub {
             events_peak: 0,
             effects: VecDeque::new(),
             stats: Stats::default(),
-            level: HubLevel::default(),
             stamp: 0,
             scratch: Vec::new(),
             spare: Vec::new(),

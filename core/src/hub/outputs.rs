@@ -69,9 +69,9 @@ impl Hub {
         if let Some(event) = self.topic_level_event(id) {
             self.topics.get_mut(id)?.is_announced = true; // There may be more.
             self.events.push_back(News::Topic(id));
+            self.may_be_forgotten(id);
             return Some(event);
         }
-        self.may_be_forgotten(id);
         let topic = self.topics.get_mut(id)?;
         // It may have become full again, and others may have been refused since.
         if !topic.owes_drained || !topic.is_drained() {

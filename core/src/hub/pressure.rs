@@ -10,13 +10,15 @@ use crate::output::Position;
 use crate::stats::{ConnectionPressure, Count, LanePressure, Level, Load, SessionPressure, TopicPressure};
 use crate::timers::TimerId;
 use crate::topics::{Owner, Topic};
-use crate::watermark::{Gauge, ToldLevel, fill};
+use crate::watermark::{Gauge, ToldLevel, fill, least};
 
 /// How full the hub's memory is.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct HubLevel {
     gauge: Gauge,
     told: ToldLevel,
+    /// From here on it is high.
+    high_bytes: usize,
     /// Something was shed, or refused for want of memory, since the gauge was read.
     pub(super) is_at_limit: bool,
     /// Listed among the hub's events.
@@ -26,6 +28,18 @@ pub(super) struct HubLevel {
 }
 
 impl HubLevel {
+    pub(super) fn new(options: &Options) -> Self {
+        let high_bytes = least(options.resident_bytes_max as u64, options.watermarks.high());
+        Self {
+            gauge: Gauge::default(),
+            told: ToldLevel::default(),
+            high_bytes: usize::try_from(high_bytes).unwrap_or(usize::MAX),
+            is_at_limit: false,
+            is_listed: false,
+            timer: None,
+        }
+    }
+
     pub(super) fn level(&self) -> Level {
         self.gauge.level()
     }
@@ -65,15 +79,19 @@ impl Hub {
     /// The levels of a connection follow what waits.
     pub(super) fn update_conn_levels(&mut self, id: ConnId) {
         let conn = self.conns.get_mut(id).expect("the connection exists");
+        let outbound_before = conn.own_outbound_level();
         if let Some(work) = &mut conn.work {
             work.update_gauges(&self.config, self.now);
         }
+        let is_outbound_changed = conn.own_outbound_level() != outbound_before;
         let level = conn.inbox_level();
         if conn.inbound_level.set(level) {
             self.stats.levels.inbound.enter(level);
             self.announce_conn(id);
         }
-        self.update_outbound_level(id);
+        if is_outbound_changed {
+            self.update_outbound_level(id);
+        }
     }
 
     fn update_outbound_level(&mut self, id: ConnId) {
@@ -88,9 +106,12 @@ impl Hub {
 
     /// The hub's level follows its memory, at the end of each call.
     pub(super) fn update_hub_level(&mut self) {
+        let HubLevel { gauge, told, high_bytes, is_at_limit, is_listed, timer } = &mut self.level;
+        if gauge.level() == Level::Nominal && !*is_at_limit && self.stats.resident_bytes < *high_bytes {
+            return; // The usual case, without a division.
+        }
         let marks = &self.config.watermarks;
         let fill = fill(self.stats.resident_bytes as u64, self.config.resident_bytes_max as u64);
-        let HubLevel { gauge, told, is_at_limit, is_listed, timer } = &mut self.level;
         if gauge.update(fill, core::mem::take(is_at_limit), self.now, marks) {
             told.set(gauge.level());
             self.stats.levels.hub.enter(gauge.level());
@@ -207,7 +228,7 @@ impl Hub {
     }
 
     pub(super) fn check_hub_level(&self) {
-        let HubLevel { gauge, told, is_at_limit, is_listed, timer } = &self.level;
+        let HubLevel { gauge, told, is_at_limit, is_listed, timer, .. } = &self.level;
         let fill = fill(self.stats.resident_bytes as u64, self.config.resident_bytes_max as u64);
         assert!(!gauge.rises(fill, &self.config.watermarks) && !is_at_limit, "the hub's level is no lower");
         assert_eq!(told.level(), gauge.level(), "the hub's level");

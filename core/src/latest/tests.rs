@@ -1,7 +1,6 @@
 //! Latest messages against a list of all messages, each of which is somewhere in each lane.
 
 use super::*;
-use crate::config::LaneLimits;
 use bytes::BufMut as _;
 use std::collections::{BTreeMap, BTreeSet};
 use std::string::{String, ToString};
@@ -32,7 +31,6 @@ struct Model {
 
 const KEYS_MAX: u32 = 4;
 const BYTES_MAX: u64 = 100;
-const LIMITS: LaneLimits = LaneLimits { messages_max: KEYS_MAX, bytes_max: BYTES_MAX };
 
 impl Model {
     fn message(&self, seq: u64) -> &Message {

@@ -340,16 +340,22 @@ fn two_lanes(policy: Policy) -> (Stage, ConnId, SessionId, [TopicId; 2]) {
     (stage, conn, opened.expect("opened"), topics)
 }
 
+fn publish(stage: &mut Stage, topic: TopicId, messages: usize) {
+    for _ in 0..messages {
+        stage.publish(topic, "1").expect("room");
+    }
+}
+
 #[test]
 fn a_session_has_the_highest_level_of_its_lanes_and_so_has_its_connection() {
     let (mut stage, conn, session, [a, b]) = two_lanes(Policy::Block);
     let level = |stage: &Stage| stage.hub.session(session).expect("there").load.level;
     let is_it = |scope: Scope| matches!(scope, Scope::Session(_) | Scope::Outbound(_));
-    (0..2).for_each(|_| drop(stage.publish(a, "1").expect("room")));
+    publish(&mut stage, a, 2);
     assert_eq!((level(&stage), told(&mut stage, is_it)), (Nominal, vec![]));
-    stage.publish(a, "1").expect("room");
+    publish(&mut stage, a, 1);
     assert_eq!((level(&stage), told(&mut stage, is_it)), (High, vec![High, High]));
-    (0..4).for_each(|_| drop(stage.publish(b, "1").expect("room")));
+    publish(&mut stage, b, 4);
     assert_eq!((level(&stage), told(&mut stage, is_it)), (High, vec![]), "as before");
     assert!(stage.publish(b, "1").is_err());
     assert_eq!((level(&stage), told(&mut stage, is_it)), (Critical, vec![Critical, Critical]));
@@ -367,7 +373,9 @@ fn a_session_has_the_highest_level_of_its_lanes_and_so_has_its_connection() {
     assert_eq!((levels.sessions, levels.outbound), (entered(1, 2, 1), entered(1, 2, 1)));
     // What has ended is not told any more.
     stage.freeze(conn);
-    (0..4).for_each(|_| drop(stage.hub.publish(a, Payload::Text("1"), stage.now).expect("room")));
+    for _ in 0..4 {
+        stage.hub.publish(a, Payload::Text("1"), stage.now).expect("room");
+    }
     assert_eq!(level(&stage), High);
     stage.hang_up(conn);
     assert_eq!((stage.hub.session(session), told(&mut stage, is_it)), (None, vec![]));
