@@ -1,6 +1,6 @@
 //! What the hub wants: Transmits, effects, events, deadlines.
 
-use forebay_core::{Cause, ConnId, Effect, Event, LossReason};
+use forebay_core::{Cause, ConnId, Effect, Event, Flow, LossReason, Scope};
 
 use super::client::small;
 use super::{Play, Side, same};
@@ -148,14 +148,14 @@ impl Play {
 impl Side {
     fn poll_transmit(&mut self, is_shown: bool) -> Result<bool, String> {
         let Some(transmit) = self.hub.poll_transmit() else {
-            self.model.polled();
+            self.model.polled(|name| self.hub.find_topic(name).is_some());
             return self.no_transmit().map(|()| false);
         };
         let (conn, bytes) = (transmit.conn(), copy(&transmit));
         if is_shown {
             println!("{conn:?} transmits {:?}", String::from_utf8_lossy(&bytes));
         }
-        self.model.polled();
+        self.model.polled(|name| self.hub.find_topic(name).is_some());
         self.model.transmit(conn, &bytes).map_err(|fault| format!("a Transmit of {conn:?}: {fault}"))?;
         let seat = self.seats.iter_mut().flatten().find(|seat| seat.conn == conn && seat.has_socket);
         let Some(seat) = seat else { return Err(format!("a Transmit of {conn:?}, which has no socket")) };
@@ -278,7 +278,16 @@ impl Side {
                 let key = model.topics.iter().find(|(_, known)| known.id == topic).map(|(key, _)| *key);
                 key.is_some_and(|key| model.drained_is_told(key))
             }
-            // Levels are not modelled.
+            Event::Pressure { scope: Scope::Topic(topic), level } => {
+                let known = model.topics.values_mut().find(|known| known.id == topic);
+                known.is_some_and(|topic| std::mem::replace(&mut topic.level, level) != level)
+            }
+            Event::Upstream { topic, flow } => {
+                let known = model.topics.values_mut().find(|known| known.id == topic);
+                let is_paused = flow == Flow::Pause;
+                known.is_some_and(|topic| std::mem::replace(&mut topic.is_upstream_paused, is_paused) != is_paused)
+            }
+            // Other levels are not modelled.
             _ => true,
         };
         if is_due { Ok(()) } else { Err(format!("{event:?}, which is not so")) }

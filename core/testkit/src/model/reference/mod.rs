@@ -16,7 +16,7 @@ use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
-use forebay_core::{ConnId, Count, EndReason, Gap, LaneId, LossReason, Options, Policy, TopicId, TopicOptions, Totals};
+use forebay_core::{ConnId, Count, EndReason, Gap, LaneId, Level, LossReason, Options, Policy, TopicId, TopicOptions, Totals};
 
 pub(crate) use input::{Ask, Request, Said, Segment};
 use output::Front;
@@ -133,6 +133,9 @@ pub(crate) struct Topic {
     pub(crate) refused: Refused,
     /// An application that was refused is to be told when it may come again.
     pub(crate) is_awaited: bool,
+    /// As it was told.
+    pub(crate) level: Level,
+    pub(crate) is_upstream_paused: bool,
     /// Known keys: the latest message of each.
     keys: Vec<Rc<Message>>,
     entered: Count,

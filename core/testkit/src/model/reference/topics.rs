@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use forebay_core::{LossReason, TopicError, TopicId, TopicOptions};
+use forebay_core::{Level, LossReason, TopicError, TopicId, TopicOptions};
 
 use super::{Front, Owner, Reference, Topic, TopicKey};
 use crate::model::text;
@@ -68,6 +68,8 @@ impl Reference {
             parked: VecDeque::new(),
             refused: Default::default(),
             is_awaited: false,
+            level: Level::Nominal,
+            is_upstream_paused: false,
             keys: Vec::new(),
             entered: Default::default(),
             sent: Default::default(),
@@ -108,7 +110,8 @@ impl Reference {
     fn tell_removed(&mut self, _conn: forebay_core::ConnId, _id: Option<forebay_core::LaneId>) {}
 
     /// At the first `poll_transmit` undeclared topics are forgotten that nobody needs.
-    pub(crate) fn polled(&mut self) {
+    /// One whose level was told stays until it was told that this is over; `is_there` says whether the hub has it.
+    pub(crate) fn polled(&mut self, is_there: impl Fn(&str) -> bool) {
         let lanes = &self.lanes;
         self.removed_topics.retain(|key| lanes.values().any(|lane| lane.topic == *key));
         if !self.forgettable {
@@ -120,7 +123,10 @@ impl Reference {
             .iter()
             .filter(|(_, topic)| !topic.is_declared && topic.lanes.is_empty() && topic.parked.is_empty())
             .filter(|(key, _)| !lanes.values().any(|lane| lane.topic == **key))
-            .filter(|(_, topic)| !topic.is_awaited)
+            .filter(|(_, topic)| {
+                let is_high = topic.level != Level::Nominal || topic.is_upstream_paused;
+                !topic.is_awaited && !(is_high && is_there(&topic.name))
+            })
             .map(|(key, _)| *key)
             .collect();
         for key in idle {
