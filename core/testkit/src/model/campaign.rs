@@ -69,9 +69,17 @@ fn run(choices: &mut Choices, steps: u64, error: Error) -> Result<Tally, (Transc
 /// Plays a run from a fuzzer's bytes.
 ///
 /// # Errors
-/// A transcript and what is wrong.
-pub(crate) fn run_bytes(data: &[u8]) -> Result<Tally, (Transcript, String)> {
+/// What failed, shrunk.
+pub fn run_bytes(data: &[u8]) -> Result<Tally, Failure> {
+    let campaign = Campaign::new(0, 0, 1);
     run(&mut Choices::from_bytes(data), 2_000, Error::None)
+        .map_err(|(transcript, fault)| campaign.shrunk(0, transcript, fault))
+}
+
+/// The first words of a fault: what is left of a transcript must fail for the same reason, as far as these tell.
+fn kind_of(fault: &str) -> String {
+    let words = fault.split([':', '{', '(']).next().unwrap_or_default();
+    words.chars().filter(|c| !c.is_ascii_digit()).collect()
 }
 
 impl Campaign {
@@ -107,10 +115,10 @@ impl Campaign {
     }
 
     fn shrunk(&self, run: u64, transcript: Transcript, fault: String) -> Failure {
-        // What is left must fail for the same reason, as far as its first words tell.
-        let kind = |fault: &str| fault.split([':', '{', '(']).next().unwrap_or_default().chars().filter(|c| !c.is_ascii_digit()).collect::<String>();
-        let wanted = kind(&fault);
-        let fails = |candidate: &Transcript| candidate.play_with(self.error).is_err_and(|(_, fault)| kind(&fault) == wanted);
+        let wanted = kind_of(&fault);
+        let fails = |candidate: &Transcript| {
+            candidate.play_with(self.error).is_err_and(|(_, fault)| kind_of(&fault) == wanted)
+        };
         if !fails(&transcript) {
             return Failure { run, fault: format!("not found again: {fault}"), transcript };
         }

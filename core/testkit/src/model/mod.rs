@@ -14,6 +14,6 @@ mod shrink;
 mod text;
 mod transcript;
 
-pub use campaign::{Campaign, Failure, Outcome};
+pub use campaign::{Campaign, Failure, Outcome, run_bytes};
 pub use play::Tally;
 pub use transcript::Transcript;
