@@ -48,7 +48,7 @@ pub struct Outcome {
 /// Draws and plays a run: what it came to, or what failed.
 fn run(choices: &mut Choices, steps: u64, error: Error) -> Result<Tally, (Transcript, String)> {
     let swarm = Swarm::draw(choices);
-    let mut transcript = Transcript { plan: swarm.plan.clone(), acts: Vec::new() };
+    let mut transcript = Transcript { plan: Box::new(swarm.plan.clone()), acts: Vec::new() };
     let acts = &mut transcript.acts;
     let played = caught(|| {
         let mut play = Play::new(swarm.plan.clone(), error);
@@ -116,9 +116,8 @@ impl Campaign {
 
     fn shrunk(&self, run: u64, transcript: Transcript, fault: String) -> Failure {
         let wanted = kind_of(&fault);
-        let fails = |candidate: &Transcript| {
-            candidate.play_with(self.error).is_err_and(|(_, fault)| kind_of(&fault) == wanted)
-        };
+        let fails =
+            |candidate: &Transcript| candidate.play_with(self.error).is_err_and(|(_, fault)| kind_of(&fault) == wanted);
         if !fails(&transcript) {
             return Failure { run, fault: format!("not found again: {fault}"), transcript };
         }

@@ -1,8 +1,5 @@
 //! `model`: runs the reference model beside hubs.
 
-#[expect(clippy::disallowed_types, reason = "how long the command runs is asked of the real clock")]
-use std::time::Instant as Clock;
-
 use std::time::Duration;
 
 use super::campaign::{Campaign, Failure, Outcome};
@@ -69,7 +66,8 @@ pub fn run(words: &[String]) -> Result<bool, String> {
     // A hub that panics is found like any other disagreement, and told once.
     std::panic::set_hook(Box::new(|_| {}));
     let campaign = Campaign::new(asked.seed, asked.steps, asked.threads);
-    let began = Clock::now();
+    #[expect(clippy::disallowed_types, reason = "how long the command runs is asked of the real clock")]
+    let began = std::time::Instant::now();
     let outcome = match asked.run {
         Some(number) => match campaign.run(number, 1_000.min(asked.steps)) {
             Ok(tally) => Outcome { tally, failure: None },

@@ -248,8 +248,9 @@ impl Swarm {
         let bytes = choices.between(self.len_max, self.limits.bytes.max(self.len_max));
         let keys = choices.between(1, messages);
         let keys_bytes = choices.between(self.len_max, bytes);
-        let age = if is_lossy && self.has.ages && choices.one_in(2) { choices.between(1, self.limits.age_ms) } else { 0 };
-        let flags = choices.below(4).saturating_sub(2) * 63 & choices.below(64) | choices.below(2);
+        let age =
+            if is_lossy && self.has.ages && choices.one_in(2) { choices.between(1, self.limits.age_ms) } else { 0 };
+        let flags = if choices.one_in(4) { choices.below(64) } else { choices.below(2) };
         let log_bytes = 4 << 20;
         [name, policy, messages, bytes, age, self.len_max, keys, keys_bytes, log_bytes, flags]
     }
@@ -261,7 +262,8 @@ impl Swarm {
         }
         let policy = if choices.one_in(3) { 0 } else { self.policy(choices) };
         let messages = if choices.one_in(2) { 0 } else { choices.between(1, self.limits.messages) };
-        let bytes = if choices.one_in(2) { 0 } else { choices.between(self.len_max, self.limits.bytes.max(self.len_max)) };
+        let bytes =
+            if choices.one_in(2) { 0 } else { choices.between(self.len_max, self.limits.bytes.max(self.len_max)) };
         let age = if self.has.ages && choices.one_in(3) { choices.between(1, self.limits.age_ms) } else { 0 };
         [policy, messages, bytes, age]
     }

@@ -140,10 +140,7 @@ impl Plan {
             message_bytes_max: small(self.message_bytes_max),
             inbound_bytes_max: small(self.inbound_bytes_max),
             reply_bytes_max: small(self.reply_bytes_max),
-            direct_lane: LaneLimits {
-                messages_max: small(self.direct_messages_max),
-                bytes_max: self.direct_bytes_max,
-            },
+            direct_lane: LaneLimits { messages_max: small(self.direct_messages_max), bytes_max: self.direct_bytes_max },
             head_bytes_max: 2_048,
             handshake_timeout: millis(self.handshake_ms),
             message_timeout: millis(self.message_ms),

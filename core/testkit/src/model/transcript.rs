@@ -12,7 +12,7 @@ use super::reference::Error;
 /// A plan and what is done.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Transcript {
-    pub(crate) plan: Plan,
+    pub(crate) plan: Box<Plan>,
     pub(crate) acts: Vec<Act>,
 }
 
@@ -37,7 +37,7 @@ impl FromStr for Transcript {
                 None => acts.push(line.parse()?),
             }
         }
-        Ok(Self { plan, acts })
+        Ok(Self { plan: Box::new(plan), acts })
     }
 }
 
@@ -63,7 +63,7 @@ impl Transcript {
     pub(super) fn play_with(&self, error: Error) -> Result<Tally, (usize, String)> {
         let mut done = 0;
         let played = caught(|| {
-            let mut play = Play::new(self.plan.clone(), error);
+            let mut play = Play::new(Plan::clone(&self.plan), error);
             for act in &self.acts {
                 done += 1;
                 play.act(*act)?;

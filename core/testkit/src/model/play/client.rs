@@ -61,7 +61,7 @@ impl Seat {
     fn id(&mut self, with_id: u64) -> Option<String> {
         self.last_id += 1;
         let number = self.last_id;
-        (with_id > 0).then(|| if number % 2 == 0 { format!("\"i-{number}\"") } else { number.to_string() })
+        (with_id > 0).then(|| if number.is_multiple_of(2) { format!("\"i-{number}\"") } else { number.to_string() })
     }
 }
 
@@ -81,7 +81,7 @@ impl Side {
         }
     }
 
-    fn write_message(&mut self, conn: ConnId, seat: u64, opcode: u8, bytes: &[u8], fragment: usize, said: Said) {
+    fn write_message(&mut self, conn: ConnId, seat: u64, opcode: u8, bytes: &[u8], fragment: usize, said: &Said) {
         let fragment = if fragment == 0 || bytes.is_empty() { bytes.len().max(1) } else { fragment };
         let count = bytes.len().div_ceil(fragment).max(1);
         for number in 0..count {
@@ -106,7 +106,7 @@ impl Play {
         place.model.advance(now.as_nanos());
         let is_upgraded = args[2] == 1;
         let accepted = if is_upgraded {
-            let protocol = if args[0] % 2 == 0 && !is_raw { Some("forebay.v1") } else { None };
+            let protocol = if args[0].is_multiple_of(2) && !is_raw { Some("forebay.v1") } else { None };
             place.hub.handle_upgraded(Upgraded { peer, protocol }, b"", now)
         } else {
             place.hub.handle_accept(peer, now)
@@ -154,7 +154,7 @@ impl Play {
                 let bytes = if args[2] == 1 { self.payload(args[1], false) } else { vec![b'x'; small(args[1])] };
                 let said = Said::Message { is_text: args[2] != 1, bytes: bytes.clone() };
                 let opcode = if args[2] == 1 { 2 } else { 1 };
-                self.sides[side].write_message(conn, seat, opcode, &bytes, small(args[3]), said);
+                self.sides[side].write_message(conn, seat, opcode, &bytes, small(args[3]), &said);
             }
             Op::SayControl => {
                 let payload = self.payload(args[2].min(100), false);
@@ -210,8 +210,7 @@ impl Play {
                 let key = KEYS[place(args[2], KEYS.len())];
                 let is_text = args[4] != 1;
                 let bytes = self.payload(args[3], is_text);
-                let key_member =
-                    if key.is_empty() { String::new() } else { format!(",\"key\":{}", text::quoted(key)) };
+                let key_member = if key.is_empty() { String::new() } else { format!(",\"key\":{}", text::quoted(key)) };
                 let data = text::data_member(is_text, &bytes);
                 let members = format!("\"op\":\"publish\",\"topic\":{}{key_member}{data}", text::quoted(topic));
                 (members, Ask::Publish(topic.into(), Reference::draft(key, is_text, bytes)))
@@ -225,7 +224,7 @@ impl Play {
         let text = format!("{{{members}{}}}", text::id_member(id.as_deref()));
         let request = Request { ask, id, len: text.len() };
         let said = Said::Request(request, text.clone().into_bytes());
-        self.sides[side].write_message(conn, seat, 1, text.as_bytes(), 0, said);
+        self.sides[side].write_message(conn, seat, 1, text.as_bytes(), 0, &said);
     }
 
     /// So many bytes of those that were written arrive.

@@ -45,13 +45,8 @@ impl Side {
 
     /// Topics and lanes that clients have made get their names.
     fn name_new(&mut self) -> Verdict {
-        let unnamed: Vec<TopicKey> = self
-            .model
-            .topics
-            .iter()
-            .filter(|(_, topic)| topic.id.to_bits() == UNNAMED)
-            .map(|(key, _)| *key)
-            .collect();
+        let unnamed: Vec<TopicKey> =
+            self.model.topics.iter().filter(|(_, topic)| topic.id.to_bits() == UNNAMED).map(|(key, _)| *key).collect();
         for key in unnamed {
             let name = self.model.topics[&key].name.clone();
             let Some(id) = self.hub.find_topic(&name) else { return Err(format!("there is no topic {name:?}")) };
@@ -187,7 +182,11 @@ impl Side {
     /// After everything was polled the hub wakes no later than something must happen.
     pub(super) fn compare_deadline(&self, hub: Option<u64>) -> Verdict {
         // This number may follow only at the next `poll_transmit`.
-        same("topics now", self.hub.stats().topics as usize, self.model.topics.len() + self.model.removed_topics.len())?;
+        same(
+            "topics now",
+            self.hub.stats().topics as usize,
+            self.model.topics.len() + self.model.removed_topics.len(),
+        )?;
         match self.model.next_deadline() {
             Some(due) if hub.is_none_or(|at| at > due) => {
                 let hub = hub.map(Instant::from_nanos);

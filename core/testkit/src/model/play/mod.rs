@@ -121,7 +121,8 @@ pub(super) fn name_of(number: u64) -> &'static str {
     NAMES[place(number, NAMES.len())]
 }
 
-/// The first word of what was to be, where it is not.
+/// What was to be, where it is not.
+#[expect(clippy::needless_pass_by_value, reason = "what is compared is made to be compared")]
 pub(super) fn same<T: PartialEq + std::fmt::Debug>(what: &str, hub: T, model: T) -> Verdict {
     if hub == model { Ok(()) } else { Err(format!("{what}: the hub says {hub:?}, the reference {model:?}")) }
 }
@@ -182,7 +183,7 @@ impl Play {
         let side = act.side % self.sides.len();
         self.show(|| act.to_string());
         self.perform(side, act.op, &act.args)?;
-        if self.steps % STEPS_PER_STATE == 0 {
+        if self.steps.is_multiple_of(STEPS_PER_STATE) {
             for side in &self.sides {
                 side.compare_state()?;
             }
@@ -198,13 +199,15 @@ impl Play {
         }
     }
 
+    fn next_deadline(&self) -> Option<u64> {
+        self.sides.iter().filter_map(|side| side.model.next_deadline()).min()
+    }
+
     /// Time passes: each deadline is kept, unless the clock jumps.
     fn advance(&mut self, nanos: u64, is_kept: bool) -> Verdict {
         self.back = 0;
         let target = self.now.saturating_add(nanos).min(NOW_MAX);
-        while is_kept {
-            let due = self.sides.iter().filter_map(|side| side.model.next_deadline()).min();
-            let Some(due) = due.filter(|due| *due <= target) else { break };
+        while let Some(due) = self.next_deadline().filter(|due| is_kept && *due <= target) {
             self.now = self.now.max(due);
             for side in 0..self.sides.len() {
                 self.timeout(side)?;

@@ -25,7 +25,8 @@ impl Play {
     fn poll_once(&mut self, side: usize, what: u64) -> Result<bool, String> {
         self.show(|| {
             let topics = self.sides[side].model.topics.values();
-            let shown = topics.map(|topic| format!("{} {:?} {:?} {}", topic.name, topic.parked, topic.refused, topic.is_awaited));
+            let shown = topics
+                .map(|topic| format!("{} {:?} {:?} {}", topic.name, topic.parked, topic.refused, topic.is_awaited));
             format!("{side} polls {what}: {}", shown.collect::<Vec<_>>().join(", "))
         });
         let place = &mut self.sides[side];
@@ -174,8 +175,7 @@ impl Side {
             hub.is_some_and(|hub| hub.totals.lost[age] != lane.lost[age])
         };
         let ready = model.conns.iter().filter(|(id, _)| model.is_ready(**id));
-        let found: Vec<ConnId> =
-            ready.filter(|(_, conn)| conn.lanes.iter().any(found)).map(|(id, _)| *id).collect();
+        let found: Vec<ConnId> = ready.filter(|(_, conn)| conn.lanes.iter().any(found)).map(|(id, _)| *id).collect();
         found.into_iter().for_each(|id| self.model.expire_conn(id));
     }
 
@@ -322,5 +322,9 @@ impl Side {
 
 /// Most Transmits are copied as they are; some are looked at in all ways there are.
 fn copy(transmit: &forebay_core::Transmit<'_>) -> Vec<u8> {
-    if transmit.len() % 16 == 0 { stage::copy(transmit) } else { transmit.slices().flatten().copied().collect() }
+    if transmit.len().is_multiple_of(16) {
+        stage::copy(transmit)
+    } else {
+        transmit.slices().flatten().copied().collect()
+    }
 }

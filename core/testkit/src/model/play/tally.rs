@@ -81,10 +81,7 @@ impl Tally {
             Event::Closed { reason: EndReason::Overflowed, .. } => self.overflowed += 1,
             Event::Closed {
                 reason:
-                    EndReason::HandshakeTimeout
-                    | EndReason::MessageTimeout
-                    | EndReason::PongTimeout
-                    | EndReason::Stalled,
+                    EndReason::HandshakeTimeout | EndReason::MessageTimeout | EndReason::PongTimeout | EndReason::Stalled,
                 ..
             } => self.timed_out += 1,
             _ => {}

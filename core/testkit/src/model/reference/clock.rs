@@ -41,8 +41,6 @@ impl Clock {
         self.closing = Some(now);
     }
 
-    pub(super) fn transmitted(&mut self, _now: u64) {}
-
     pub(super) fn handed(&mut self, now: u64) {
         self.stuck.get_or_insert(now);
     }
@@ -84,9 +82,7 @@ impl Reference {
             Phase::Handshake => {
                 Some((after(conn.clock.accepted, self.options.handshake_timeout), EndReason::HandshakeTimeout))
             }
-            Phase::Open => {
-                conn.clock.stuck.map(|since| (after(since, self.options.stall_timeout), EndReason::Stalled))
-            }
+            Phase::Open => conn.clock.stuck.map(|since| (after(since, self.options.stall_timeout), EndReason::Stalled)),
             Phase::Closing(reason) => {
                 let since = conn.clock.closing.expect("since then");
                 Some((after(since, self.options.close_timeout), reason))

@@ -104,13 +104,7 @@ impl Reference {
     }
 
     /// The Close frame is queued: nothing else is said.
-    pub(super) fn begin_close(
-        &mut self,
-        id: ConnId,
-        reason: EndReason,
-        code: Option<u16>,
-        text: Option<String>,
-    ) {
+    pub(super) fn begin_close(&mut self, id: ConnId, reason: EndReason, code: Option<u16>, text: Option<String>) {
         let now = self.now;
         self.drop_requests(id);
         self.end_lanes(id, LossReason::Closed);

@@ -16,14 +16,20 @@ pub(crate) enum Said {
     /// A request of the dialect, and its bytes; to a raw connection only the bytes.
     Request(Request, Vec<u8>),
     /// A message without meaning.
-    Message { is_text: bool, bytes: Vec<u8> },
+    Message {
+        is_text: bool,
+        bytes: Vec<u8>,
+    },
     Ping(Vec<u8>),
     Pong,
     Close(Option<u16>),
     /// Something that breaks RFC 6455, the code it is answered with, and what the hub calls it.
     Crime(u16, wire::WireError),
     /// A good opening request with this key.
-    Handshake { key: String, protocols: Vec<&'static str> },
+    Handshake {
+        key: String,
+        protocols: Vec<&'static str>,
+    },
 }
 
 /// Bytes of a client that mean something together.

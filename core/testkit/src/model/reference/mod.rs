@@ -5,6 +5,8 @@
 
 mod clock;
 mod closing;
+mod consumers;
+mod front;
 mod input;
 mod lanes;
 mod output;
@@ -16,10 +18,12 @@ use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
-use forebay_core::{ConnId, Count, EndReason, Gap, LaneId, Level, LossReason, Options, Policy, TopicId, TopicOptions, Totals};
+use forebay_core::{
+    ConnId, Count, EndReason, Gap, LaneId, Level, LossReason, Options, Policy, TopicId, TopicOptions, Totals,
+};
 
+use front::Front;
 pub(crate) use input::{Ask, Request, Said, Segment};
-use output::Front;
 
 use super::text;
 
@@ -58,11 +62,7 @@ impl Message {
                 text::frame(&mut frame, if self.is_text { 1 } else { 2 }, &self.bytes);
             } else {
                 let (topic, key) = (text::quoted(&self.topic), text::quoted(&self.key));
-                text::frame(
-                    &mut frame,
-                    1,
-                    text::message(&topic, self.seq, &key, self.is_text, &self.bytes).as_bytes(),
-                );
+                text::frame(&mut frame, 1, text::message(&topic, self.seq, &key, self.is_text, &self.bytes).as_bytes());
             }
             frame
         })

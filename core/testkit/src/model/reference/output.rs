@@ -3,32 +3,15 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use forebay_core::{ConnId, Count, Entry, Gap, OwnedPayload, Policy, SendError};
+use forebay_core::{ConnId, Count, Gap, Policy};
 
-use super::publish::Draft;
-use super::{DIRECT, Error, LaneKey, Message, Owner, Phase, Reference, TopicKey, Verdict, one};
-use crate::mini::handshake::ResponseReader;
+use super::front::Front;
+use super::{DIRECT, Error, LaneKey, Message, Phase, Reference, TopicKey, Verdict, one};
 use crate::model::text;
 
 /// A Transmit holds only one run of a lane and goes on with other lanes, although a message behind the hole is older than
 /// theirs. Design §5 says otherwise: across topics the oldest publish goes first.
 const RUNS_GO_ALONE: bool = true;
-
-/// What goes before all messages.
-#[derive(Clone, Debug)]
-pub(crate) enum Front {
-    /// The answer to a good opening request with this key.
-    Response { key: String, protocols: Vec<&'static str> },
-    /// An answer that refuses a request: its status.
-    Refusal(u16),
-    /// A text that begins so, and ends so: between them is what the specification leaves open. For the `ok` of a
-    /// subscribe that is the epoch of a topic.
-    Text { start: String, end: Option<String>, epoch: Option<TopicKey> },
-    Pong(Vec<u8>),
-    Ping,
-    /// Code and reason, where they are known.
-    Close(Option<u16>, Option<String>),
-}
 
 /// What a piece of a Transmit is.
 #[derive(Clone, Debug)]
@@ -80,75 +63,6 @@ impl super::Conn {
     pub(crate) fn outstanding_bytes(&self) -> usize {
         // The rest of a reply is a reply that waits.
         self.out.iter().flatten().chain(&self.pinned).map(|item| item.bytes.len()).sum()
-    }
-}
-
-impl Front {
-    pub(crate) fn exact(text: &str) -> Self {
-        Self::Text { start: text.into(), end: None, epoch: None }
-    }
-
-    pub(crate) fn error(code: &str, id: Option<&str>) -> Self {
-        let start = format!("{{\"op\":\"error\",\"code\":\"{code}\",\"message\":\"");
-        let end = format!("\"{}}}", text::id_member(id));
-        Self::Text { start, end: Some(end), epoch: None }
-    }
-
-    /// Whether these bytes are not all of it.
-    fn is_cut(&self, bytes: &[u8]) -> bool {
-        match self {
-            Self::Response { .. } | Self::Refusal(_) => !bytes.windows(4).any(|four| four == b"\r\n\r\n"),
-            _ => text::first_frame(bytes).is_none(),
-        }
-    }
-
-    /// How many of these bytes it is, and what the specification leaves open of it.
-    fn read(&self, bytes: &[u8]) -> Result<(usize, String), String> {
-        if let Self::Response { .. } | Self::Refusal(_) = self {
-            return self.read_head(bytes).map(|len| (len, String::new()));
-        }
-        let (opcode, payload, len) = text::first_frame(bytes).ok_or("not a whole frame")?;
-        let shown = || format!("{opcode:#x} {:?}, not {self:?}", String::from_utf8_lossy(payload));
-        let good = match self {
-            Self::Text { start, end, .. } => {
-                let rest = std::str::from_utf8(payload).ok().filter(|_| opcode == 0x81);
-                let rest = rest.and_then(|text| text.strip_prefix(start.as_str()));
-                let Some(rest) = rest else { return Err(shown()) };
-                match end {
-                    None => rest.is_empty(),
-                    Some(end) => match rest.strip_suffix(end.as_str()) {
-                        Some(open) if !open.contains('"') => return Ok((len, open.into())),
-                        _ => false,
-                    },
-                }
-            }
-            Self::Pong(sent) => opcode == 0x8A && payload == sent,
-            Self::Ping => opcode == 0x89 && payload.len() <= 125,
-            Self::Close(code, reason) => {
-                let told = payload.first_chunk().map(|code| u16::from_be_bytes(*code));
-                let reason = reason.as_ref().is_none_or(|reason| payload.get(2..) == Some(reason.as_bytes()));
-                opcode == 0x88 && told == *code && (reason || code.is_none())
-            }
-            Self::Response { .. } | Self::Refusal(_) => unreachable!("read above"),
-        };
-        if good { Ok((len, String::new())) } else { Err(shown()) }
-    }
-
-    fn read_head(&self, bytes: &[u8]) -> Result<usize, String> {
-        let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").map_or(bytes.len(), |place| place + 4);
-        let response = ResponseReader::default().feed(&bytes[..end])?.ok_or("half an answer")?;
-        match self {
-            Self::Response { key, protocols } => {
-                if response.status != 101 {
-                    return Err(format!("status {}", response.status));
-                }
-                let chosen = response.check(key, protocols)?;
-                let expected = protocols.contains(&"forebay.v1").then(|| "forebay.v1".to_string());
-                if chosen == expected { Ok(end) } else { Err(format!("{chosen:?}, not {expected:?}")) }
-            }
-            Self::Refusal(status) if response.status == *status => Ok(bytes.len()),
-            _ => Err(format!("status {}, not {self:?}", response.status)),
-        }
     }
 }
 
@@ -533,83 +447,6 @@ impl Reference {
                 self.end_call();
             }
         }
-    }
-
-    /// A direct message.
-    pub(crate) fn send(&mut self, id: ConnId, draft: &Draft) -> Result<(), SendError> {
-        let limits = self.options.direct_lane;
-        let len = draft.bytes.len() as u64;
-        if len > limits.bytes_max {
-            return Err(SendError::TooLarge);
-        }
-        let Some(conn) = self.conns.get_mut(&id).filter(|conn| conn.phase == Phase::Open) else {
-            return Err(SendError::UnknownConnection);
-        };
-        let mut load = super::count(&conn.direct);
-        load += conn.direct_out;
-        if load.messages + 1 > u64::from(limits.messages_max) || load.bytes + len > limits.bytes_max {
-            conn.direct_refused = true;
-            return Err(SendError::Full);
-        }
-        let stamp = self.stamp_next();
-        let message = Message {
-            seq: 0,
-            stamp,
-            at: self.now,
-            topic: "".into(),
-            key: "".into(),
-            is_text: draft.is_text,
-            bytes: draft.bytes.clone(),
-            frames: Default::default(),
-        };
-        self.entered[DIRECT] += one(len);
-        self.conn(id).direct.push_back(Rc::new(message));
-        Ok(())
-    }
-
-    /// A direct lane that refused is low again.
-    fn find_sendable(&mut self, id: ConnId) {
-        let limits = self.options.direct_lane;
-        let conn = self.conn(id);
-        let mut load = super::count(&conn.direct);
-        load += conn.direct_out;
-        let is_low = load.messages * 2 <= u64::from(limits.messages_max) && load.bytes * 2 <= limits.bytes_max;
-        if conn.direct_refused && is_low && conn.phase == Phase::Open {
-            conn.direct_refused = false;
-            conn.news.is_sendable = true;
-        }
-    }
-
-    /// What a reader in the process takes.
-    pub(crate) fn take(&mut self, key: LaneKey) -> Option<Entry> {
-        self.expire(key);
-        let lane = self.lane(key);
-        let entry = if lane.gap_is_next() {
-            lane.gap.take().map(Entry::Gap)
-        } else {
-            lane.waiting.pop_front().map(|message| {
-                self.lane_sent(key, &message);
-                let bytes = message.bytes.to_vec().into();
-                let payload = OwnedPayload { is_text: message.is_text, bytes };
-                Entry::Message { seq: message.seq, payload }
-            })
-        };
-        let lane = self.lane(key);
-        lane.is_told &= lane.has_output(true);
-        self.end_call();
-        entry
-    }
-
-    /// In-process lanes that have something their consumers were not told of.
-    pub(crate) fn ready_lanes(&self) -> impl Iterator<Item = LaneKey> {
-        let is_due = |lane: &super::Lane| {
-            lane.owner == Owner::Local && lane.ended.is_none() && !lane.is_told && lane.has_output(true)
-        };
-        self.lanes.iter().filter(move |(_, lane)| is_due(lane)).map(|(key, _)| *key)
-    }
-
-    pub(crate) fn ready_is_told(&mut self, key: LaneKey) {
-        self.lane(key).is_told = true;
     }
 }
 

@@ -126,12 +126,8 @@ impl Reference {
     /// The topic knows the latest message of each key while a lane looks at keys.
     fn know_key(&mut self, topic: TopicKey, message: &Rc<Message>) {
         let state = self.topics.get_mut(&topic).expect("a topic");
-        let keyed: Vec<LaneKey> = state
-            .lanes
-            .iter()
-            .filter(|lane| self.lanes[lane].policy == Policy::LatestPerKey)
-            .copied()
-            .collect();
+        let keyed: Vec<LaneKey> =
+            state.lanes.iter().filter(|lane| self.lanes[lane].policy == Policy::LatestPerKey).copied().collect();
         if keyed.is_empty() {
             return;
         }

@@ -125,7 +125,8 @@ impl Reference {
             .filter(|(key, _)| !lanes.values().any(|lane| lane.topic == **key))
             .filter(|(_, topic)| {
                 let is_high = topic.level != Level::Nominal || topic.is_upstream_paused;
-                !topic.is_awaited && !(is_high && is_there(&topic.name))
+                let is_kept = is_high && is_there(&topic.name);
+                !topic.is_awaited && !is_kept
             })
             .map(|(key, _)| *key)
             .collect();
