@@ -28,7 +28,9 @@ fn main() -> Result<(), BoxError> {
     let read = AtomicU64::new(0);
     thread::scope(|scope| {
         let piping = scope.spawn(|| {
-            let counted = lines.inspect(|_| drop(read.fetch_add(1, Ordering::Relaxed)));
+            let counted = lines.inspect(|_| {
+                read.fetch_add(1, Ordering::Relaxed);
+            });
             pipe(counted, |line| line.trim().parse().map(Some), numbers)
         });
         let (mut taken, mut sum, mut ahead_max) = (0, 0, 0);

@@ -5,6 +5,26 @@ use forebay_shell::{BoxError, PipeError, Unread};
 use crate::stream::Stream;
 
 /// Where a [`pipe`] ends. A function that waits until it is rid of an item is one.
+///
+/// ```
+/// # use forebay_threads::{LaneOptions, Payload, Server, ServerOptions};
+/// # let server = Server::unbound(ServerOptions::default())?;
+/// # let handle = server.handle();
+/// # let running = std::thread::spawn(|| server.run());
+/// # let subscription = handle.subscribe("squares", LaneOptions::default())?;
+/// use std::num::ParseIntError;
+/// use std::time::Duration;
+///
+/// use forebay_threads::stream::pipe;
+///
+/// let publish = |text: String| handle.publish_wait("squares", Payload::Text(&text), Duration::from_secs(60)).map(drop);
+/// let square = |number: u32| Ok::<_, ParseIntError>(Some((number * number).to_string()));
+/// assert_eq!(pipe(["1", "2", "3"].map(str::parse), square, publish)?, 3);
+/// # assert_eq!(subscription.take(3).count(), 3);
+/// # handle.shutdown();
+/// # running.join().unwrap()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Sink<T> {
     /// Waits until there is room: before that nothing is pulled from the source.
     ///

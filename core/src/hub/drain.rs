@@ -153,6 +153,7 @@ impl Hub {
             let now = self.now;
             self.work_mut(id).outbound.outstanding = Some(outstanding);
             self.conn_mut(id).stalled_since.get_or_insert(now);
+            self.update_conn_levels(id); // A pong that was put off is a reply now.
             self.update_deadline(id);
             self.hold_budget(id);
             if !self.overflowed.is_empty() || self.conn_mut(id).is_ended() {

@@ -80,8 +80,9 @@ impl Hub {
     pub(super) fn update_conn_levels(&mut self, id: ConnId) {
         let conn = self.conns.get_mut(id).expect("the connection exists");
         let outbound_before = conn.own_outbound_level();
-        if let Some(work) = &mut conn.work {
-            work.update_gauges(&self.config, self.now);
+        match &mut conn.work {
+            Some(work) if !work.is_quiet() => work.update_gauges(&self.config, self.now),
+            _ => return,
         }
         let is_outbound_changed = conn.own_outbound_level() != outbound_before;
         let level = conn.inbox_level();

@@ -97,13 +97,10 @@ impl Hub {
         self.drain_further(id);
         let Some(conn) = self.conns.get_mut(id).filter(|conn| !conn.is_ended()) else { return };
         conn.update_stopped(&self.config);
-        let has_levels = conn.work.as_ref().is_some_and(|work| !work.is_quiet());
         if conn.was_paused == conn.wants_read() {
             self.list_effect(id);
         }
-        if has_levels {
-            self.update_conn_levels(id);
-        }
+        self.update_conn_levels(id);
         self.make_ready(id);
         let conn = self.conn_mut(id);
         if !conn.is_ready && !conn.is_writing() {

@@ -262,6 +262,14 @@ impl Standing {
 
     /// The front up to `cut` becomes outstanding. Nothing may be outstanding but messages directly before it.
     pub(crate) fn start(&mut self, head: Mark, cut: Mark) -> Run {
+        if self.rare.is_none() {
+            let run = Run { after: self.tail, through: cut };
+            let Count { messages, bytes } = run.count();
+            self.out_messages = narrow(u64::from(self.out_messages) + messages);
+            self.out_bytes = narrow(u64::from(self.out_bytes) + bytes);
+            self.tail = cut;
+            return run;
+        }
         let front = self.front(head);
         let run = Run { after: front.after, through: cut };
         let (mut outstanding, mut held) = (self.outstanding(), self.held());
@@ -285,6 +293,11 @@ impl Standing {
     /// What is outstanding was sent up to `cut`.
     pub(crate) fn sent(&mut self, cut: Mark) -> Count {
         let Run { after, through } = self.outstanding();
+        if self.rare.is_none() {
+            let left = cut.to(through);
+            (self.out_messages, self.out_bytes) = (narrow(left.messages), narrow(left.bytes));
+            return after.to(cut);
+        }
         let mut held = self.held();
         if cut.messages >= held.through.messages {
             held = Run::default();

@@ -1,39 +1,42 @@
 //! What a log keeps: what its readers need. The rest is freed.
 
 use bytes::Bytes;
+use core::ops::Range;
 
-use super::{Block, COMPACT_BYTES_MIN, DEAD_MIN, Log};
+use super::{COMPACT_BYTES_MIN, DEAD_MIN, Log};
 use crate::lane::{Mark, Needs, Run};
 
 impl Log {
     /// What a lane needs has changed. The new needs are added before the old ones go, so that what is in both stays.
     pub(crate) fn change_needs(&mut self, before: &Needs, after: &Needs) {
-        if before == after {
-            return;
-        }
         // Only who was the last to need a block lets it go: while one consumer keeps the front, others do not look at all
         // that lies between.
         let mut was_last = false;
-        if before.tail != after.tail {
+        let number = |tail: Option<Mark>| tail.map(|mark| mark.messages);
+        if number(before.tail) != number(after.tail) {
             after.tail.into_iter().for_each(|mark| self.add_start(mark));
             was_last |= before.tail.is_some_and(|mark| self.remove_start(mark));
         }
-        let (is_held_anew, is_older_anew) = (before.held != after.held, before.older != after.older);
+        let ends = |run: Run| (run.after.messages, run.through.messages);
+        let (is_held_anew, is_older_anew) = (ends(before.held) != ends(after.held), before.older != after.older);
         if is_held_anew {
-            self.blocks_of(after.held).for_each(|block| (block.held, block.refs) = (block.held + 1, block.refs + 1));
+            for place in self.places(after.held) {
+                let block = &mut self.blocks[place];
+                (block.held, block.refs) = (block.held + 1, block.refs + 1);
+            }
         }
         if is_older_anew {
             // What is in both stays as it is: a lane that rejects has runs of thousands of blocks, and only its tail moves.
             let is_in = |needs: &Needs, run: &Run| needs.older_runs().any(|other| other == *run);
             for run in after.older_runs().filter(|run| !is_in(before, run)) {
-                self.blocks_of(run).for_each(|block| block.refs += 1);
+                self.places(run).for_each(|place| self.blocks[place].refs += 1);
             }
             for run in before.older_runs().filter(|run| !is_in(after, run)) {
                 was_last |= self.release(run);
             }
         }
         if is_held_anew {
-            self.blocks_of(before.held).for_each(|block| block.held -= 1);
+            self.places(before.held).for_each(|place| self.blocks[place].held -= 1);
             was_last |= self.release(before.held);
         }
         if was_last {
@@ -41,18 +44,20 @@ impl Log {
         }
     }
 
-    fn blocks_of(&mut self, run: Run) -> impl Iterator<Item = &mut Block> {
-        let (from, to) = if run.is_empty() { (0, 0) } else { (self.find(run.first()), self.find(run.last()) + 1) };
-        self.blocks.range_mut(from..to)
+    /// The places of a run's blocks. (No iterator over them: it is most often one, for every lane at every send.)
+    fn places(&self, run: Run) -> Range<usize> {
+        if run.is_empty() {
+            return 0..0;
+        }
+        let from = self.find(run.first());
+        let last = if self.blocks[from].last >= run.last() { from } else { self.find(run.last()) };
+        from..last + 1
     }
 
     /// Whether nobody needs one of its blocks any more.
     fn release(&mut self, run: Run) -> bool {
         let mut was_last = false;
-        if run.is_empty() {
-            return was_last;
-        }
-        for place in self.find(run.first())..=self.find(run.last()) {
+        for place in self.places(run) {
             let block = &mut self.blocks[place];
             block.refs = block.refs.checked_sub(1).expect("a run is released where it was held");
             if block.refs == 0 && block.starts == 0 {

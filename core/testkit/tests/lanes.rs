@@ -99,3 +99,33 @@ fn lanes_of_connections_that_stopped_reading_cost_as_little() {
         judge("of connections", policy, bytes);
     }
 }
+
+/// A lane in eight runs: it got a message, and then not the next, again and again.
+#[test]
+fn a_lane_in_eight_runs_costs_its_runs() {
+    const LANES: usize = 1_000;
+    let mut hub = hub();
+    let topic = topic(&mut hub, "t", Policy::DropNewest);
+    let options = LaneOptions { messages_max: Some(8), ..LaneOptions::default() };
+    let lanes: Vec<_> =
+        (0..LANES).map(|_| hub.subscribe_local(topic, options, Start::Latest, NOW).expect("subscribed")).collect();
+    let publish = |hub: &mut Hub| {
+        hub.publish(topic, Payload::Text("1"), NOW).expect("taken");
+    };
+    (0..8).for_each(|_| publish(&mut hub));
+    poll(&mut hub);
+    let resident = hub.stats().resident_bytes;
+    let ((), counted) = measure(|| {
+        for _ in 0..7 {
+            publish(&mut hub);
+            lanes.iter().for_each(|lane| assert!(hub.take(*lane, NOW).is_some()));
+            publish(&mut hub);
+            poll(&mut hub);
+        }
+    });
+    hub.check_invariants();
+    let grown = i64::try_from(hub.stats().resident_bytes).unwrap() - i64::try_from(resident).unwrap();
+    let each = (counted.live_bytes - grown) / i64::try_from(LANES).unwrap();
+    println!("{each} bytes more per lane that is full, in eight runs");
+    assert!(each <= 900, "{each} bytes");
+}
