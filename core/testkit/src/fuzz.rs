@@ -5,7 +5,7 @@ use forebay_core::{Config, ConnId, Effect, Event, Hub, Instant, Mode, Options, P
 use crate::mini::handshake::ResponseReader;
 use crate::mini::{Client, Decoder, Item, frame, handshake};
 use crate::rng::Choices;
-use crate::{stage, world};
+use crate::{model, stage, world};
 
 /// What became of a connection.
 #[derive(PartialEq, Eq, Debug, Default)]
@@ -238,4 +238,14 @@ fn round_trip(data: &[u8], pieces: &[usize]) {
 /// If a hub breaks a promise.
 pub fn hub(data: &[u8]) {
     let _ = world::run_bytes(data);
+}
+
+/// A hub beside the reference model, driven by the input.
+///
+/// # Panics
+/// If they disagree; the shrunk transcript is printed.
+pub fn model(data: &[u8]) {
+    if let Err(failure) = model::run_bytes(data) {
+        panic!("{}\n{}", failure.fault, failure.transcript);
+    }
 }

@@ -4,6 +4,8 @@
 //! - [`world`]: everything at once, random, checked after every step: `world::run(seed, steps)`.
 //! - [`stage`]: one hub and a few clients, for tests that know exactly what must happen.
 //! - [`mini`]: a strict WebSocket and `forebay.v1` client that shares no code with the core.
+//! - [`model`]: what a hub must do, written again and naively, and a driver that compares both.
+//! - [`mutants`]: bugs that are planted to see that the model finds them.
 //! - [`fuzz`]: the bodies of the fuzz targets.
 //! - [`alloc`]: a counting allocator.
 
@@ -11,6 +13,8 @@ pub mod alloc;
 pub mod digest;
 pub mod fuzz;
 pub mod mini;
+pub mod model;
+pub mod mutants;
 pub mod pipe;
 pub mod rng;
 pub mod stage;

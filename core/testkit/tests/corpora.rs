@@ -27,6 +27,11 @@ fn frames() {
 }
 
 #[test]
+fn models() {
+    replay("model", forebay_testkit::fuzz::model);
+}
+
+#[test]
 fn hubs() {
     replay("hub", forebay_testkit::fuzz::hub);
 }

@@ -1,0 +1,383 @@
+//! What a run consists of, drawn swarm style: first which features, faults and sizes exist at all, then one act after
+//! another.
+
+use super::act::{Act, Op};
+use super::plan::Plan;
+use super::play::{KEYS, LOCALS, NAMES, Play, SEATS};
+use crate::rng::Choices;
+
+/// A number of milliseconds that no run lives to see: 400 years.
+const NEVER_MS: u64 = 400 * 365 * 86_400 * 1_000;
+const MILLI: u64 = 1_000_000;
+
+/// What exists in a run.
+#[derive(Debug)]
+pub(crate) struct Swarm {
+    pub(crate) plan: Plan,
+    /// Acts, and how often each is drawn.
+    weights: Vec<(Op, u64)>,
+    sum: u64,
+    /// Policies of topics and of subscribers' wishes, by number.
+    policies: Vec<u64>,
+    seats: u64,
+    names: u64,
+    keys: u64,
+    len_max: u64,
+    limits: Limits,
+    has: Features,
+}
+
+#[derive(Debug)]
+struct Limits {
+    messages: u64,
+    bytes: u64,
+    age_ms: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Features {
+    raw: bool,
+    dialect: bool,
+    binary: bool,
+    wishes: bool,
+    ages: bool,
+    partial: bool,
+    frozen: bool,
+    single_bytes: bool,
+    jumps: bool,
+    bad_names: bool,
+    deadlines: bool,
+    late: bool,
+    /// Clients' publishes may wait.
+    parks: bool,
+}
+
+fn flag(choices: &mut Choices) -> bool {
+    choices.one_in(2)
+}
+
+impl Features {
+    fn draw(choices: &mut Choices) -> Self {
+        let raw = flag(choices);
+        Self {
+            raw,
+            dialect: !raw || flag(choices),
+            binary: flag(choices),
+            wishes: flag(choices),
+            ages: choices.one_in(3),
+            partial: flag(choices),
+            frozen: flag(choices),
+            single_bytes: choices.one_in(4),
+            jumps: choices.one_in(4),
+            bad_names: choices.one_in(4),
+            deadlines: choices.one_in(3),
+            late: flag(choices),
+            parks: flag(choices),
+        }
+    }
+}
+
+impl Swarm {
+    pub(crate) fn draw(choices: &mut Choices) -> Self {
+        let has = Features::draw(choices);
+        let mut policies: Vec<u64> = (1..=6).filter(|_| choices.one_in(2)).collect();
+        if policies.is_empty() {
+            policies.push(choices.between(1, 6));
+        }
+        let len_max = *choices.pick(&[8, 60, 300]);
+        let limits = Limits {
+            messages: *choices.pick(&[2, 6, 30]),
+            bytes: len_max * *choices.pick(&[1, 3, 20]),
+            age_ms: if has.ages { *choices.pick(&[5, 100]) } else { 0 },
+        };
+        let mut swarm = Self {
+            plan: Plan::default(),
+            weights: Vec::new(),
+            sum: 0,
+            policies,
+            seats: choices.between(1, SEATS as u64),
+            names: choices.between(1, NAMES.len() as u64 - 2),
+            keys: choices.between(1, KEYS.len() as u64 - 2),
+            len_max,
+            limits,
+            has,
+        };
+        swarm.plan = swarm.draw_plan(choices);
+        swarm.draw_weights(choices);
+        swarm
+    }
+
+    fn draw_plan(&mut self, choices: &mut Choices) -> Plan {
+        let topic = self.topic_args(choices, 1);
+        let deadline = |choices: &mut Choices, is_on: bool| {
+            if is_on && choices.one_in(2) { choices.between(1, 400) } else { NEVER_MS }
+        };
+        // Where clocks jump over several deadlines, the order in which they are handled is nobody's promise. So there is only
+        // one kind of them, and one whose order nobody can see.
+        let on = self.has.deadlines && !self.has.jumps;
+        let only = if self.has.deadlines && self.has.jumps { choices.between(1, 3) } else { 0 };
+        let is_seen = self.has.ages || self.policies.contains(&6);
+        let message_bytes_max = 1 << 20;
+        Plan {
+            hubs: 1 + u64::from(choices.one_in(4)),
+            start: choices.between(0, 1 << 40),
+            entropy: choices.bits(),
+            mailbox_max: choices.between(1, 10),
+            closed_topics: u64::from(choices.one_in(8)),
+            connections_max: if choices.one_in(8) { choices.between(1, 4) } else { 100 },
+            topics_max: if choices.one_in(8) { choices.between(1, 4) } else { 100 },
+            lanes_per_session_max: if choices.one_in(8) { choices.between(1, 3) } else { 100 },
+            policy: topic[1],
+            messages_max: topic[2],
+            bytes_max: topic[3],
+            age_ms: topic[4],
+            topic_message_bytes_max: topic[5],
+            keys_max: topic[6],
+            keys_bytes_max: topic[7],
+            log_bytes_max: topic[8],
+            flags: topic[9],
+            resident_bytes_max: 64 << 20,
+            transmit_bytes_max: *choices.pick(&[1_024, 4_096, 131_072]),
+            message_bytes_max,
+            inbound_bytes_max: message_bytes_max * 4,
+            reply_bytes_max: 1 << 20,
+            direct_messages_max: choices.between(1, 20),
+            direct_bytes_max: choices.between(8, 2_000),
+            handshake_ms: deadline(choices, on || only == 1),
+            message_ms: NEVER_MS,
+            ping_ms: NEVER_MS,
+            pong_ms: NEVER_MS,
+            stall_ms: deadline(choices, on || (only == 2 && !is_seen)),
+            close_ms: deadline(choices, on || only == 3),
+            block_ms: deadline(choices, on),
+        }
+    }
+
+    fn draw_weights(&mut self, choices: &mut Choices) {
+        let has = self.has;
+        let mut weights = vec![
+            (Op::Accept, 4),
+            (Op::Deliver, 20),
+            (Op::Poll, if has.late { 10 } else { 40 }),
+            (Op::Answer, 20),
+            (Op::Writable, if has.frozen { 3 } else { 20 }),
+            (Op::Settle, if has.late { 1 } else { 4 }),
+            (Op::Topic, 2),
+            (Op::Publish, 30),
+            (Op::Advance, 6),
+            (Op::Timeout, 4),
+        ];
+        let mut sometimes = |op: Op, weight: u64, of: u64| {
+            if choices.one_in(of) {
+                weights.push((op, weight));
+            }
+        };
+        if has.dialect {
+            sometimes(Op::SaySubscribe, 8, 1);
+            sometimes(Op::SayUnsubscribe, 2, 2);
+            sometimes(Op::SayPublish, 15, if has.parks { 1 } else { 1_000_000 });
+            sometimes(Op::SayPing, 3, 2);
+            sometimes(Op::SayNonsense, 2, 3);
+        }
+        if has.raw {
+            sometimes(Op::Send, 10, 2);
+            sometimes(Op::Receive, 5, 1);
+            sometimes(Op::SayMessage, 6, 2);
+        }
+        sometimes(Op::SayControl, 2, 2);
+        sometimes(Op::SayClose, 1, 3);
+        sometimes(Op::SayCrime, 1, 4);
+        sometimes(Op::Eof, 1, 2);
+        sometimes(Op::Kernel, 1, 8);
+        sometimes(Op::Close, 1, 3);
+        sometimes(Op::OpenTopic, 1, 3);
+        sometimes(Op::RemoveTopic, 1, 3);
+        sometimes(Op::Subscribe, 6, if has.dialect { 2 } else { 1 });
+        sometimes(Op::Unsubscribe, 1, 2);
+        sometimes(Op::Stale, 1, 8);
+        if choices.one_in(2) || self.plan.hubs == 2 {
+            weights.extend([(Op::Local, 4), (Op::Take, 10), (Op::Unlocal, 1)]);
+        }
+        if self.plan.hubs == 2 {
+            weights.extend([(Op::Post, 6), (Op::Fetch, 4)]);
+        }
+        if has.jumps {
+            weights.extend([(Op::Backwards, 2), (Op::Jump, 2)]);
+        }
+        // A raw connection that has lost something is closed later than it could be; see the report.
+        if choices.one_in(50) && !has.raw {
+            weights.push((Op::Drain, 1));
+        }
+        self.sum = weights.iter().map(|(_, weight)| weight).sum();
+        self.weights = weights;
+    }
+
+    fn policy(&self, choices: &mut Choices) -> u64 {
+        *choices.pick(&self.policies)
+    }
+
+    fn name(&self, choices: &mut Choices) -> u64 {
+        if self.has.bad_names && choices.one_in(20) {
+            return choices.between(0, NAMES.len() as u64 - 1);
+        }
+        choices.below(self.names)
+    }
+
+    fn key(&self, choices: &mut Choices) -> u64 {
+        if self.has.bad_names && choices.one_in(20) {
+            return choices.between(0, KEYS.len() as u64 - 1);
+        }
+        choices.below(self.keys)
+    }
+
+    fn len(&self, choices: &mut Choices) -> u64 {
+        let too_large = u64::from(choices.one_in(40));
+        // A raw connection is told nothing but payloads: they must differ.
+        choices.between(if self.has.raw { 4 } else { 1 }, self.len_max + too_large)
+    }
+
+    /// The numbers of an act `topic`, nearly always good ones.
+    fn topic_args(&self, choices: &mut Choices, name: u64) -> [u64; 10] {
+        let mut policy = self.policy(choices);
+        // Where clients' publishes wait for several topics, in which order these are tried again is nobody's promise.
+        if policy == 6 && self.has.parks && name > 0 {
+            policy = 1;
+        }
+        let is_lossy = policy <= 4;
+        let messages = choices.between(1, self.limits.messages);
+        let bytes = choices.between(self.len_max, self.limits.bytes.max(self.len_max));
+        let keys = choices.between(1, messages);
+        let keys_bytes = choices.between(self.len_max, bytes);
+        let age =
+            if is_lossy && self.has.ages && choices.one_in(2) { choices.between(1, self.limits.age_ms) } else { 0 };
+        let flags = if choices.one_in(4) { choices.below(64) } else { choices.below(2) };
+        let log_bytes = 4 << 20;
+        [name, policy, messages, bytes, age, self.len_max, keys, keys_bytes, log_bytes, flags]
+    }
+
+    /// What a subscriber asks for: mostly what a topic may give.
+    fn wish(&self, choices: &mut Choices) -> [u64; 4] {
+        if !self.has.wishes || choices.one_in(3) {
+            return [0; 4];
+        }
+        let policy = if choices.one_in(3) { 0 } else { self.policy(choices) };
+        let messages = if choices.one_in(2) { 0 } else { choices.between(1, self.limits.messages) };
+        let bytes =
+            if choices.one_in(2) { 0 } else { choices.between(self.len_max, self.limits.bytes.max(self.len_max)) };
+        let age = if self.has.ages && choices.one_in(3) { choices.between(1, self.limits.age_ms) } else { 0 };
+        [policy, messages, bytes, age]
+    }
+
+    /// The next act.
+    pub(crate) fn act(&self, choices: &mut Choices, play: &Play) -> Act {
+        let side = choices.index(play.sides.len());
+        let mut at = choices.below(self.sum);
+        let op = self.weights.iter().find(|(_, weight)| match at.checked_sub(*weight) {
+            Some(less) => {
+                at = less;
+                false
+            }
+            None => true,
+        });
+        let op = op.expect("below the sum").0;
+        let args = self.args(op, choices, play, side);
+        Act { side, op, args }
+    }
+
+    fn args(&self, op: Op, choices: &mut Choices, play: &Play, side: usize) -> [u64; super::act::ARGS] {
+        let seat = choices.below(self.seats);
+        let mut given: Vec<u64> = Vec::new();
+        match op {
+            Op::Accept => {
+                let is_raw = self.has.raw && (!self.has.dialect || choices.one_in(2));
+                given.extend([seat, u64::from(is_raw), u64::from(!choices.one_in(6))]);
+            }
+            Op::SaySubscribe => {
+                given.extend([seat, self.name(choices)]);
+                given.extend(self.wish(choices));
+                given.push(u64::from(!choices.one_in(4)));
+            }
+            Op::SayUnsubscribe => given.extend([seat, self.name(choices), u64::from(!choices.one_in(4))]),
+            Op::SayPublish => {
+                given.extend([seat, self.name(choices), self.key(choices), self.len(choices)]);
+                given.extend([u64::from(self.has.binary && choices.one_in(3)), u64::from(!choices.one_in(4))]);
+            }
+            Op::SayPing => given.extend([seat, u64::from(!choices.one_in(3))]),
+            Op::SayNonsense => given.extend([seat, choices.below(6), u64::from(!choices.one_in(3))]),
+            Op::SayMessage => {
+                let fragment = if choices.one_in(3) { choices.between(1, 40) } else { 0 };
+                given.extend([seat, choices.below(200), choices.below(2), fragment]);
+            }
+            Op::SayControl => given.extend([seat, choices.below(2), choices.between(1, 20)]),
+            Op::SayClose => given.extend([seat, *choices.pick(&[0, 1000, 1001, 4000])]),
+            Op::SayCrime => given.extend([seat, choices.below(4)]),
+            Op::Deliver => given.extend([seat, self.deliver(choices)]),
+            Op::Poll => given.extend([choices.below(3), choices.between(1, 8)]),
+            Op::Answer => {
+                let out = play.sides[side].seats[super::play::place(seat, SEATS)].as_ref().and_then(|seat| seat.out);
+                given.extend([seat, self.answer(choices, out.unwrap_or(0) as u64)]);
+            }
+            Op::Kernel => given.extend([seat, choices.below(10_000)]),
+            Op::Close => given.extend([seat, *choices.pick(&[1000, 1001, 4999])]),
+            Op::Topic => {
+                let name = self.name(choices);
+                return self.topic_args(choices, name);
+            }
+            Op::OpenTopic | Op::RemoveTopic => given.push(self.name(choices)),
+            Op::Subscribe | Op::Local => {
+                let who = if op == Op::Local { choices.below(LOCALS as u64) } else { seat };
+                given.extend([who, self.name(choices)]);
+                given.extend(self.wish(choices));
+            }
+            Op::Unsubscribe => given.extend([seat, self.name(choices)]),
+            Op::Unlocal => given.push(choices.below(LOCALS as u64)),
+            Op::Take | Op::Post => given.extend([choices.below(LOCALS as u64), choices.between(1, 6)]),
+            Op::Fetch => given.extend([self.name(choices), choices.between(1, 6)]),
+            Op::Publish => {
+                given.extend([self.name(choices), self.key(choices), self.len(choices)]);
+                given.push(u64::from(self.has.binary && choices.one_in(3)));
+            }
+            Op::Send => given.extend([seat, self.len(choices), u64::from(self.has.binary && choices.one_in(3))]),
+            Op::Receive => given.extend([seat, choices.between(1, 5)]),
+            Op::Advance => given.push(advance(choices)),
+            Op::Jump => given.push(jump(choices)),
+            Op::Backwards => given.push(choices.below(1_000) * MILLI),
+            Op::Drain => given.push(choices.below(1_000) * MILLI),
+            Op::Writable | Op::Eof => given.push(seat),
+            Op::Timeout | Op::Settle | Op::Stale => {}
+        }
+        Act::new(side, op, &given).args
+    }
+
+    fn deliver(&self, choices: &mut Choices) -> u64 {
+        match choices.below(4) {
+            0 | 1 if self.has.single_bytes => 1,
+            0 => choices.between(1, 200),
+            _ => 1 << 20,
+        }
+    }
+
+    fn answer(&self, choices: &mut Choices, len: u64) -> u64 {
+        match choices.below(6) {
+            0 if self.has.frozen => 0,
+            1 | 2 if self.has.partial => choices.below(len + 1),
+            3 if self.has.partial => choices.below(20),
+            _ => u64::MAX,
+        }
+    }
+}
+
+fn advance(choices: &mut Choices) -> u64 {
+    match choices.below(40) {
+        0 => 0,
+        1..=10 => choices.between(1, 400) * MILLI,
+        _ => choices.between(0, 20 * MILLI),
+    }
+}
+
+fn jump(choices: &mut Choices) -> u64 {
+    match choices.below(10) {
+        0 => 100 * 365 * 86_400 * 1_000 * MILLI,
+        _ => choices.between(0, 400 * MILLI),
+    }
+}

@@ -1,0 +1,251 @@
+//! How connections begin and end.
+
+use std::collections::VecDeque;
+
+use forebay_core::{AcceptError, ConnId, EndReason, LossReason, Options, wire::CloseCode};
+
+use super::clock::Clock;
+use super::output::whats;
+use super::{Conn, DIRECT, Front, News, Phase, Reference, count};
+
+/// The greeting of a session.
+fn hello(options: &Options) -> Front {
+    let start = "{\"op\":\"hello\",\"version\":1,\"session\":\"".into();
+    let end = format!(
+        "\",\"limits\":{{\"message_bytes_max\":{},\"inbound_bytes_max\":{},\"topic_name_bytes_max\":{},\
+         \"lanes_max\":{},\"ping_interval_ms\":{}}}}}",
+        options.message_bytes_max,
+        options.inbound_bytes_max,
+        options.topic_name_bytes_max,
+        options.lanes_per_session_max,
+        options.ping_interval.as_millis()
+    );
+    Front::Text { start, end: Some(end), epoch: None }
+}
+
+impl Reference {
+    /// What accepting gives, where it is refused.
+    pub(crate) fn may_accept(&self) -> Option<AcceptError> {
+        if self.draining.is_some() {
+            Some(AcceptError::Draining)
+        } else if self.conns.len() >= self.options.connections_max as usize {
+            Some(AcceptError::ConnectionsFull)
+        } else {
+            None
+        }
+    }
+
+    /// A connection that the hub has named.
+    pub(crate) fn accept(&mut self, id: ConnId, is_raw: bool, is_upgraded: bool) {
+        self.counters.accepted += 1;
+        let conn = Conn {
+            is_raw,
+            phase: Phase::Handshake,
+            lanes: Vec::new(),
+            news: News::default(),
+            wire: VecDeque::new(),
+            fed: 0,
+            partial: 0,
+            requests: VecDeque::new(),
+            parked_since: None,
+            inbox: VecDeque::new(),
+            is_stopped: false,
+            is_paused: false,
+            peer_closed: false,
+            is_doomed: false,
+            front: VecDeque::new(),
+            begun: Vec::new(),
+            pongs: VecDeque::new(),
+            is_pinging: false,
+            pinned: None,
+            out: None,
+            is_blocked: false,
+            close_sent: false,
+            direct: VecDeque::new(),
+            direct_out: Default::default(),
+            direct_refused: false,
+            kernel_bytes: 0,
+            clock: Clock::new(self.now),
+        };
+        self.conns.insert(id, conn);
+        if is_upgraded {
+            self.open(id, None);
+        }
+    }
+
+    /// The opening handshake is done, here with this key, or by somebody else.
+    pub(super) fn open(&mut self, id: ConnId, asked: Option<(String, Vec<&'static str>)>) {
+        let now = self.now;
+        let is_raw = self.conns[&id].is_raw;
+        if let Some((key, protocols)) = asked {
+            let protocols = if is_raw { Vec::new() } else { protocols };
+            self.reply(id, Front::Response { key, protocols });
+        }
+        self.counters.opened += 1;
+        let conn = self.conn(id);
+        conn.phase = Phase::Open;
+        conn.news.is_opened = true;
+        conn.clock.opened(now);
+        if !is_raw {
+            let hello = hello(&self.options);
+            self.reply(id, hello);
+        }
+    }
+
+    /// All its lanes end.
+    fn end_lanes(&mut self, id: ConnId, reason: LossReason) {
+        for lane in self.conns[&id].lanes.clone() {
+            self.end_lane(lane, reason);
+        }
+        let conn = self.conn(id);
+        let direct = std::mem::take(&mut conn.direct);
+        conn.news.is_sendable |= std::mem::take(&mut conn.direct_refused);
+        self.lost[DIRECT][6] += count(&direct);
+    }
+
+    /// The Close frame is queued: nothing else is said.
+    pub(super) fn begin_close(&mut self, id: ConnId, reason: EndReason, code: Option<u16>, text: Option<String>) {
+        let now = self.now;
+        self.drop_requests(id);
+        self.end_lanes(id, LossReason::Closed);
+        self.reply(id, Front::Close(code, text));
+        let conn = self.conn(id);
+        conn.is_doomed = false;
+        conn.phase = Phase::Closing(reason);
+        conn.clock.closing(now);
+    }
+
+    /// The application closes.
+    pub(crate) fn close(&mut self, id: ConnId, code: CloseCode, text: &str) {
+        match self.conns.get_mut(&id).map(|conn| conn.phase) {
+            Some(Phase::Open) => {
+                self.begin_close(id, EndReason::Closed(code), Some(code.get()), Some(text.into()));
+            }
+            Some(Phase::Handshake) => self.end(id, EndReason::Closed(code), true),
+            Some(_) => {}
+            None => self.stale(),
+        }
+        self.end_call();
+    }
+
+    /// The peer sends Close.
+    pub(super) fn peer_closes(&mut self, id: ConnId, code: Option<u16>) {
+        self.conn(id).peer_closed = true;
+        if self.conns[&id].phase == Phase::Open {
+            let reason = EndReason::PeerClosed(code.and_then(CloseCode::new));
+            self.begin_close(id, reason, code, None);
+        }
+    }
+
+    /// Lanes that were full end their connections at the end of a call.
+    pub(super) fn close_doomed(&mut self) {
+        let doomed: Vec<ConnId> = self.conns.iter().filter(|(_, conn)| conn.is_doomed).map(|(id, _)| *id).collect();
+        for id in doomed {
+            if self.conns[&id].phase == Phase::Open {
+                let text = "lane full".to_string();
+                self.begin_close(id, EndReason::Overflowed, Some(1013), Some(text));
+            }
+            self.conn(id).is_doomed = false;
+        }
+    }
+
+    /// It is over: what waits is lost, what is outstanding too.
+    pub(super) fn end(&mut self, id: ConnId, reason: EndReason, owes_effect: bool) {
+        self.drop_requests(id);
+        self.end_lanes(id, LossReason::Closed);
+        let conn = self.conn(id);
+        conn.phase = Phase::Ended(reason, owes_effect);
+        conn.front.clear();
+        conn.news.is_closed = true;
+        if matches!(reason, EndReason::Closed(_)) {
+            conn.inbox.clear(); // The application itself did not want to wait.
+        }
+        conn.is_stopped = false;
+        let out = conn.out.take().map(whats).unwrap_or_default();
+        let pinned = conn.pinned.take().map(|item| item.what);
+        self.take_back_items(id, out.into_iter().chain(pinned).collect());
+        self.counters.closed += 1;
+        let conn = self.conn(id);
+        conn.front.clear();
+        conn.begun.clear();
+        conn.pongs.clear();
+        conn.is_pinging = false;
+        self.forget_conn(id);
+    }
+
+    /// A connection is gone when everything was told and done.
+    fn forget_conn(&mut self, id: ConnId) {
+        let conn = &self.conns[&id];
+        if matches!(conn.phase, Phase::Ended(_, false)) && !conn.news.is_closed {
+            self.conns.remove(&id);
+        }
+    }
+
+    pub(super) fn refusal_sent(&mut self, id: ConnId) {
+        if let Phase::Closing(reason) = self.conns[&id].phase {
+            self.end(id, reason, true);
+        }
+    }
+
+    /// The transport has ended.
+    pub(crate) fn eof(&mut self, id: ConnId) {
+        match self.conns.get_mut(&id).map(|conn| conn.phase) {
+            Some(Phase::Ended(reason, true)) => {
+                self.conn(id).phase = Phase::Ended(reason, false);
+                self.forget_conn(id);
+            }
+            None | Some(Phase::Ended(..)) => self.stale(),
+            Some(Phase::Closing(reason)) => self.end(id, reason, false),
+            Some(_) => self.end(id, EndReason::PeerGone, false),
+        }
+        self.end_call();
+    }
+
+    /// `Effect::Close` was polled.
+    pub(crate) fn close_is_obeyed(&mut self, id: ConnId) -> bool {
+        match self.conns.get(&id).map(|conn| conn.phase) {
+            Some(Phase::Ended(reason, true)) => {
+                self.conn(id).phase = Phase::Ended(reason, false);
+                self.forget_conn(id);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// `Event::Closed` was polled: why it must have ended.
+    pub(crate) fn closed_is_told(&mut self, id: ConnId) -> Option<EndReason> {
+        let conn = self.conns.get_mut(&id)?;
+        let Phase::Ended(reason, _) = conn.phase else { return None };
+        if !std::mem::take(&mut conn.news.is_closed) || !conn.inbox.is_empty() {
+            return None;
+        }
+        self.forget_conn(id);
+        Some(reason)
+    }
+
+    /// What follows from where a connection is, at the end of a call.
+    pub(super) fn settle_conn(&mut self, id: ConnId) {
+        let Some(conn) = self.conns.get(&id) else { return };
+        if let Phase::Closing(reason) = conn.phase {
+            if conn.close_sent && conn.peer_closed {
+                self.end(id, reason, true);
+            }
+            return;
+        }
+        if conn.phase == Phase::Handshake && self.draining.is_some() {
+            self.end(id, EndReason::Drained, true);
+            return;
+        }
+        let is_idle = conn.out.is_none() && !self.has_output(id);
+        if conn.phase == Phase::Open && self.draining.is_some() && is_idle && conn.parked_since.is_none() {
+            self.begin_close(id, EndReason::Drained, Some(1001), None);
+        }
+    }
+
+    /// Takes nothing new.
+    pub(crate) fn drain(&mut self, until: u64) {
+        self.draining.get_or_insert(until);
+        self.end_call();
+    }
+}

@@ -1,0 +1,87 @@
+//! Direct messages, and readers in the process.
+
+use std::rc::Rc;
+
+use forebay_core::{ConnId, Entry, OwnedPayload, SendError};
+
+use super::publish::Draft;
+use super::{DIRECT, LaneKey, Message, Owner, Phase, Reference, one};
+
+impl Reference {
+    /// A direct message.
+    pub(crate) fn send(&mut self, id: ConnId, draft: &Draft) -> Result<(), SendError> {
+        let limits = self.options.direct_lane;
+        let len = draft.bytes.len() as u64;
+        if len > limits.bytes_max {
+            return Err(SendError::TooLarge);
+        }
+        let Some(conn) = self.conns.get_mut(&id).filter(|conn| conn.phase == Phase::Open) else {
+            return Err(SendError::UnknownConnection);
+        };
+        let mut load = super::count(&conn.direct);
+        load += conn.direct_out;
+        if load.messages + 1 > u64::from(limits.messages_max) || load.bytes + len > limits.bytes_max {
+            conn.direct_refused = true;
+            return Err(SendError::Full);
+        }
+        let stamp = self.stamp_next();
+        let message = Message {
+            seq: 0,
+            stamp,
+            at: self.now,
+            topic: "".into(),
+            key: "".into(),
+            is_text: draft.is_text,
+            bytes: draft.bytes.clone(),
+            frames: Default::default(),
+        };
+        self.entered[DIRECT] += one(len);
+        self.conn(id).direct.push_back(Rc::new(message));
+        Ok(())
+    }
+
+    /// A direct lane that refused is low again.
+    pub(super) fn find_sendable(&mut self, id: ConnId) {
+        let limits = self.options.direct_lane;
+        let conn = self.conn(id);
+        let mut load = super::count(&conn.direct);
+        load += conn.direct_out;
+        let is_low = load.messages * 2 <= u64::from(limits.messages_max) && load.bytes * 2 <= limits.bytes_max;
+        if conn.direct_refused && is_low && conn.phase == Phase::Open {
+            conn.direct_refused = false;
+            conn.news.is_sendable = true;
+        }
+    }
+
+    /// What a reader in the process takes.
+    pub(crate) fn take(&mut self, key: LaneKey) -> Option<Entry> {
+        self.expire(key);
+        let lane = self.lane(key);
+        let entry = if lane.gap_is_next() {
+            lane.gap.take().map(Entry::Gap)
+        } else {
+            lane.waiting.pop_front().map(|message| {
+                self.lane_sent(key, &message);
+                let bytes = message.bytes.to_vec().into();
+                let payload = OwnedPayload { is_text: message.is_text, bytes };
+                Entry::Message { seq: message.seq, payload }
+            })
+        };
+        let lane = self.lane(key);
+        lane.is_told &= lane.has_output(true);
+        self.end_call();
+        entry
+    }
+
+    /// In-process lanes that have something their consumers were not told of.
+    pub(crate) fn ready_lanes(&self) -> impl Iterator<Item = LaneKey> {
+        let is_due = |lane: &super::Lane| {
+            lane.owner == Owner::Local && lane.ended.is_none() && !lane.is_told && lane.has_output(true)
+        };
+        self.lanes.iter().filter(move |(_, lane)| is_due(lane)).map(|(key, _)| *key)
+    }
+
+    pub(crate) fn ready_is_told(&mut self, key: LaneKey) {
+        self.lane(key).is_told = true;
+    }
+}

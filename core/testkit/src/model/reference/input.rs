@@ -1,0 +1,387 @@
+//! What a client says, in order, and what waits behind a publish that is parked.
+
+use std::rc::Rc;
+
+use forebay_core::{ConnId, CreateTopics, EndReason, LaneOptions, PublishError, SubscribeError, wire};
+
+use super::publish::Draft;
+use super::{Conn, Front, Phase, Reference, TopicKey, one};
+use crate::model::text;
+
+/// What a whole message or control frame of a client is.
+#[derive(Clone, Debug)]
+pub(crate) enum Said {
+    /// Nothing yet: a fragment.
+    Piece,
+    /// A request of the dialect, and its bytes; to a raw connection only the bytes.
+    Request(Request, Vec<u8>),
+    /// A message without meaning.
+    Message {
+        is_text: bool,
+        bytes: Vec<u8>,
+    },
+    Ping(Vec<u8>),
+    Pong,
+    Close(Option<u16>),
+    /// Something that breaks RFC 6455, the code it is answered with, and what the hub calls it.
+    Crime(u16, wire::WireError),
+    /// A good opening request with this key.
+    Handshake {
+        key: String,
+        protocols: Vec<&'static str>,
+    },
+}
+
+/// Bytes of a client that mean something together.
+#[derive(Clone, Debug)]
+pub(crate) struct Segment {
+    pub(crate) len: usize,
+    /// Bytes of the frame's header, for those that are frames of a message.
+    pub(crate) head: usize,
+    pub(crate) said: Said,
+}
+
+/// A request of the dialect.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    pub(crate) ask: Ask,
+    pub(crate) id: Option<String>,
+    /// Bytes of the message.
+    pub(crate) len: usize,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Ask {
+    /// `None` in the place of the wish: a policy that is none.
+    Subscribe(String, Option<LaneOptions>),
+    Unsubscribe(String),
+    Publish(String, Draft),
+    Ping,
+    /// What is answered by an error whatever there is.
+    Nonsense(&'static str),
+}
+
+impl Conn {
+    /// Bytes of messages that wait for the application or behind a parked publish.
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        let requests: usize = self.requests.iter().map(|request| request.len).sum();
+        let inbox: usize = self.inbox.iter().map(|(_, bytes)| bytes.len()).sum();
+        requests + inbox
+    }
+
+    /// Messages that wait.
+    pub(crate) fn waiting_messages(&self) -> usize {
+        self.requests.len() + self.inbox.len()
+    }
+
+    /// And what is kept because it was not understood yet.
+    pub(crate) fn inbound_bytes(&self) -> usize {
+        let head = self.wire.front().map_or(0, |segment| segment.head);
+        let begun = if self.fed >= head { self.fed - head } else { self.fed };
+        self.waiting_bytes() + self.partial + if self.is_stopped { self.fed } else { begun }
+    }
+
+    /// Payload bytes of the publish that is parked.
+    pub(super) fn parked_bytes(&self) -> Option<u64> {
+        match self.requests.front().map(|request| &request.ask) {
+            Some(Ask::Publish(_, draft)) if self.parked_since.is_some() => Some(draft.bytes.len() as u64),
+            _ => None,
+        }
+    }
+}
+
+impl Reference {
+    /// So many more bytes arrived.
+    pub(crate) fn bytes(&mut self, conn: ConnId, len: usize) {
+        let now = self.now;
+        match self.conns.get_mut(&conn).filter(|conn| !matches!(conn.phase, Phase::Ended(..))) {
+            None => return self.stale(),
+            Some(state) => {
+                state.fed += len;
+                state.clock.heard(len, now);
+            }
+        }
+        self.decode(conn);
+        self.end_call();
+    }
+
+    /// Whether the connection is to be read.
+    pub(crate) fn wants_read(&self, id: ConnId) -> bool {
+        self.conns.get(&id).is_some_and(|conn| !conn.is_stopped && !matches!(conn.phase, Phase::Ended(..)))
+    }
+
+    /// Understands what can be understood, as far as there is room for it.
+    pub(super) fn decode(&mut self, id: ConnId) {
+        loop {
+            self.update_stop(id);
+            let state = self.conn(id);
+            let is_deaf = matches!(state.phase, Phase::Ended(..)) || state.peer_closed;
+            if is_deaf || state.is_stopped {
+                break;
+            }
+            let Some(segment) = state.wire.front().filter(|segment| segment.len <= state.fed) else { break };
+            state.fed -= segment.len;
+            let segment = state.wire.pop_front().expect("there is one");
+            match segment.said {
+                Said::Piece => state.partial += segment.len - segment.head,
+                Said::Request(..) | Said::Message { .. } => state.partial = 0,
+                _ => {}
+            }
+            self.said(id, segment.said);
+        }
+        let now = self.now;
+        let state = self.conn(id);
+        let is_cut = state.fed > 0 || state.is_inside_message();
+        state.clock.message(is_cut && !state.is_stopped, now);
+    }
+
+    /// At the bound decoding stops; at half of it, it goes on.
+    pub(super) fn update_stop(&mut self, id: ConnId) {
+        let most = self.options.inbound_bytes_max as usize;
+        let state = self.conn(id);
+        let waiting = state.waiting_bytes();
+        if waiting >= most {
+            state.is_stopped = true;
+        } else if waiting <= most / 2 {
+            state.is_stopped = false;
+        }
+    }
+
+    fn said(&mut self, id: ConnId, said: Said) {
+        let phase = self.conns[&id].phase;
+        let is_closing = matches!(phase, Phase::Closing(_));
+        match said {
+            Said::Piece | Said::Pong => {}
+            Said::Handshake { key, protocols } if phase == Phase::Handshake => self.open(id, Some((key, protocols))),
+            Said::Ping(payload) if !is_closing => self.conn(id).pongs.push_back(payload),
+            Said::Close(code) => self.peer_closes(id, code),
+            Said::Crime(code, error) if !is_closing => self.protocol_error(id, code, error),
+            // Its own Close is not waited for any more.
+            Said::Crime(..) => self.conn(id).peer_closed = true,
+            _ if is_closing => {}
+            Said::Request(request, bytes) => {
+                self.counters.received += one(bytes.len() as u64);
+                if self.conns[&id].is_raw {
+                    self.put_inbox(id, true, bytes);
+                } else if !self.conns[&id].is_doomed {
+                    self.ask(id, request);
+                }
+            }
+            Said::Message { is_text, bytes } => {
+                self.counters.received += one(bytes.len() as u64);
+                if self.conns[&id].is_raw {
+                    self.put_inbox(id, is_text, bytes);
+                } else if !self.conns[&id].is_doomed {
+                    let ask = Ask::Nonsense("bad-message");
+                    self.ask(id, Request { ask, id: None, len: bytes.len() });
+                }
+            }
+            Said::Ping(_) | Said::Handshake { .. } => {}
+        }
+    }
+
+    fn put_inbox(&mut self, id: ConnId, is_text: bool, bytes: Vec<u8>) {
+        let state = self.conn(id);
+        state.inbox.push_back((is_text, bytes));
+        state.news.is_received = true;
+    }
+
+    /// A request: carried out, or put behind a publish that waits.
+    fn ask(&mut self, id: ConnId, request: Request) {
+        let overtakes = matches!(request.ask, Ask::Unsubscribe(_) | Ask::Ping);
+        if self.conns[&id].requests.is_empty() || overtakes {
+            self.carry_out(id, request);
+        } else {
+            self.conn(id).requests.push_back(request);
+        }
+    }
+
+    pub(super) fn error(&mut self, id: ConnId, code: &str, request: Option<&str>) {
+        self.reply(id, Front::error(code, request));
+    }
+
+    fn carry_out(&mut self, conn: ConnId, request: Request) {
+        let id = request.id.as_deref();
+        match &request.ask {
+            Ask::Nonsense(code) => self.error(conn, code, id),
+            Ask::Ping => {
+                let text = format!("{{\"op\":\"pong\"{}}}", text::id_member(id));
+                self.reply(conn, Front::exact(&text));
+            }
+            Ask::Unsubscribe(name) => {
+                let topic = self.names.get(name.as_str()).copied();
+                if self.unsubscribe(conn, topic) {
+                    self.ok(conn, id, &format!(",\"topic\":{}", text::quoted(name)));
+                } else {
+                    self.error(conn, "not-subscribed", id);
+                }
+            }
+            Ask::Subscribe(name, wish) => self.ask_subscribe(conn, name, *wish, id),
+            Ask::Publish(name, draft) => match self.ask_publish(conn, name, draft) {
+                Ok(None) => {
+                    self.conn(conn).requests.push_front(request);
+                }
+                Ok(Some((seq, matched))) => self.ok(conn, id, &format!(",\"seq\":{seq},\"matched\":{matched}")),
+                Err(code) => self.error(conn, code, id),
+            },
+        }
+    }
+
+    fn ok(&mut self, conn: ConnId, id: Option<&str>, members: &str) {
+        if let Some(id) = id {
+            self.reply(conn, Front::exact(&format!("{{\"op\":\"ok\",\"id\":{id}{members}}}")));
+        }
+    }
+
+    /// The topic of a client's request, which may make it.
+    fn topic_for(&mut self, name: &str) -> Result<TopicKey, &'static str> {
+        if !self.is_good_name(name) {
+            return Err("bad-topic");
+        }
+        if let Some(topic) = self.names.get(name) {
+            return Ok(*topic);
+        }
+        if self.options.create_topics == CreateTopics::Application {
+            return Err("unknown-topic");
+        }
+        if self.may_open(name).is_some() {
+            return Err("topics-full");
+        }
+        let defaults = self.options.topic_defaults;
+        Ok(self.make_topic(name, defaults, false))
+    }
+
+    fn ask_subscribe(&mut self, conn: ConnId, name: &str, wish: Option<LaneOptions>, id: Option<&str>) {
+        if self.draining.is_some() {
+            return self.error(conn, "draining", id);
+        }
+        let Some(wish) = wish else { return self.error(conn, "policy-not-allowed", id) };
+        let topic = match self.topic_for(name) {
+            Ok(topic) => topic,
+            Err(code) => return self.error(conn, code, id),
+        };
+        match self.subscribe(conn, Some(topic), wish) {
+            Ok(lane) => {
+                if let Some(id) = id {
+                    let (head, policy) = (self.topics[&topic].head, self.lanes[&lane].policy.name());
+                    let start = format!("{{\"op\":\"ok\",\"id\":{id},\"topic\":{},\"epoch\":\"", text::quoted(name));
+                    let end = format!("\",\"seq\":{head},\"policy\":\"{policy}\"}}");
+                    self.reply(conn, Front::Text { start, end: Some(end), epoch: Some(topic) });
+                }
+            }
+            Err(error) => {
+                let code = match error {
+                    SubscribeError::AlreadySubscribed => "already-subscribed",
+                    SubscribeError::LanesFull => "lanes-full",
+                    SubscribeError::PolicyNotAllowed => "policy-not-allowed",
+                    SubscribeError::InvalidLimits => "bad-limits",
+                    other => unreachable!("{other:?}"),
+                };
+                self.error(conn, code, id);
+            }
+        }
+    }
+
+    /// The number and the lanes; or nothing: it waits.
+    fn ask_publish(&mut self, conn: ConnId, name: &str, draft: &Draft) -> Result<Option<(u64, u32)>, &'static str> {
+        if self.draining.is_some() {
+            return Err("draining");
+        }
+        let topic = self.topic_for(name)?;
+        self.check_draft(topic, draft).map_err(|error| match error {
+            PublishError::InvalidKey => "bad-key",
+            _ => "too-large",
+        })?;
+        let len = draft.bytes.len() as u64;
+        let is_first = self.topics[&topic].parked.is_empty();
+        let full = if is_first { self.full_lanes(topic, len) } else { Vec::new() };
+        if is_first && full.is_empty() {
+            return Ok(Some(self.publish_now(topic, draft)));
+        }
+        self.note_refusal(topic, &full, len);
+        let now = self.now;
+        self.topics.get_mut(&topic).expect("a topic").parked.push_back(conn);
+        self.counters.parked += 1;
+        self.conn(conn).parked_since = Some(now);
+        Ok(None)
+    }
+
+    fn unpark(&mut self, conn: ConnId) -> Request {
+        let parked = self.topics.iter_mut().find(|(_, topic)| topic.parked.contains(&conn));
+        let (key, topic) = parked.expect("the topic of a parked publish");
+        let key = *key;
+        topic.parked.retain(|other| *other != conn);
+        self.made_room(key);
+        self.forgettable = true;
+        let state = self.conn(conn);
+        state.parked_since = None;
+        state.requests.pop_front().expect("the parked publish")
+    }
+
+    /// There is room for a parked publish.
+    pub(super) fn carry_out_parked(&mut self, conn: ConnId) {
+        let request = self.unpark(conn);
+        let Ask::Publish(name, draft) = &request.ask else { unreachable!("a publish is parked") };
+        let topic = self.names[name.as_str()];
+        let (seq, matched) = self.publish_now(topic, draft);
+        self.ok(conn, request.id.as_deref(), &format!(",\"seq\":{seq},\"matched\":{matched}"));
+        self.pump(conn);
+    }
+
+    /// A parked publish is refused after all.
+    pub(super) fn refuse_parked(&mut self, conn: ConnId, code: &str) {
+        let request = self.unpark(conn);
+        if code == "full" {
+            self.counters.refused_full += 1;
+        }
+        self.error(conn, code, request.id.as_deref());
+        self.pump(conn);
+    }
+
+    /// A connection ends: what it asked for is not carried out.
+    pub(super) fn drop_requests(&mut self, conn: ConnId) {
+        if self.conns[&conn].parked_since.is_some() {
+            self.unpark(conn);
+        }
+        self.conn(conn).requests.clear();
+    }
+
+    /// What waited is carried out in order, until a publish waits again.
+    pub(super) fn pump(&mut self, conn: ConnId) {
+        loop {
+            let state = self.conn(conn);
+            if state.parked_since.is_some() || state.is_doomed || state.phase != Phase::Open {
+                return;
+            }
+            let Some(request) = state.requests.pop_front() else { break };
+            // What is carried out finds nothing before it: it may be parked in its place.
+            let rest = std::mem::take(&mut self.conn(conn).requests);
+            self.carry_out(conn, request);
+            self.conn(conn).requests.extend(rest);
+        }
+        self.decode(conn);
+    }
+
+    /// The application takes a message of a raw connection.
+    pub(crate) fn receive(&mut self, id: ConnId) -> Option<(bool, Vec<u8>)> {
+        let state = self.conns.get_mut(&id).filter(|conn| conn.is_raw)?;
+        let message = state.inbox.pop_front();
+        state.news.is_received &= !state.inbox.is_empty();
+        if matches!(state.phase, Phase::Ended(..)) {
+            return message;
+        }
+        self.decode(id);
+        self.end_call();
+        message
+    }
+
+    fn protocol_error(&mut self, id: ConnId, code: u16, error: wire::WireError) {
+        self.conn(id).peer_closed = true;
+        self.begin_close(id, EndReason::Protocol(error), Some(code), None);
+    }
+
+    /// Kept for messages that are told apart by their bytes.
+    pub(crate) fn draft(key: &str, is_text: bool, bytes: Vec<u8>) -> Draft {
+        Draft { key: Rc::from(key), is_text, bytes: bytes.into() }
+    }
+}

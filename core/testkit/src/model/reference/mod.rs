@@ -1,0 +1,367 @@
+//! What a hub has to do, as design §5–§8 and `forebay.md` say it, with plain lists: no log, no sharing, no runs.
+//!
+//! Each method does what the method of that name of `Hub` is told to do, and gives what that must give. It shares no code
+//! with the hub but the names of what crosses its border.
+
+mod clock;
+mod closing;
+mod consumers;
+mod front;
+mod input;
+mod lanes;
+mod output;
+mod publish;
+mod subscribe;
+mod topics;
+
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
+
+use forebay_core::{
+    ConnId, Count, EndReason, Gap, LaneId, Level, LossReason, Options, Policy, TopicId, TopicOptions, Totals,
+};
+
+use front::Front;
+pub(crate) use input::{Ask, Request, Said, Segment};
+
+use super::text;
+
+/// A lane of one reference.
+pub(crate) type LaneKey = u32;
+/// A topic of one reference.
+pub(crate) type TopicKey = u32;
+/// What is wrong with the hub.
+pub(crate) type Verdict = Result<(), String>;
+
+/// A message of a topic, or a direct one.
+#[derive(Debug)]
+pub(crate) struct Message {
+    pub(crate) seq: u64,
+    /// Among all publishes and direct messages.
+    pub(crate) stamp: u64,
+    /// When it was published.
+    pub(crate) at: u64,
+    pub(crate) topic: Rc<str>,
+    pub(crate) key: Rc<str>,
+    pub(crate) is_text: bool,
+    pub(crate) bytes: Rc<[u8]>,
+    frames: [OnceCell<Vec<u8>>; 2],
+}
+
+impl Message {
+    fn len(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    /// As it goes over the wire.
+    fn frame(&self, is_raw: bool) -> &[u8] {
+        self.frames[usize::from(is_raw)].get_or_init(|| {
+            let mut frame = Vec::new();
+            if is_raw {
+                text::frame(&mut frame, if self.is_text { 1 } else { 2 }, &self.bytes);
+            } else {
+                let (topic, key) = (text::quoted(&self.topic), text::quoted(&self.key));
+                text::frame(&mut frame, 1, text::message(&topic, self.seq, &key, self.is_text, &self.bytes).as_bytes());
+            }
+            frame
+        })
+    }
+}
+
+/// Who takes from a lane.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Owner {
+    Conn(ConnId),
+    Local,
+}
+
+/// A lane: what waits in it, message by message.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    /// The hub's name of it, once known.
+    pub(crate) id: Option<LaneId>,
+    pub(crate) topic: TopicKey,
+    pub(crate) owner: Owner,
+    pub(crate) policy: Policy,
+    pub(crate) messages_max: u64,
+    pub(crate) bytes_max: u64,
+    pub(crate) age_max: Option<u64>,
+    pub(crate) waiting: VecDeque<Rc<Message>>,
+    /// In a Transmit that was not answered, or partly sent.
+    pub(crate) out: Vec<Rc<Message>>,
+    /// Lost and not told.
+    pub(crate) gap: Option<Gap>,
+    pub(crate) entered: Count,
+    pub(crate) sent: Count,
+    pub(crate) lost: [Count; 8],
+    /// Newer messages that were lost since the Transmit that was not answered.
+    pub(crate) dropped: u64,
+    /// So many that what is outstanding is not kept any more.
+    is_left: bool,
+    /// The last message that was lost to age.
+    aged: u64,
+    /// Why it ended.
+    pub(crate) ended: Option<LossReason>,
+    /// An in-process consumer knows that there is something.
+    is_told: bool,
+}
+
+/// Whom a refused publish keeps waiting.
+#[derive(Debug, Default)]
+pub(crate) struct Refused {
+    /// Lanes that refused and were not low since, and the largest payload each refused.
+    lanes: BTreeMap<LaneKey, u64>,
+    /// Those that held the log at its bound: they must be empty.
+    emptied: BTreeSet<LaneKey>,
+}
+
+/// A topic.
+#[derive(Debug)]
+pub(crate) struct Topic {
+    pub(crate) id: TopicId,
+    pub(crate) name: Rc<str>,
+    pub(crate) options: TopicOptions,
+    pub(crate) is_declared: bool,
+    pub(crate) epoch: Option<u64>,
+    pub(crate) epoch_text: Option<String>,
+    pub(crate) head: u64,
+    /// Those that have not ended.
+    pub(crate) lanes: Vec<LaneKey>,
+    /// Connections whose publish waits, in order of arrival.
+    pub(crate) parked: VecDeque<ConnId>,
+    pub(crate) refused: Refused,
+    /// An application that was refused is to be told when it may come again.
+    pub(crate) is_awaited: bool,
+    /// As it was told.
+    pub(crate) level: Level,
+    pub(crate) is_upstream_paused: bool,
+    /// Known keys: the latest message of each.
+    keys: Vec<Rc<Message>>,
+    entered: Count,
+    sent: Count,
+    lost: [Count; 8],
+}
+
+/// Where a connection is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Phase {
+    Handshake,
+    Open,
+    /// A Close frame is to be sent, or was.
+    Closing(EndReason),
+    /// It has ended; whether the embedder has to close the socket.
+    Ended(EndReason, bool),
+}
+
+/// What is to be told of a connection.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct News {
+    pub(crate) is_opened: bool,
+    pub(crate) is_received: bool,
+    pub(crate) is_sendable: bool,
+    pub(crate) is_closed: bool,
+}
+
+/// A connection, and its session.
+#[derive(Debug)]
+pub(crate) struct Conn {
+    pub(crate) is_raw: bool,
+    pub(crate) phase: Phase,
+    pub(crate) lanes: Vec<LaneKey>,
+    pub(crate) news: News,
+    // In.
+    pub(crate) wire: VecDeque<Segment>,
+    /// Bytes that arrived and were not understood yet.
+    pub(crate) fed: usize,
+    /// Payload bytes of a message whose last frame is not there yet.
+    partial: usize,
+    requests: VecDeque<input::Request>,
+    parked_since: Option<u64>,
+    pub(crate) inbox: VecDeque<(bool, Vec<u8>)>,
+    is_stopped: bool,
+    /// Whether the embedder was told to pause.
+    pub(crate) is_paused: bool,
+    peer_closed: bool,
+    is_doomed: bool,
+    // Out.
+    front: VecDeque<Front>,
+    /// What was sent of the first of them.
+    begun: Vec<u8>,
+    /// Payloads of pings that are to be answered; the last will do (RFC 6455 §5.5.3).
+    pongs: VecDeque<Vec<u8>>,
+    /// A ping is to be sent.
+    is_pinging: bool,
+    pinned: Option<output::Item>,
+    pub(crate) out: Option<Vec<output::Item>>,
+    pub(crate) is_blocked: bool,
+    close_sent: bool,
+    pub(crate) direct: VecDeque<Rc<Message>>,
+    pub(crate) direct_out: Count,
+    direct_refused: bool,
+    pub(crate) kernel_bytes: u32,
+    clock: clock::Clock,
+}
+
+/// What the numbers of `Stats` must be, as far as lists can tell.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) published: Count,
+    pub(crate) refused_full: u64,
+    pub(crate) refused_too_large: u64,
+    pub(crate) refused_overloaded: u64,
+    pub(crate) parked: u64,
+    pub(crate) received: Count,
+    pub(crate) accepted: u64,
+    pub(crate) opened: u64,
+    pub(crate) closed: u64,
+    pub(crate) gaps_sent: u64,
+    pub(crate) stale_inputs: u64,
+}
+
+/// A disagreement that is made on purpose, to see that it is found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum Error {
+    /// None.
+    #[default]
+    None,
+    /// Lanes have room for one message more.
+    Room,
+    /// What returns unsent is sent.
+    Returned,
+}
+
+/// What a hub must do.
+#[derive(Debug)]
+pub(crate) struct Reference {
+    pub(crate) options: Options,
+    pub(crate) error: Error,
+    pub(crate) now: u64,
+    pub(crate) topics: BTreeMap<TopicKey, Topic>,
+    pub(crate) names: BTreeMap<Rc<str>, TopicKey>,
+    pub(crate) conns: BTreeMap<ConnId, Conn>,
+    pub(crate) lanes: BTreeMap<LaneKey, Lane>,
+    pub(crate) counters: Counters,
+    entered: [Count; 2],
+    sent: [Count; 2],
+    lost: [[Count; 8]; 2],
+    next: u32,
+    stamp: u64,
+    pub(crate) draining: Option<u64>,
+    /// In-process lanes, and raw connections' lanes, whose end is to be told.
+    pub(crate) ended_lanes: BTreeSet<LaneId>,
+    /// Topics that may have room for a publish that is parked.
+    room: Vec<TopicKey>,
+    /// Topics that were removed and are still counted.
+    pub(crate) removed_topics: Vec<TopicKey>,
+    /// Undeclared topics that may be forgotten at the next poll.
+    forgettable: bool,
+}
+
+/// Topics' lanes and direct lanes, in what is counted over the hub.
+const TOPICS: usize = 0;
+const DIRECT: usize = 1;
+
+pub(crate) const fn one(bytes: u64) -> Count {
+    Count::new(1, bytes)
+}
+
+pub(crate) fn count<'a>(messages: impl IntoIterator<Item = &'a Rc<Message>>) -> Count {
+    let mut count = Count::default();
+    messages.into_iter().for_each(|message| count += one(message.len()));
+    count
+}
+
+impl Reference {
+    pub(crate) fn new(options: Options, now: u64) -> Self {
+        Self {
+            options,
+            error: Error::None,
+            now,
+            topics: BTreeMap::new(),
+            names: BTreeMap::new(),
+            conns: BTreeMap::new(),
+            lanes: BTreeMap::new(),
+            counters: Counters::default(),
+            entered: Default::default(),
+            sent: Default::default(),
+            lost: Default::default(),
+            next: 0,
+            stamp: 0,
+            draining: None,
+            ended_lanes: BTreeSet::new(),
+            room: Vec::new(),
+            removed_topics: Vec::new(),
+            forgettable: false,
+        }
+    }
+
+    /// Every call is told the time; it does not go back.
+    pub(crate) fn advance(&mut self, now: u64) {
+        self.now = self.now.max(now);
+    }
+
+    fn name_next(&mut self) -> u32 {
+        self.next += 1;
+        self.next
+    }
+
+    fn stamp_next(&mut self) -> u64 {
+        self.stamp += 1;
+        self.stamp
+    }
+
+    /// The terms of the queue law over all lanes.
+    pub(crate) fn totals(&self) -> Totals {
+        let mut waiting = Count::default();
+        for lane in self.lanes.values() {
+            waiting += lane.all_waiting();
+        }
+        Totals { entered: self.entered[TOPICS], sent: self.sent[TOPICS], waiting, lost: self.lost[TOPICS] }
+    }
+
+    /// The terms of the queue law over all direct lanes.
+    pub(crate) fn direct_totals(&self) -> Totals {
+        let mut waiting = Count::default();
+        for conn in self.conns.values() {
+            waiting += count(&conn.direct);
+            waiting += conn.direct_out;
+        }
+        Totals { entered: self.entered[DIRECT], sent: self.sent[DIRECT], waiting, lost: self.lost[DIRECT] }
+    }
+
+    /// The terms of the queue law over all lanes a topic ever had.
+    pub(crate) fn topic_totals(&self, key: TopicKey) -> Totals {
+        let topic = &self.topics[&key];
+        let mut waiting = Count::default();
+        for lane in self.lanes.values().filter(|lane| lane.topic == key) {
+            waiting += lane.all_waiting();
+        }
+        Totals { entered: topic.entered, sent: topic.sent, waiting, lost: topic.lost }
+    }
+
+    fn conn(&mut self, id: ConnId) -> &mut Conn {
+        self.conns.get_mut(&id).expect("a connection of the reference")
+    }
+
+    fn stale(&mut self) {
+        self.counters.stale_inputs += 1;
+    }
+
+    /// What every call that may make room ends with.
+    pub(crate) fn end_call(&mut self) {
+        loop {
+            self.close_doomed();
+            self.find_low();
+            self.retry_parked();
+            if !self.conns.values().any(|conn| conn.is_doomed) {
+                break;
+            }
+        }
+        self.find_low();
+        let ids: Vec<ConnId> = self.conns.keys().copied().collect();
+        for id in ids {
+            self.settle_conn(id);
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! Lanes come and go.
+
+use std::collections::VecDeque;
+
+use forebay_core::{ConnId, LaneId, LaneOptions, LossReason, Policy, SubscribeError};
+
+use super::clock::nanos;
+use super::{Lane, LaneKey, Owner, Phase, Reference, TopicKey};
+
+impl Reference {
+    /// What holds for a lane: policy, messages, bytes, age.
+    fn agree(&self, topic: TopicKey, wish: LaneOptions) -> Result<(Policy, u64, u64, Option<u64>), SubscribeError> {
+        let options = &self.topics[&topic].options;
+        let policy = wish.policy.unwrap_or(options.policy);
+        if policy != options.policy && !options.choices.contains(policy) {
+            return Err(SubscribeError::PolicyNotAllowed);
+        }
+        let messages = u64::from(wish.messages_max.unwrap_or(options.lane.messages_max));
+        let bytes = wish.bytes_max.unwrap_or(options.lane.bytes_max);
+        let mut good = messages >= 1 && messages <= u64::from(options.lane.messages_max);
+        good &= bytes <= options.lane.bytes_max && bytes >= u64::from(options.message_bytes_max);
+        if policy == Policy::LatestPerKey {
+            good &= u64::from(options.keys_max) <= messages && options.keys_bytes_max <= bytes;
+            good &= options.keys_bytes_max >= u64::from(options.message_bytes_max);
+        }
+        let age = match wish.age_max {
+            Some(age) => {
+                good &= policy.is_lossy() && age.as_millis() >= 1;
+                good &= options.age_max.is_none_or(|most| age <= most);
+                Some(age)
+            }
+            None => options.age_max.filter(|_| policy.is_lossy()),
+        };
+        if good { Ok((policy, messages, bytes, age.map(nanos))) } else { Err(SubscribeError::InvalidLimits) }
+    }
+
+    /// A lane for a connection's session.
+    pub(crate) fn subscribe(
+        &mut self,
+        conn: ConnId,
+        topic: Option<TopicKey>,
+        wish: LaneOptions,
+    ) -> Result<LaneKey, SubscribeError> {
+        if self.conns.get(&conn).is_none_or(|conn| conn.phase != Phase::Open) {
+            return Err(SubscribeError::UnknownConnection);
+        }
+        let lanes = &self.conns[&conn].lanes;
+        if lanes.iter().any(|lane| Some(self.lanes[lane].topic) == topic) {
+            return Err(SubscribeError::AlreadySubscribed);
+        }
+        if lanes.len() >= self.options.lanes_per_session_max as usize {
+            return Err(SubscribeError::LanesFull);
+        }
+        let key = self.add_lane(topic, Owner::Conn(conn), wish)?;
+        self.conn(conn).lanes.push(key);
+        Ok(key)
+    }
+
+    /// A lane for a reader in the process.
+    pub(crate) fn subscribe_local(
+        &mut self,
+        topic: Option<TopicKey>,
+        wish: LaneOptions,
+    ) -> Result<LaneKey, SubscribeError> {
+        self.add_lane(topic, Owner::Local, wish)
+    }
+
+    fn add_lane(
+        &mut self,
+        topic: Option<TopicKey>,
+        owner: Owner,
+        wish: LaneOptions,
+    ) -> Result<LaneKey, SubscribeError> {
+        if self.draining.is_some() {
+            return Err(SubscribeError::Draining);
+        }
+        let Some(topic) = topic else { return Err(SubscribeError::UnknownTopic) };
+        let (policy, messages_max, bytes_max, age_max) = self.agree(topic, wish)?;
+        let key = self.name_next();
+        let lane = Lane {
+            id: None,
+            topic,
+            owner,
+            policy,
+            messages_max,
+            bytes_max,
+            age_max,
+            waiting: VecDeque::new(),
+            out: Vec::new(),
+            gap: None,
+            entered: Default::default(),
+            sent: Default::default(),
+            lost: Default::default(),
+            dropped: 0,
+            is_left: false,
+            aged: 0,
+            ended: None,
+            is_told: false,
+        };
+        self.lanes.insert(key, lane);
+        self.topics.get_mut(&topic).expect("a topic").lanes.push(key);
+        Ok(key)
+    }
+
+    /// Ends the lane of a connection on a topic; whether there was one.
+    pub(crate) fn unsubscribe(&mut self, conn: ConnId, topic: Option<TopicKey>) -> bool {
+        let lane = self.lane_on(conn, topic);
+        if let Some(lane) = lane {
+            self.end_lane(lane, LossReason::Unsubscribed);
+        }
+        lane.is_some()
+    }
+
+    pub(crate) fn lane_on(&self, conn: ConnId, topic: Option<TopicKey>) -> Option<LaneKey> {
+        let topic = topic?;
+        let lanes = &self.conns.get(&conn)?.lanes;
+        lanes.iter().copied().find(|lane| self.lanes[lane].topic == topic)
+    }
+
+    /// The lane that has this id and has not ended.
+    pub(crate) fn lane_of(&self, id: LaneId) -> Option<LaneKey> {
+        self.lanes.iter().find(|(_, lane)| lane.id == Some(id) && lane.ended.is_none()).map(|(key, _)| *key)
+    }
+
+    /// A lane ends: what waits is lost, what is outstanding is sent or lost later.
+    pub(crate) fn end_lane(&mut self, key: LaneKey, reason: LossReason) {
+        let lane = self.lane(key);
+        lane.ended = Some(reason);
+        lane.gap = None;
+        let (waiting, topic, owner) = (std::mem::take(&mut lane.waiting), lane.topic, lane.owner);
+        for message in waiting {
+            self.lose(key, &message, reason);
+        }
+        let is_keyed = |lane: &Lane| lane.policy == Policy::LatestPerKey;
+        let state = self.topics.get_mut(&topic).expect("a lane's topic");
+        state.lanes.retain(|other| *other != key);
+        if !state.lanes.iter().any(|lane| is_keyed(&self.lanes[lane])) {
+            state.keys.clear();
+        }
+        if let Owner::Conn(conn) = owner {
+            self.conn(conn).lanes.retain(|other| *other != key);
+        }
+        self.forgettable = true;
+        self.made_room(topic);
+        self.forget_lane(key);
+    }
+
+    /// A lane that ended is kept while something of it is outstanding.
+    pub(super) fn forget_lane(&mut self, key: LaneKey) {
+        let lane = &self.lanes[&key];
+        if lane.ended.is_some() && lane.out.is_empty() {
+            self.lanes.remove(&key);
+        }
+    }
+}
