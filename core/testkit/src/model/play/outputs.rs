@@ -184,6 +184,7 @@ impl Side {
         let ids: Vec<ConnId> = self.model.conns.keys().copied().collect();
         for id in ids {
             if !self.model.is_ready(id) {
+                self.model.look_for_rest(id);
                 continue;
             }
             self.model.expire_conn(id);

@@ -53,7 +53,10 @@ impl Clock {
         }
     }
 
-    pub(super) fn writable(&mut self, _now: u64) {}
+    /// There is nothing to be sent, and nothing in the way.
+    pub(super) fn rests(&mut self) {
+        self.stuck = None;
+    }
 
     pub(super) fn ping_sent(&mut self, _now: u64) {}
 }

@@ -148,8 +148,9 @@ impl Reference {
     fn lose_oldest(&mut self, key: LaneKey, reason: LossReason) {
         let lane = self.lane(key);
         let Some(message) = lane.waiting.pop_front() else { return };
-        lane.dropped += 1;
-        lane.is_left |= lane.dropped > lane.messages_max;
+        if let (Some(last), Some(next)) = (lane.out.last(), lane.waiting.front()) {
+            lane.is_left |= next.seq - last.seq > lane.messages_max + 1;
+        }
         self.lose(key, &message, reason);
     }
 
@@ -284,7 +285,6 @@ impl Reference {
         for message in old {
             let lane = self.lane(key);
             lane.aged = lane.aged.max(message.seq);
-            lane.dropped += 1;
             self.lose(key, &message, LossReason::Age);
         }
     }

@@ -95,9 +95,7 @@ pub(crate) struct Lane {
     pub(crate) entered: Count,
     pub(crate) sent: Count,
     pub(crate) lost: [Count; 8],
-    /// Newer messages that were lost since the Transmit that was not answered.
-    pub(crate) dropped: u64,
-    /// So many that what is outstanding is not kept any more.
+    /// So many newer messages were lost that what is outstanding is not kept any more.
     is_left: bool,
     /// The last message that was lost to age.
     aged: u64,

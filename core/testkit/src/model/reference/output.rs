@@ -251,7 +251,7 @@ impl Reference {
         }
         lane.waiting.pop_front();
         if lane.out.is_empty() {
-            (lane.dropped, lane.is_left) = (0, false);
+            lane.is_left = false;
         }
         lane.out.push(message.clone());
         Ok((What::Message(key, message), len))
@@ -434,16 +434,24 @@ impl Reference {
             && self.conns.values().all(is_quiet)
     }
 
+    /// Where there is nothing to be sent, and nothing in the way, nothing stalls. It is looked for when the connection is
+    /// written to or polled.
+    pub(crate) fn look_for_rest(&mut self, id: ConnId) {
+        let Some(conn) = self.conns.get(&id) else { return };
+        if !conn.is_blocked && conn.out.is_none() && !self.has_output(id) {
+            self.conn(id).clock.rests();
+        }
+    }
+
     /// The connection may be written to again.
     pub(crate) fn writable(&mut self, id: ConnId) {
-        let now = self.now;
         match self.conns.get_mut(&id).filter(|conn| !matches!(conn.phase, Phase::Ended(..))) {
             None => self.stale(),
             Some(conn) => {
                 if conn.out.is_none() && conn.is_blocked {
                     conn.is_blocked = false;
-                    conn.clock.writable(now);
                 }
+                self.look_for_rest(id);
                 self.end_call();
             }
         }

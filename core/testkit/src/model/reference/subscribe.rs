@@ -91,7 +91,6 @@ impl Reference {
             entered: Default::default(),
             sent: Default::default(),
             lost: Default::default(),
-            dropped: 0,
             is_left: false,
             aged: 0,
             ended: None,
