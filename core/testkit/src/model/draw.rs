@@ -150,7 +150,9 @@ impl Swarm {
             // A raw connection of which all became too old counts as not written to until it is polled.
             stall_ms: deadline(choices, (on && !(self.has.raw && self.has.ages)) || (only == 2 && !is_seen)),
             close_ms: deadline(choices, on || only == 3),
-            block_ms: deadline(choices, on),
+            // Publishes of several clients may be parked again at the same time; whose patience ends first is then
+            // nobody's promise.
+            block_ms: deadline(choices, on && self.seats == 1),
         }
     }
 
