@@ -278,7 +278,7 @@ impl Conn {
                 [
                     is_heard.then_some(*since + silence),
                     began.filter(|_| is_heard).map(|began| began + options.message_timeout),
-                    self.stalled_since.map(|since| since + options.stall_timeout),
+                    self.stalled_since.filter(|_| self.is_writing()).map(|since| since + options.stall_timeout),
                     self.inbound().and_then(|inbound| inbound.parked).map(|parked| parked.until),
                 ]
                 .into_iter()
