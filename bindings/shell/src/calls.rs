@@ -10,7 +10,7 @@ use forebay_core::{
 };
 
 use crate::inbox::{BATCH_BYTES_MAX, BATCH_MAX};
-use crate::{AdoptError, Answer, CallError, Inbox, Snapshot};
+use crate::{AdoptError, Answer, CallError, Inbox, Snapshot, SubscriptionLink};
 
 /// What a subscription takes from.
 pub type LaneInbox = Inbox<Entry, ()>;
@@ -51,7 +51,7 @@ impl KeptMessage {
 }
 
 /// What a subscriber is answered.
-pub type Subscribed = Result<(LaneId, Arc<LaneInbox>), CallError<SubscribeError>>;
+pub type Subscribed = Result<SubscriptionLink, CallError<SubscribeError>>;
 
 /// A publish of another thread.
 #[derive(Debug)]
@@ -228,7 +228,13 @@ impl Calls {
     }
 
     /// Makes a lane and an inbox for what is taken from it.
-    pub(crate) fn subscribe(&mut self, hub: &mut Hub, topic: &str, lane: LaneOptions, now: Instant) -> Subscribed {
+    pub(crate) fn subscribe(
+        &mut self,
+        hub: &mut Hub,
+        topic: &str,
+        lane: LaneOptions,
+        now: Instant,
+    ) -> Result<(LaneId, Arc<LaneInbox>), CallError<SubscribeError>> {
         let topic = hub.find_topic(topic).map_or_else(|| hub.open_topic(topic), Ok).map_err(CallError::Topic)?;
         let lane = hub.subscribe_local(topic, lane, Start::Latest, now).map_err(CallError::Refused)?;
         let index = lane.index();

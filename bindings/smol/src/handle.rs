@@ -8,14 +8,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use forebay_core::{
-    Entry, LaneId, LaneOptions, Message, PublishError, Published, Stats, SubscribeError, TopicError, TopicOptions,
-    Totals,
+    Entry, LaneOptions, Message, PublishError, Published, Stats, SubscribeError, TopicError, TopicOptions, Totals,
 };
 #[cfg(feature = "metrics")]
 use forebay_shell::Collector;
 use forebay_shell::{
-    Adopt, AdoptError, Answer, CallError, Command, Handover, LaneInbox, NextError, Place, Publish, ServerLink,
-    Snapshot, reply,
+    Adopt, AdoptError, Answer, CallError, Command, Handover, NextError, Publish, ServerLink, Snapshot,
+    SubscriptionLink, reply,
 };
 use smol::Timer;
 use smol::future::FutureExt;
@@ -126,11 +125,8 @@ impl Handle {
     /// # Errors
     /// As [`Hub::subscribe_local`](forebay_core::Hub::subscribe_local).
     pub async fn subscribe(&self, topic: &str, lane: LaneOptions) -> Result<Subscription, CallError<SubscribeError>> {
-        let link = self.link(topic);
-        let (lane, inbox) = Self::call(link, |answer| Command::Subscribe(topic.into(), lane, answer))
-            .await
-            .unwrap_or(Err(CallError::Stopped))?;
-        Ok(Subscription { link: Arc::clone(link), lane, inbox, place: Place::default() })
+        let subscribed = Self::call(self.link(topic), |answer| Command::Subscribe(topic.into(), lane, answer)).await;
+        subscribed.unwrap_or(Err(CallError::Stopped)).map(Subscription)
     }
 
     /// Takes over a connection of an HTTP server that has read `leftover`, its request or a part of it or more, and has
@@ -253,12 +249,7 @@ impl fmt::Debug for Handle {
 /// What was not asked for waits in the hub's lane, whose limits and policy hold; asking brings a batch of at most
 /// 512 messages or 256 KiB. Dropping the subscription ends the lane.
 #[derive(Debug)]
-pub struct Subscription {
-    link: Arc<ServerLink>,
-    lane: LaneId,
-    inbox: Arc<LaneInbox>,
-    place: Place,
-}
+pub struct Subscription(SubscriptionLink);
 
 impl Subscription {
     /// The next message or gap; waits for at most `timeout`.
@@ -279,16 +270,6 @@ impl Stream for Subscription {
     type Item = Entry;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Entry>> {
-        let Self { link, lane, inbox, place } = self.get_mut();
-        // One lane has at most one of these commands under way. When the server has stopped the inbox has ended, or will.
-        let ask = || drop(link.mailbox.post_bounded_otherwise(Command::Take(*lane)));
-        inbox.poll_next(place, context, ask).map(Result::ok)
-    }
-}
-
-impl Drop for Subscription {
-    fn drop(&mut self) {
-        // At most one per lane.
-        drop(self.link.mailbox.post_bounded_otherwise(Command::Unsubscribe(self.lane)));
+        self.get_mut().0.poll_next(context)
     }
 }

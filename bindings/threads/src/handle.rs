@@ -6,14 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use forebay_core::{
-    Entry, LaneId, LaneOptions, Message, PublishError, Published, Stats, SubscribeError, TopicError, TopicOptions,
-    Totals,
+    Entry, LaneOptions, Message, PublishError, Published, Stats, SubscribeError, TopicError, TopicOptions, Totals,
 };
 #[cfg(feature = "metrics")]
 use forebay_shell::Collector;
 use forebay_shell::{
-    Adopt, AdoptError, Answer, CallError, Command, Handover, LaneInbox, NextError, Nothing, Publish, ServerLink,
-    Snapshot, reply,
+    Adopt, AdoptError, Answer, CallError, Command, Handover, NextError, Publish, ServerLink, Snapshot,
+    SubscriptionLink, reply,
 };
 
 /// A server's handle, for any thread.
@@ -106,10 +105,8 @@ impl Handle {
     /// # Errors
     /// As [`Hub::subscribe_local`](forebay_core::Hub::subscribe_local).
     pub fn subscribe(&self, topic: &str, lane: LaneOptions) -> Result<Subscription, CallError<SubscribeError>> {
-        let link = self.link(topic);
-        let (lane, inbox) = Self::call(link, |answer| Command::Subscribe(topic.into(), lane, answer))
-            .unwrap_or(Err(CallError::Stopped))?;
-        Ok(Subscription { link: Arc::clone(link), lane, inbox })
+        let subscribed = Self::call(self.link(topic), |answer| Command::Subscribe(topic.into(), lane, answer));
+        subscribed.unwrap_or(Err(CallError::Stopped)).map(Subscription)
     }
 
     /// Takes over a connection of an HTTP server that has read `leftover`, its request or a part of it or more, and has
@@ -230,11 +227,7 @@ impl fmt::Debug for Handle {
 /// What was not asked for waits in the hub's lane, whose limits and policy hold; asking brings a batch of at most
 /// 512 messages or 256 KiB. Dropping the subscription ends the lane.
 #[derive(Debug)]
-pub struct Subscription {
-    link: Arc<ServerLink>,
-    lane: LaneId,
-    inbox: Arc<LaneInbox>,
-}
+pub struct Subscription(SubscriptionLink);
 
 impl Subscription {
     /// The next message or gap; waits for at most `timeout`.
@@ -242,16 +235,7 @@ impl Subscription {
     /// # Errors
     /// Nothing came in time, or the subscription has ended.
     pub fn next_timeout(&mut self, timeout: Duration) -> Result<Entry, NextError> {
-        self.next_until(Instant::now().checked_add(timeout))
-    }
-
-    fn next_until(&mut self, deadline: Option<Instant>) -> Result<Entry, NextError> {
-        // One lane has at most one of these commands under way. When the server has stopped the inbox has ended, or will.
-        let ask = || drop(self.link.mailbox.post_bounded_otherwise(Command::Take(self.lane)));
-        self.inbox.next(deadline, ask).map_err(|nothing| match nothing {
-            Nothing::TimedOut => NextError::TimedOut,
-            Nothing::Ended(()) => NextError::Ended,
-        })
+        self.0.next_until(Instant::now().checked_add(timeout))
     }
 }
 
@@ -259,13 +243,6 @@ impl Iterator for Subscription {
     type Item = Entry;
 
     fn next(&mut self) -> Option<Entry> {
-        self.next_until(None).ok()
-    }
-}
-
-impl Drop for Subscription {
-    fn drop(&mut self) {
-        // At most one per lane.
-        drop(self.link.mailbox.post_bounded_otherwise(Command::Unsubscribe(self.lane)));
+        self.0.next_until(None).ok()
     }
 }
