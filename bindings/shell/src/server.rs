@@ -175,6 +175,7 @@ impl ServerWork {
     /// Everything there is to write and to tell. Over once it was shut down and is drained.
     pub fn turn(&mut self, on_event: &mut impl FnMut(&mut Hub, Event, Instant)) -> Step {
         let timeout = self.driver.turn(&mut Listening { calls: &mut self.calls, on_event });
+        self.calls.release(self.driver.hub());
         let now = self.driver.now();
         if let Some(until) = self.drain_until {
             let is_drained = now >= until || self.calls.is_drained(self.driver.hub());

@@ -211,3 +211,24 @@ fn a_subscription_that_was_given_up_leaves_no_lane() {
         running.await.unwrap();
     }));
 }
+
+/// Between two turns a topic brakes its sources and no more: a hub tells nothing of that.
+#[test]
+fn a_source_is_ready_though_nobody_was_told_that_it_had_to_wait() {
+    let executor = LocalExecutor::new();
+    bounded(executor.run(async {
+        let server = Server::unbound(blocking(1)).unwrap();
+        let handle = server.handle();
+        let running = executor.spawn(server.run());
+        let subscription = handle.subscribe("t", LaneOptions::default()).await.unwrap();
+        let mut publishing = Box::pin(handle.publish("t", Payload::Text("0")));
+        let mut ready = Box::pin(handle.ready("t", HANG));
+        assert!(future::poll_once(&mut publishing).await.is_none());
+        assert!(future::poll_once(&mut ready).await.is_none(), "it is behind the publish");
+        drop(subscription);
+        assert_eq!(publishing.await.map(|published| published.matched), Ok(1));
+        assert_eq!(ready.await, Ok(()));
+        handle.shutdown();
+        running.await.unwrap();
+    }));
+}
