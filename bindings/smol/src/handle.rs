@@ -22,7 +22,7 @@ use smol::stream::{Stream, StreamExt};
 
 /// A server's handle, for any task and thread.
 ///
-/// Every method but [`shutdown`](Self::shutdown) waits for the worker's answer.
+/// Every method but [`wake`](Self::wake) and [`shutdown`](Self::shutdown) waits for the worker's answer.
 #[derive(Clone)]
 pub struct Handle {
     /// One per worker. A topic belongs to one of them.
@@ -38,7 +38,8 @@ impl Handle {
         ServerLink::of_topic(&self.links, topic)
     }
 
-    /// Publishes a message (a [`Payload`](forebay_core::Payload), or one with a key) and waits for the answer. An undeclared topic is made with the defaults.
+    /// Publishes a message (a [`Payload`](forebay_core::Payload), whose text is JSON, or one with a key) and waits for the
+    /// answer. An undeclared topic is made with the defaults.
     ///
     /// # Errors
     /// [`PublishError::Full`] at once, if a lane with the policy `Block` has no room; the others as the hub says.
