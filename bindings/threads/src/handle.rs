@@ -206,8 +206,9 @@ impl Handle {
         self.links.iter().for_each(|link| link.wake_application());
     }
 
-    /// Stops the server: it takes nothing new, hands out what waits, and [`Server::run`](crate::Server::run) returns.
-    /// Does not wait for that.
+    /// Stops the server: it takes no new connections and subscriptions, hands out what waits, for at most `drain_timeout`,
+    /// and [`Server::run`](crate::Server::run) returns. Until then it publishes; whoever still waits then is told that it
+    /// has stopped. Does not wait for that.
     pub fn shutdown(&self) {
         for link in &*self.links {
             // It comes before whoever waits for room; one that has stopped needs no telling.
