@@ -594,24 +594,4 @@ impl Hub {
     pub fn check_invariants(&self) {
         self.check();
     }
-
-    // ---- shared by the parts -----------------------------------------------------------------------------------------
-
-    fn advance(&mut self, now: Instant) {
-        self.now = self.now.max(now);
-    }
-
-    fn stale(&mut self) {
-        self.stats.stale_inputs += 1;
-    }
-
-    fn conn_mut(&mut self, id: ConnId) -> &mut Conn {
-        self.conns.get_mut(id).expect("the connection exists")
-    }
-
-    /// The end of a `handle_*` call on a connection.
-    fn settle(&mut self, conn: ConnId) {
-        self.refresh(conn);
-        self.retry_parked();
-    }
 }

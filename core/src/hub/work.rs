@@ -1,16 +1,35 @@
-//! What a connection has while it is not idle is lent to it.
+//! What all parts of the hub use: the time, a connection, and what is lent to it while it is not idle.
 
 use alloc::boxed::Box;
 
 use super::Hub;
-use crate::conn::Work;
+use crate::conn::{Conn, Work};
 use crate::id::ConnId;
+use crate::time::Instant;
 use crate::wire::Decoder;
 
 /// How many connections' emptied [`Work`] is kept for use again: a tick's worth, since all input comes before any output.
 const RESTED_MAX: usize = 1_024;
 
 impl Hub {
+    pub(super) fn advance(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+    }
+
+    pub(super) fn stale(&mut self) {
+        self.stats.stale_inputs += 1;
+    }
+
+    pub(super) fn conn_mut(&mut self, id: ConnId) -> &mut Conn {
+        self.conns.get_mut(id).expect("the connection exists")
+    }
+
+    /// The end of a `handle_*` call on a connection.
+    pub(super) fn settle(&mut self, conn: ConnId) {
+        self.refresh(conn);
+        self.retry_parked();
+    }
+
     /// What a connection has that is not idle.
     pub(super) fn work_mut(&mut self, id: ConnId) -> &mut Work {
         let conn = self.conns.get_mut(id).expect("the connection exists");

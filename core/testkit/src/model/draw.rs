@@ -209,7 +209,7 @@ impl Swarm {
         }
         // A raw connection that has lost something is closed later than it could be; see the report.
         // And in which order a deadline ends connections of which one waits for the other is nobody's promise.
-        if choices.one_in(50) && !has.raw && !has.parks {
+        if choices.one_in(50) && !has.raw && !has.parks && !has.jumps {
             weights.push((Op::Drain, 1));
         }
         self.sum = weights.iter().map(|(_, weight)| weight).sum();

@@ -162,6 +162,8 @@ impl Side {
         let Some(seat) = seat else { return Err(format!("a Transmit of {conn:?}, which has no socket")) };
         seat.out = Some(bytes.len());
         self.expire_passed_over();
+        let resting: Vec<ConnId> = self.model.conns.keys().copied().collect();
+        resting.into_iter().for_each(|id| self.model.look_for_rest(id));
         Ok(true)
     }
 
