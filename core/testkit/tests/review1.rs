@@ -58,3 +58,16 @@ fn age_that_parts_what_is_outstanding_from_the_rest_leaves_no_run_for_the_next_m
     assert_eq!(lost(&stage, LossReason::Newest), 8, "seven runs, and what is outstanding apart from them: no ninth");
     stage.hub.check_invariants();
 }
+
+/// What a connection may be told of that nobody has heard of.
+#[test]
+fn no_level_is_told_of_a_connection_that_was_never_told_open() {
+    use forebay_core::{Event, Peer};
+    let mut hub = Hub::new(Config::try_from(Options::default()).expect("good"), [3; 32], Instant::ZERO);
+    hub.document("/", "text/html", vec![b'x'; 100_000].into()).expect("added");
+    let conn = hub.handle_accept(Peer::default(), Instant::ZERO).expect("accepted");
+    hub.handle_bytes(conn, b"GET / HTTP/1.1\r\nHost: h\r\n\r\n", Instant::ZERO);
+    let events: Vec<Event> = core::iter::from_fn(|| hub.poll_event()).collect();
+    assert_eq!(events, [], "nobody was told that there is a connection");
+    assert_eq!(hub.stats().levels.outbound, forebay_core::Transitions::default());
+}
