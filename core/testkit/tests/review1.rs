@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use forebay_core::{Config, ConnId, Hub, Instant, LaneId, LaneOptions, Level, LossReason, Options, Payload, Policy, Start, TopicId};
+use forebay_core::{
+    Config, ConnId, Hub, Instant, LaneId, LaneOptions, Level, LossReason, Options, Payload, Policy, Start, TopicId,
+};
 use forebay_testkit::stage::Stage;
 
 fn publish(hub: &mut Hub, topic: TopicId, now: Instant) {

@@ -43,7 +43,9 @@ fn publish_beside(messages_max: Option<u32>, lanes: u32) -> Duration {
     for _ in 0..lanes {
         hub.subscribe_local(topic, LaneOptions::default(), Start::Latest, now).expect("subscribed");
     }
-    let small = hub.subscribe_local(topic, LaneOptions { messages_max, ..LaneOptions::default() }, Start::Latest, now).expect("subscribed");
+    let small = hub
+        .subscribe_local(topic, LaneOptions { messages_max, ..LaneOptions::default() }, Start::Latest, now)
+        .expect("subscribed");
     hub.publish(topic, Payload::Text("1"), now).expect("taken");
     let mut took = Duration::ZERO;
     for _ in 0..500 {
