@@ -1,4 +1,4 @@
-//! What a review found.
+//! Rare states, each of which was once gone wrong.
 
 use std::time::Duration;
 
