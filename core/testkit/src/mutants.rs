@@ -146,6 +146,7 @@ fn is_found(mutant: &Mutant, folder: &Path, seconds: u64) -> Result<bool, String
 }
 
 /// Runs the model; `None`: it did not come to an end in twice its time.
+#[expect(clippy::disallowed_methods, reason = "a process is waited for, and nothing is simulated here")]
 fn play(folder: &Path, output: &Path, seconds: u64) -> std::io::Result<Option<ExitStatus>> {
     let program = folder.join("target/release/forebay-testkit");
     let words = ["model", "--seconds", &seconds.to_string()];
