@@ -118,6 +118,17 @@ impl Conn {
         matches!(self.phase, Phase::Open { .. })
     }
 
+    /// Whether its opening handshake was done.
+    pub(crate) fn was_open(&self) -> bool {
+        match self.phase {
+            Phase::Request(_) | Phase::Response(_) => false,
+            Phase::Closing { reason, .. } | Phase::Ended { reason, .. } => {
+                !matches!(reason, EndReason::Served | EndReason::Refused(_) | EndReason::HandshakeTimeout)
+            }
+            Phase::Open { .. } => true,
+        }
+    }
+
     pub(crate) fn is_ended(&self) -> bool {
         matches!(self.phase, Phase::Ended { .. })
     }
