@@ -115,7 +115,7 @@ impl Swarm {
         // Where clocks jump over several deadlines, the order in which they are handled is nobody's promise. So there is only
         // one kind of them, and one whose order nobody can see.
         let on = self.has.deadlines && !self.has.jumps;
-        let only = if self.has.deadlines && self.has.jumps { choices.between(1, 3) } else { 0 };
+        let only = if self.has.deadlines && self.has.jumps { choices.between(1, 5) } else { 0 };
         let is_seen = self.has.ages || self.policies.contains(&6);
         let message_bytes_max = 1 << 20;
         Plan {
@@ -144,9 +144,9 @@ impl Swarm {
             direct_messages_max: choices.between(1, 20),
             direct_bytes_max: choices.between(8, 2_000),
             handshake_ms: deadline(choices, on || only == 1),
-            message_ms: NEVER_MS,
-            ping_ms: NEVER_MS,
-            pong_ms: NEVER_MS,
+            message_ms: deadline(choices, on || only == 5),
+            ping_ms: deadline(choices, on || only == 4),
+            pong_ms: deadline(choices, on || only == 4),
             // A raw connection of which all became too old counts as not written to until it is polled.
             stall_ms: deadline(choices, (on && !(self.has.raw && self.has.ages)) || (only == 2 && !is_seen)),
             close_ms: deadline(choices, on || only == 3),

@@ -121,6 +121,8 @@ impl Play {
                     let out = self.sides[side].seat(seat).filter(|seat| seat.has_socket).and_then(|seat| seat.out);
                     if out.is_some() {
                         self.answer(side, &[seat, u64::MAX])?;
+                        // What stood still goes on, and may be due.
+                        progress += 1;
                         moved = true;
                     }
                 }

@@ -8,6 +8,10 @@ use super::publish::Draft;
 use super::{Conn, Front, Phase, Reference, TopicKey, one};
 use crate::model::text;
 
+/// The deadline of a message begins with its first payload byte: half a header, or half a control frame, has none.
+/// `Options::message_timeout` says "from the first byte".
+const HEADS_BEGIN_NOTHING: bool = true;
+
 /// What a whole message or control frame of a client is.
 #[derive(Clone, Debug)]
 pub(crate) enum Said {
@@ -93,12 +97,14 @@ impl Conn {
 impl Reference {
     /// So many more bytes arrived.
     pub(crate) fn bytes(&mut self, conn: ConnId, len: usize) {
-        let now = self.now;
+        let ping_interval = self.options.ping_interval;
         match self.conns.get_mut(&conn).filter(|conn| !matches!(conn.phase, Phase::Ended(..))) {
             None => return self.stale(),
             Some(state) => {
                 state.fed += len;
-                state.clock.heard(len, now);
+                if len > 0 {
+                    state.clock.heard(ping_interval);
+                }
             }
         }
         self.decode(conn);
@@ -123,16 +129,25 @@ impl Reference {
             state.fed -= segment.len;
             let segment = state.wire.pop_front().expect("there is one");
             match segment.said {
-                Said::Piece => state.partial += segment.len - segment.head,
-                Said::Request(..) | Said::Message { .. } => state.partial = 0,
+                Said::Piece => {
+                    state.partial += segment.len - segment.head;
+                    state.is_inside_message = true;
+                }
+                Said::Request(..) | Said::Message { .. } => {
+                    (state.partial, state.is_inside_message) = (0, false);
+                    state.clock.message_ends();
+                }
                 _ => {}
             }
             self.said(id, segment.said);
         }
-        let now = self.now;
+        let timeout = self.options.message_timeout;
         let state = self.conn(id);
-        let is_cut = state.fed > 0 || state.is_inside_message();
-        state.clock.message(is_cut && !state.is_stopped, now);
+        if !state.is_stopped {
+            let head = state.wire.front().map_or(0, |segment| segment.head);
+            let is_begun = if HEADS_BEGIN_NOTHING { head > 0 && state.fed > head } else { state.fed > 0 };
+            state.clock.message(is_begun || state.is_inside_message, timeout);
+        }
     }
 
     /// At the bound decoding stops; at half of it, it goes on.

@@ -174,6 +174,7 @@ pub(crate) struct Conn {
     pub(crate) fed: usize,
     /// Payload bytes of a message whose last frame is not there yet.
     partial: usize,
+    is_inside_message: bool,
     requests: VecDeque<input::Request>,
     parked_since: Option<u64>,
     pub(crate) inbox: VecDeque<(bool, Vec<u8>)>,
@@ -188,8 +189,8 @@ pub(crate) struct Conn {
     begun: Vec<u8>,
     /// Payloads of pings that are to be answered; the last will do (RFC 6455 §5.5.3).
     pongs: VecDeque<Vec<u8>>,
-    /// A ping is to be sent.
-    is_pinging: bool,
+    /// Pings that are to be sent: one for each silence.
+    pings: u32,
     pinned: Option<output::Item>,
     pub(crate) out: Option<Vec<output::Item>>,
     pub(crate) is_blocked: bool,
@@ -360,6 +361,7 @@ impl Reference {
         let ids: Vec<ConnId> = self.conns.keys().copied().collect();
         for id in ids {
             self.settle_conn(id);
+            self.update_patience(id);
         }
     }
 }
