@@ -16,7 +16,7 @@ fn hub_and_model_agree() {
     if let Some(failure) = outcome.failure {
         panic!("run {}: {}\n{}", failure.run, failure.fault, failure.transcript);
     }
-    let Tally { steps: done, sent, parked, gaps, overflowed, drained, timed_out, partial_writes, lost, .. } =
+    let Tally { steps: done, sent, parked, gaps, overflowed, drained, stalls, partial_writes, lost, .. } =
         outcome.tally;
     println!("{:?}", outcome.tally);
     assert_eq!(done, steps());
@@ -28,7 +28,7 @@ fn hub_and_model_agree() {
         ("gap notices", gaps),
         ("full lanes", overflowed),
         ("drained topics", drained),
-        ("deadlines", timed_out),
+        ("stalls", stalls),
         ("partial writes", partial_writes),
     ] {
         assert!(count > 0, "no {what}");

@@ -2,6 +2,7 @@
 //! another.
 
 use super::act::{Act, Op};
+use super::features::Had;
 use super::plan::Plan;
 use super::play::{KEYS, LOCALS, NAMES, Play, SEATS};
 use crate::rng::Choices;
@@ -48,6 +49,8 @@ struct Features {
     bad_names: bool,
     deadlines: bool,
     late: bool,
+    /// What may wait of a client is little.
+    tight: bool,
     /// Clients' publishes may wait.
     parks: bool,
 }
@@ -72,6 +75,7 @@ impl Features {
             bad_names: choices.one_in(4),
             deadlines: choices.one_in(3),
             late: flag(choices),
+            tight: choices.one_in(3),
             parks: flag(choices),
         }
     }
@@ -117,7 +121,10 @@ impl Swarm {
         let on = self.has.deadlines && !self.has.jumps;
         let only = if self.has.deadlines && self.has.jumps { choices.between(1, 5) } else { 0 };
         let is_seen = self.has.ages || self.policies.contains(&6);
-        let message_bytes_max = 1 << 20;
+        // No request is longer.
+        let message_bytes_max = if self.has.tight { 800 } else { 1 << 20 };
+        let inbound_bytes_max =
+            if self.has.tight { choices.between(message_bytes_max, 3 * message_bytes_max) } else { 4 << 20 };
         Plan {
             hubs: 1 + u64::from(choices.one_in(4)),
             start: choices.between(0, 1 << 40),
@@ -139,14 +146,14 @@ impl Swarm {
             resident_bytes_max: 64 << 20,
             transmit_bytes_max: *choices.pick(&[1_024, 4_096, 131_072]),
             message_bytes_max,
-            inbound_bytes_max: message_bytes_max * 4,
+            inbound_bytes_max,
             reply_bytes_max: 1 << 20,
             direct_messages_max: choices.between(1, 20),
             direct_bytes_max: choices.between(8, 2_000),
             handshake_ms: deadline(choices, on || only == 1),
-            message_ms: deadline(choices, on || only == 5),
+            message_ms: deadline(choices, on || (only == 5 && !is_seen)),
             ping_ms: deadline(choices, on || only == 4),
-            pong_ms: deadline(choices, on || only == 4),
+            pong_ms: deadline(choices, on || (only == 4 && !is_seen)),
             // A raw connection of which all became too old counts as not written to until it is polled.
             stall_ms: deadline(choices, (on && !(self.has.raw && self.has.ages)) || (only == 2 && !is_seen)),
             close_ms: deadline(choices, on || only == 3),
@@ -154,6 +161,30 @@ impl Swarm {
             // nobody's promise.
             block_ms: deadline(choices, on && self.seats == 1),
         }
+    }
+
+    /// What the run has, by name.
+    pub(crate) fn had(&self) -> Had {
+        let has = self.has;
+        let mut had = Had::default();
+        for (name, is_there) in [
+            ("two hubs", self.plan.hubs == 2),
+            ("raw", has.raw),
+            ("dialect", has.dialect),
+            ("binary", has.binary),
+            ("wishes", has.wishes),
+            ("ages", has.ages),
+            ("partial answers", has.partial),
+            ("frozen output", has.frozen),
+            ("single bytes", has.single_bytes),
+            ("clock jumps", has.jumps),
+            ("bad names", has.bad_names),
+            ("late polls", has.late),
+            ("tight inbound", has.tight),
+        ] {
+            had.note(name, is_there);
+        }
+        had
     }
 
     fn draw_weights(&mut self, choices: &mut Choices) {

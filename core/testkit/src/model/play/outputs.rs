@@ -233,6 +233,8 @@ impl Side {
             return Err(format!("{conn:?}: a change of reading to paused {is_paused}, which it is or should not be"));
         }
         state.is_paused = is_paused;
+        let seen = &mut self.model.seen;
+        *(if is_paused { &mut seen.pauses } else { &mut seen.resumes }) += 1;
         Ok(())
     }
 

@@ -187,7 +187,10 @@ impl Reference {
                     conn.clock.pinged(timeout);
                     self.update_patience(id);
                 }
-                Alarm::Parked(id) => self.refuse_parked(id, "full"),
+                Alarm::Parked(id) => {
+                    self.seen.parked_too_long += 1;
+                    self.refuse_parked(id, "full");
+                }
                 Alarm::Age(topic) => {
                     for lane in self.topics[&topic].lanes.clone() {
                         self.expire(lane);

@@ -228,6 +228,10 @@ impl Reference {
     /// What follows from where a connection is, at the end of a call.
     pub(super) fn settle_conn(&mut self, id: ConnId) {
         let Some(conn) = self.conns.get(&id) else { return };
+        if matches!(conn.phase, Phase::Closing(_)) && conn.is_stopped {
+            self.decode(id);
+        }
+        let conn = &self.conns[&id];
         if let Phase::Closing(reason) = conn.phase {
             if conn.close_sent && conn.peer_closed {
                 self.end(id, reason, true);

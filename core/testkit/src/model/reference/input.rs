@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use forebay_core::{ConnId, CreateTopics, EndReason, LaneOptions, PublishError, SubscribeError, wire};
 
+use super::place::place_bytes;
 use super::publish::Draft;
 use super::{Conn, Front, Phase, Reference, TopicKey, one};
 use crate::model::text;
@@ -73,6 +74,11 @@ impl Conn {
         requests + inbox
     }
 
+    /// What is compared with the bound: each message counts for its place, too.
+    pub(crate) fn counted_bytes(&self) -> usize {
+        self.waiting_bytes() + self.waiting_messages() * place_bytes()
+    }
+
     /// Messages that wait.
     pub(crate) fn waiting_messages(&self) -> usize {
         self.requests.len() + self.inbox.len()
@@ -82,7 +88,7 @@ impl Conn {
     pub(crate) fn inbound_bytes(&self) -> usize {
         let head = self.wire.front().map_or(0, |segment| segment.head);
         let begun = if self.fed >= head { self.fed - head } else { self.fed };
-        self.waiting_bytes() + self.partial + if self.is_stopped { self.fed } else { begun }
+        self.counted_bytes() + self.partial + if self.is_stopped { self.fed } else { begun }
     }
 
     /// Payload bytes of the publish that is parked.
@@ -154,10 +160,12 @@ impl Reference {
     pub(super) fn update_stop(&mut self, id: ConnId) {
         let most = self.options.inbound_bytes_max as usize;
         let state = self.conn(id);
-        let waiting = state.waiting_bytes();
-        if waiting >= most {
+        let waiting = state.counted_bytes();
+        if matches!(state.phase, Phase::Closing(_)) {
+            state.is_stopped = false; // The peer's Close is waited for.
+        } else if waiting >= most {
             state.is_stopped = true;
-        } else if waiting <= most / 2 {
+        } else if waiting * 2 <= most {
             state.is_stopped = false;
         }
     }
@@ -365,8 +373,11 @@ impl Reference {
     pub(super) fn pump(&mut self, conn: ConnId) {
         loop {
             let state = self.conn(conn);
-            if state.parked_since.is_some() || state.is_doomed || state.phase != Phase::Open {
+            if state.is_doomed || state.phase != Phase::Open {
                 return;
+            }
+            if state.parked_since.is_some() {
+                break;
             }
             let Some(request) = state.requests.pop_front() else { break };
             // What is carried out finds nothing before it: it may be parked in its place.

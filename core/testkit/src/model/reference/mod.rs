@@ -10,6 +10,7 @@ mod front;
 mod input;
 mod lanes;
 mod output;
+mod place;
 mod publish;
 mod subscribe;
 mod topics;
@@ -218,6 +219,15 @@ pub(crate) struct Counters {
     pub(crate) stale_inputs: u64,
 }
 
+/// What happened that no number of the hub tells.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Seen {
+    pub(crate) pings: u64,
+    pub(crate) parked_too_long: u64,
+    pub(crate) pauses: u64,
+    pub(crate) resumes: u64,
+}
+
 /// A disagreement that is made on purpose, to see that it is found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) enum Error {
@@ -241,6 +251,7 @@ pub(crate) struct Reference {
     pub(crate) conns: BTreeMap<ConnId, Conn>,
     pub(crate) lanes: BTreeMap<LaneKey, Lane>,
     pub(crate) counters: Counters,
+    pub(crate) seen: Seen,
     entered: [Count; 2],
     sent: [Count; 2],
     lost: [[Count; 8]; 2],
@@ -282,6 +293,7 @@ impl Reference {
             conns: BTreeMap::new(),
             lanes: BTreeMap::new(),
             counters: Counters::default(),
+            seen: Seen::default(),
             entered: Default::default(),
             sent: Default::default(),
             lost: Default::default(),

@@ -353,6 +353,7 @@ impl Reference {
     fn item_sent(&mut self, id: ConnId, what: What) {
         match what {
             What::Front(Front::Close(..)) => self.conn(id).close_sent = true,
+            What::Front(Front::Ping) => self.seen.pings += 1,
             What::Front(Front::Refusal(_)) => self.refusal_sent(id),
             What::Front(_) | What::Cut => {}
             What::Gap(..) => self.counters.gaps_sent += 1,
