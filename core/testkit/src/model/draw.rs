@@ -85,6 +85,9 @@ impl Swarm {
     pub(crate) fn draw(choices: &mut Choices) -> Self {
         let has = Features::draw(choices);
         let mut policies: Vec<u64> = (1..=6).filter(|_| choices.one_in(2)).collect();
+        if has.parks && has.dialect && choices.one_in(2) {
+            policies.push(6);
+        }
         if policies.is_empty() {
             policies.push(choices.between(1, 6));
         }
@@ -157,9 +160,7 @@ impl Swarm {
             // A raw connection of which all became too old counts as not written to until it is polled.
             stall_ms: deadline(choices, (on && !(self.has.raw && self.has.ages)) || (only == 2 && !is_seen)),
             close_ms: deadline(choices, on || only == 3),
-            // Publishes of several clients may be parked again at the same time; whose patience ends first is then
-            // nobody's promise.
-            block_ms: deadline(choices, on && self.seats == 1),
+            block_ms: deadline(choices, on),
         }
     }
 
@@ -273,11 +274,7 @@ impl Swarm {
 
     /// The numbers of an act `topic`, nearly always good ones.
     fn topic_args(&self, choices: &mut Choices, name: u64) -> [u64; 10] {
-        let mut policy = self.policy(choices);
-        // Where clients' publishes wait for several topics, in which order these are tried again is nobody's promise.
-        if policy == 6 && self.has.parks && name > 0 {
-            policy = 1;
-        }
+        let policy = self.policy(choices);
         let is_lossy = policy <= 4;
         let messages = choices.between(1, self.limits.messages);
         let bytes = choices.between(self.len_max, self.limits.bytes.max(self.len_max));
