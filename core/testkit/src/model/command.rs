@@ -112,6 +112,7 @@ fn summarize(outcome: &Outcome, took: Duration) {
     );
     let had: Vec<String> = tally.had.runs().map(|(name, runs)| format!("{name} {runs}")).collect();
     println!("runs with: {}", had.join(", "));
+    println!("room for several topics' publishes: {} runs, {} in another order", tally.open_orders, tally.other_orders);
 }
 
 fn report(failure: &Failure, seed: u64) -> Result<(), String> {

@@ -77,6 +77,10 @@ tally! {
     pings,
     /// Clients' publishes that waited for `block_max`.
     parked_too_long,
+    /// Runs in which parked publishes of several topics had room at the same time.
+    open_orders,
+    /// Those of them in which the hub took another order than the reference.
+    other_orders,
     /// Effects `PauseRead`.
     pauses,
     /// Effects `ResumeRead`.
@@ -127,6 +131,7 @@ impl Play {
             tally.gaps += stats.gaps_sent;
             let seen = &side.model.seen;
             tally.pings += seen.pings;
+            tally.open_orders |= u64::from(seen.open_orders > 0);
             tally.parked_too_long += seen.parked_too_long;
             tally.pauses += seen.pauses;
             tally.resumes += seen.resumes;

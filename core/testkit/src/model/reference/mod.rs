@@ -226,6 +226,8 @@ pub(crate) struct Seen {
     pub(crate) parked_too_long: u64,
     pub(crate) pauses: u64,
     pub(crate) resumes: u64,
+    /// Parked publishes of several topics had room at the same time: whose turn it is first nobody says.
+    pub(crate) open_orders: u64,
 }
 
 /// A disagreement that is made on purpose, to see that it is found.
