@@ -123,7 +123,8 @@ impl Reference {
                 Some((after(conn.clock.accepted, self.options.handshake_timeout), EndReason::HandshakeTimeout))
             }
             Phase::Open => {
-                let stall = conn.clock.stuck.map(|since| after(since, self.options.stall_timeout));
+                let stuck = conn.clock.stuck.filter(|_| conn.is_blocked || conn.out.is_some());
+                let stall = stuck.map(|since| after(since, self.options.stall_timeout));
                 let silence = conn.clock.silence.and_then(Patience::ends);
                 let ends = [
                     (stall, EndReason::Stalled),
@@ -177,7 +178,12 @@ impl Reference {
     /// Time passed: what is due happens in its order.
     pub(crate) fn timeout(&mut self) {
         let now = self.now;
-        while let Some((_, alarm)) = self.alarms().into_iter().filter(|(at, _)| *at <= now).min_by_key(|(at, _)| *at) {
+        while let Some((due, alarm)) = self.alarms().into_iter().filter(|(at, _)| *at <= now).min_by_key(|(at, _)| *at)
+        {
+            let is_other = |other: &(u64, Alarm)| other.0 == due && matches!(other.1, Alarm::Parked(_));
+            if matches!(alarm, Alarm::Parked(_)) && self.alarms().iter().filter(|other| is_other(other)).count() > 1 {
+                self.seen.open_orders += 1; // Which of them hears first nobody says.
+            }
             match alarm {
                 Alarm::Conn(id, reason) => self.time_is_up(id, reason),
                 Alarm::Ping(id) => {
