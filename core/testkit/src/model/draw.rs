@@ -119,6 +119,8 @@ impl Swarm {
         let deadline = |choices: &mut Choices, is_on: bool| {
             if is_on && choices.one_in(2) { choices.between(1, 400) } else { NEVER_MS }
         };
+        // Two that begin together never end together: which of them comes first is nobody's promise either.
+        let apart = |millis: u64, rest: u64| if millis == NEVER_MS { millis } else { millis / 3 * 3 + 3 + rest };
         // Where clocks jump over several deadlines, the order in which they are handled is nobody's promise. So there is only
         // one kind of them, and one whose order nobody can see.
         let on = self.has.deadlines && !self.has.jumps;
@@ -154,9 +156,9 @@ impl Swarm {
             direct_messages_max: choices.between(1, 20),
             direct_bytes_max: choices.between(8, 2_000),
             handshake_ms: deadline(choices, on || only == 1),
-            message_ms: deadline(choices, on || (only == 5 && !is_seen)),
-            ping_ms: deadline(choices, on || only == 4),
-            pong_ms: deadline(choices, on || (only == 4 && !is_seen)),
+            message_ms: apart(deadline(choices, on || (only == 5 && !is_seen)), 0),
+            ping_ms: apart(deadline(choices, on || only == 4), 1),
+            pong_ms: apart(deadline(choices, on || (only == 4 && !is_seen)), 1),
             // A raw connection of which all became too old counts as not written to until it is polled.
             stall_ms: deadline(choices, (on && !(self.has.raw && self.has.ages)) || (only == 2 && !is_seen)),
             close_ms: deadline(choices, on || only == 3),
