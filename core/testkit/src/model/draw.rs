@@ -118,6 +118,7 @@ impl Swarm {
         let only = if self.has.deadlines && self.has.jumps { choices.between(1, 3) } else { 0 };
         let is_seen = self.has.ages || self.policies.contains(&6);
         let message_bytes_max = 1 << 20;
+        let high_percent = *choices.pick(&[2, 50, 75, 100]);
         Plan {
             hubs: 1 + u64::from(choices.one_in(4)),
             start: choices.between(0, 1 << 40),
@@ -153,6 +154,10 @@ impl Swarm {
             // Publishes of several clients may be parked again at the same time; whose patience ends first is then
             // nobody's promise.
             block_ms: deadline(choices, on && self.seats == 1),
+            high_percent,
+            low_percent: choices.between(1, high_percent - 1),
+            // Where clocks jump, in which order levels fall and ages end is nobody's promise.
+            dwell_ms: if self.has.jumps { 0 } else { *choices.pick(&[0, 1, 30, 400, 3_600_000]) },
         }
     }
 

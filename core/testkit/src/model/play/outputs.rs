@@ -281,16 +281,23 @@ impl Side {
                 let key = model.topics.iter().find(|(_, known)| known.id == topic).map(|(key, _)| *key);
                 key.is_some_and(|key| model.drained_is_told(key))
             }
-            Event::Pressure { scope: Scope::Topic(topic), level } => {
-                let known = model.topics.values_mut().find(|known| known.id == topic);
-                known.is_some_and(|topic| std::mem::replace(&mut topic.level, level) != level)
+            Event::Pressure { scope: scope @ (Scope::Lane(_) | Scope::Session(_) | Scope::Topic(_)), level } => {
+                let session = match scope {
+                    Scope::Session(session) => self.hub.session(session).map(|session| session.conn),
+                    _ => None,
+                };
+                let mark = model.mark_of(scope, session);
+                mark.is_some_and(|mark| level == mark.level && std::mem::replace(&mut mark.told, level) != level)
             }
             Event::Upstream { topic, flow } => {
                 let known = model.topics.values_mut().find(|known| known.id == topic);
                 let is_paused = flow == Flow::Pause;
-                known.is_some_and(|topic| std::mem::replace(&mut topic.is_upstream_paused, is_paused) != is_paused)
+                known.is_some_and(|topic| {
+                    topic.is_braked() == is_paused
+                        && std::mem::replace(&mut topic.is_upstream_paused, is_paused) != is_paused
+                })
             }
-            // Other levels are not modelled.
+            // Other levels are the hub's own.
             _ => true,
         };
         if is_due { Ok(()) } else { Err(format!("{event:?}, which is not so")) }
@@ -315,6 +322,9 @@ impl Side {
         }
         if let Some(lane) = model.ended_lanes.first() {
             return Err(format!("nothing is told, but {lane:?} has ended"));
+        }
+        if let Some(level) = model.untold() {
+            return Err(format!("nothing is told, but {level}"));
         }
         if let Some(topic) = model.drained().next() {
             return Err(format!("nothing is told, but {:?} has drained", model.topics[&topic].name));

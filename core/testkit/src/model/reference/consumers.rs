@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use forebay_core::{ConnId, Entry, OwnedPayload, SendError};
 
+use super::levels::Fill;
 use super::publish::Draft;
 use super::{DIRECT, LaneKey, Message, Owner, Phase, Reference, one};
 
@@ -42,11 +43,12 @@ impl Reference {
 
     /// A direct lane that refused is low again.
     pub(super) fn find_sendable(&mut self, id: ConnId) {
-        let limits = self.options.direct_lane;
+        let (limits, low) = (self.options.direct_lane, self.options.watermarks.low_percent);
         let conn = self.conn(id);
         let mut load = super::count(&conn.direct);
         load += conn.direct_out;
-        let is_low = load.messages * 2 <= u64::from(limits.messages_max) && load.bytes * 2 <= limits.bytes_max;
+        let fill = Fill { load, messages_max: limits.messages_max.into(), bytes_max: limits.bytes_max };
+        let is_low = fill.is_low(low.into());
         if conn.direct_refused && is_low && conn.phase == Phase::Open {
             conn.direct_refused = false;
             conn.news.is_sendable = true;

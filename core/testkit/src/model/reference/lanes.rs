@@ -137,6 +137,7 @@ impl Reference {
         let lane = self.lane(key);
         lane.sent += counted;
         let topic = lane.topic;
+        self.touch(key, false);
         self.made_room(topic);
         self.sent[TOPICS] += counted;
         if let Some(topic) = self.topics.get_mut(&topic) {
@@ -161,6 +162,8 @@ impl Reference {
         let lane = self.lane(key);
         lane.messages_max += room;
         let fits = lane.fits(message.len());
+        self.touch(key, !fits);
+        let lane = self.lane(key);
         match lane.policy {
             Policy::DropNewest => {
                 let last = lane.waiting.back().or(lane.out.last()).map(|last| last.seq);
@@ -168,6 +171,7 @@ impl Reference {
                 if fits && (grows || lane.runs() < 8) {
                     lane.waiting.push_back(message.clone());
                 } else {
+                    self.touch(key, true);
                     self.lose(key, message, LossReason::Newest);
                 }
             }
@@ -187,6 +191,7 @@ impl Reference {
         }
         let lane = self.lane(key);
         lane.messages_max -= room;
+        self.look_at_touched();
     }
 
     /// What waits is brought within the limits, and within what a lane may have of runs.
@@ -196,6 +201,7 @@ impl Reference {
             return;
         }
         while self.lanes[&key].is_over(self.lanes[&key].load()) {
+            self.touch(key, true);
             self.lose_oldest(key, LossReason::Oldest);
         }
     }
@@ -216,6 +222,7 @@ impl Reference {
         for message in back {
             let later = self.later_of(key, &message);
             let reason = if is_left && policy == Policy::DropOldest {
+                self.touch(key, true);
                 Some(LossReason::Oldest)
             } else if later == Later::Superseded {
                 Some(LossReason::Superseded)
@@ -231,6 +238,7 @@ impl Reference {
                 None => kept.push(message),
             }
         }
+        self.touch(key, false);
         let lane = self.lane(key);
         for message in kept.into_iter().rev() {
             lane.waiting.push_front(message);
@@ -241,6 +249,8 @@ impl Reference {
         } else {
             self.judge(key);
             self.limit_runs(key);
+            // Whether it was high before it was full.
+            self.is_open |= self.touched.contains(&(key, true));
         }
     }
 
@@ -282,6 +292,7 @@ impl Reference {
             return;
         }
         self.lane(key).waiting.retain(|message| !old.iter().any(|other| Rc::ptr_eq(other, message)));
+        self.touch(key, false);
         for message in old {
             let lane = self.lane(key);
             lane.aged = lane.aged.max(message.seq);

@@ -134,6 +134,7 @@ impl Reference {
         let conn = self.conn(id);
         conn.clock.handed(now);
         conn.out = Some(items);
+        self.look_at_touched();
         Ok(())
     }
 
@@ -254,6 +255,7 @@ impl Reference {
             lane.is_left = false;
         }
         lane.out.push(message.clone());
+        self.touch(key, false);
         Ok((What::Message(key, message), len))
     }
 
