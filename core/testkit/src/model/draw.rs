@@ -50,6 +50,8 @@ struct Features {
     late: bool,
     /// Clients' publishes may wait.
     parks: bool,
+    /// Bounds of memory may be reached. What is shed is asked of the hub after each call, so there is one publish in it.
+    is_tight: bool,
 }
 
 fn flag(choices: &mut Choices) -> bool {
@@ -57,6 +59,10 @@ fn flag(choices: &mut Choices) -> bool {
 }
 
 impl Features {
+    fn made_whole(self) -> Self {
+        Self { parks: self.parks && !self.is_tight, ..self }
+    }
+
     fn draw(choices: &mut Choices) -> Self {
         let raw = flag(choices);
         Self {
@@ -73,7 +79,9 @@ impl Features {
             deadlines: choices.one_in(3),
             late: flag(choices),
             parks: flag(choices),
+            is_tight: choices.one_in(12),
         }
+        .made_whole()
     }
 }
 
@@ -84,10 +92,13 @@ impl Swarm {
         if policies.is_empty() {
             policies.push(choices.between(1, 6));
         }
-        let len_max = *choices.pick(&[8, 60, 300]);
+        if has.is_tight {
+            policies = vec![1, 2, 4];
+        }
+        let len_max = if has.is_tight { 300 } else { *choices.pick(&[8, 60, 300]) };
         let limits = Limits {
-            messages: *choices.pick(&[2, 6, 30]),
-            bytes: len_max * *choices.pick(&[1, 3, 20]),
+            messages: if has.is_tight { 300 } else { *choices.pick(&[2, 6, 30]) },
+            bytes: len_max * if has.is_tight { 100 } else { *choices.pick(&[1, 3, 20]) },
             age_ms: if has.ages { *choices.pick(&[5, 100]) } else { 0 },
         };
         let mut swarm = Self {
@@ -158,6 +169,7 @@ impl Swarm {
             low_percent: choices.between(1, high_percent - 1),
             // Where clocks jump, in which order levels fall and ages end is nobody's promise.
             dwell_ms: if self.has.jumps { 0 } else { *choices.pick(&[0, 1, 30, 400, 3_600_000]) },
+            is_tight: self.has.is_tight.into(),
         }
     }
 
@@ -183,12 +195,23 @@ impl Swarm {
         if has.dialect {
             sometimes(Op::SaySubscribe, 8, 1);
             sometimes(Op::SayUnsubscribe, 2, 2);
-            sometimes(Op::SayPublish, 15, if has.parks { 1 } else { 1_000_000 });
+            sometimes(
+                Op::SayPublish,
+                15,
+                if has.is_tight {
+                    u64::MAX
+                } else if has.parks {
+                    1
+                } else {
+                    1_000_000
+                },
+            );
             sometimes(Op::SayPing, 3, 2);
             sometimes(Op::SayNonsense, 2, 3);
         }
         if has.raw {
             sometimes(Op::Send, 10, 2);
+            sometimes(Op::SendVolatile, 6, 2);
             sometimes(Op::Receive, 5, 1);
             sometimes(Op::SayMessage, 6, 2);
         }
@@ -260,7 +283,8 @@ impl Swarm {
         let age =
             if is_lossy && self.has.ages && choices.one_in(2) { choices.between(1, self.limits.age_ms) } else { 0 };
         let flags = if choices.one_in(4) { choices.below(64) } else { choices.below(2) };
-        let log_bytes = 4 << 20;
+        let least = self.len_max * 2 + 4_096;
+        let log_bytes = if self.has.is_tight { choices.between(least, least * 3) } else { 4 << 20 };
         [name, policy, messages, bytes, age, self.len_max, keys, keys_bytes, log_bytes, flags]
     }
 
@@ -346,7 +370,9 @@ impl Swarm {
                 given.extend([self.name(choices), self.key(choices), self.len(choices)]);
                 given.push(u64::from(self.has.binary && choices.one_in(3)));
             }
-            Op::Send => given.extend([seat, self.len(choices), u64::from(self.has.binary && choices.one_in(3))]),
+            Op::Send | Op::SendVolatile => {
+                given.extend([seat, self.len(choices), u64::from(self.has.binary && choices.one_in(3))])
+            }
             Op::Receive => given.extend([seat, choices.between(1, 5)]),
             Op::Advance => given.push(advance(choices)),
             Op::Jump => given.push(jump(choices)),

@@ -71,6 +71,8 @@ plan! {
     high_percent,
     low_percent,
     dwell_ms,
+    /// Whether bounds of memory may be reached.
+    is_tight,
 }
 
 /// The policy with that number; 0: none.

@@ -71,6 +71,8 @@ impl Side {
     /// After every call: the hub's numbers.
     pub(super) fn compare_numbers(&mut self) -> Verdict {
         self.name_new()?;
+        self.shed()?;
+        self.compare_bounds()?;
         let stats = *self.hub.stats();
         let (lanes, direct) = (self.model.totals(), self.model.direct_totals());
         same("all lanes", stats.lanes, lanes)?;
@@ -80,6 +82,7 @@ impl Side {
             refused_full: stats.refused_full,
             refused_too_large: stats.refused_too_large,
             refused_overloaded: stats.refused_overloaded,
+            refused_volatile: stats.refused_volatile,
             parked: stats.parked,
             received: stats.received,
             accepted: stats.accepted,

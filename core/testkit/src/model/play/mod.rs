@@ -1,13 +1,14 @@
 //! One run: every act is done to a hub and to the reference, and what comes of it is compared.
 
 mod application;
+mod bounds;
 mod client;
 mod compare;
 mod finish;
 mod outputs;
 mod tally;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use forebay_core::{Config, ConnId, Hub, Instant, LaneId, TopicId};
 
@@ -53,6 +54,10 @@ pub(crate) struct Side {
     pub(crate) model: Reference,
     pub(crate) seats: [Option<Seat>; SEATS],
     pub(crate) locals: [Option<LaneId>; LOCALS],
+    /// Whether bounds of memory are near.
+    is_tight: bool,
+    /// Resident bytes of topics' logs after the last call.
+    resident: BTreeMap<TopicKey, usize>,
 }
 
 /// What waits between two hubs.
@@ -109,6 +114,8 @@ impl Side {
             model,
             seats: Default::default(),
             locals: Default::default(),
+            is_tight: plan.is_tight == 1,
+            resident: BTreeMap::new(),
         }
     }
 }
@@ -258,6 +265,7 @@ impl Play {
             }
             Op::Timeout => self.timeout(side),
             Op::Settle => self.settle(side),
+            Op::SendVolatile => self.send_volatile(side, args),
             Op::Drain => self.drain(side, args[0]),
             Op::Stale => self.stale(side),
             Op::Post => self.post(args),

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use forebay_core::{Count, Gap, LossReason, Policy, Totals};
 
-use super::{Error, Lane, LaneKey, Message, Reference, TOPICS, count, one};
+use super::{Error, Lane, LaneKey, Message, Reference, TOPICS, Verdict, count, one};
 
 /// Policies for which what is outstanding belongs to the connection.
 fn leaves_out(policy: Policy) -> bool {
@@ -153,6 +153,19 @@ impl Reference {
             lane.is_left |= next.seq - last.seq > lane.messages_max + 1;
         }
         self.lose(key, &message, reason);
+    }
+
+    /// The lane's oldest messages give room in the log.
+    pub(crate) fn shed(&mut self, key: LaneKey, messages: u64, reason: LossReason) -> Verdict {
+        for _ in 0..messages {
+            if self.lanes[&key].waiting.is_empty() {
+                return Err(format!("{:?} lost more than waits", self.lanes[&key].id));
+            }
+            self.touch(key, false);
+            self.lose_oldest(key, reason);
+        }
+        self.look_at_touched();
+        Ok(())
     }
 
     /// A message is published that does not end the lane.

@@ -211,6 +211,7 @@ pub(crate) struct Counters {
     pub(crate) refused_full: u64,
     pub(crate) refused_too_large: u64,
     pub(crate) refused_overloaded: u64,
+    pub(crate) refused_volatile: u64,
     pub(crate) parked: u64,
     pub(crate) received: Count,
     pub(crate) accepted: u64,
