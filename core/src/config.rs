@@ -336,6 +336,7 @@ impl TryFrom<Options> for Config {
             "must be at least message_bytes_max: one message has to fit",
         )?;
         o.direct_lane.check("direct_lane.messages_max", "direct_lane.bytes_max")?;
+        check(o.direct_lane.bytes_max <= 1 << 30, "direct_lane.bytes_max", "must be at most 1 GiB")?;
         o.topic_defaults.check()?;
         check(
             o.resident_bytes_max >= o.topic_defaults.log_bytes_max.max(o.inbound_bytes_max as usize * 2),
@@ -384,6 +385,7 @@ mod tests {
         assert_eq!(refused(|o| o.transmit_bytes_max = (1 << 30) + 1), "transmit_bytes_max");
         assert_eq!(refused(|o| o.inbound_bytes_max = o.message_bytes_max - 1), "inbound_bytes_max");
         assert_eq!(refused(|o| o.direct_lane.messages_max = 0), "direct_lane.messages_max");
+        assert_eq!(refused(|o| o.direct_lane.bytes_max = (1 << 30) + 1), "direct_lane.bytes_max");
         assert_eq!(refused(|o| o.topic_defaults.lane.bytes_max = 262_143), "message_bytes_max");
         assert_eq!(refused(|o| o.topic_defaults.log_bytes_max = 528_383), "log_bytes_max");
         assert_eq!(refused(|o| o.topic_defaults.choices = Policies::of(&[Policy::Block])), "choices");

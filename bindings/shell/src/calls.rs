@@ -5,12 +5,12 @@ use std::net::TcpStream;
 use std::sync::Arc;
 
 use forebay_core::{
-    Entry, Event, Flow, Hub, Instant, LaneId, LaneOptions, Level, Message, Payload, PublishError, Published, Start,
-    Stats, SubscribeError, TopicError, TopicId, TopicOptions, Totals,
+    Entry, Event, Hub, Instant, LaneId, LaneOptions, Level, Message, Payload, PublishError, Published, Start, Stats,
+    SubscribeError, TopicError, TopicId, TopicOptions, Totals,
 };
 
 use crate::inbox::{BATCH_BYTES_MAX, BATCH_MAX};
-use crate::{AdoptError, Answer, CallError, Inbox, Snapshot};
+use crate::{AdoptError, Answer, CallError, Inbox, Snapshot, SubscriptionLink};
 
 /// What a subscription takes from.
 pub type LaneInbox = Inbox<Entry, ()>;
@@ -51,7 +51,7 @@ impl KeptMessage {
 }
 
 /// What a subscriber is answered.
-pub type Subscribed = Result<(LaneId, Arc<LaneInbox>), CallError<SubscribeError>>;
+pub type Subscribed = Result<SubscriptionLink, CallError<SubscribeError>>;
 
 /// A publish of another thread.
 #[derive(Debug)]
@@ -151,17 +151,13 @@ impl Calls {
             Event::Ready(lane) => self.serve(hub, lane, now),
             Event::LaneEnded(lane) if self.taker(lane).is_some() => self.takers[lane.index()] = None,
             Event::Drained(topic) => self.retry(hub, topic, now),
-            Event::Upstream { topic, flow: Flow::Resume } => self.release(topic),
             _ => {}
         }
     }
 
     /// To be called before events are polled: publishes that wait for a topic which was forgotten meanwhile, when its
-    /// lanes had ended, are published anew; such a topic brakes nobody.
+    /// lanes had ended, are published anew.
     pub(crate) fn before_events(&mut self, hub: &mut Hub, now: Instant) {
-        while let Some(gone) = self.braked.keys().find(|topic| hub.topic_pressure(**topic).is_none()).copied() {
-            self.release(gone);
-        }
         while let Some(gone) = self.waiting.keys().find(|topic| hub.topic_pressure(**topic).is_none()).copied() {
             for publish in self.waiting.remove(&gone).into_iter().flatten() {
                 self.publish(hub, publish, now);
@@ -177,8 +173,7 @@ impl Calls {
 
     /// Answers at once, or when the topic brakes its sources no more.
     pub(crate) fn ready(&mut self, hub: &Hub, topic: &str, answer: Answer<()>) {
-        let is_braking = |topic: &TopicId| hub.topic_pressure(*topic).is_some_and(|topic| topic.level > Level::Nominal);
-        match hub.find_topic(topic).filter(is_braking) {
+        match hub.find_topic(topic).filter(|topic| is_braking(hub, *topic)) {
             None => answer.give(()),
             Some(topic) => {
                 let braked = self.braked.entry(topic).or_default();
@@ -188,10 +183,16 @@ impl Calls {
         }
     }
 
-    fn release(&mut self, topic: TopicId) {
-        for answer in self.braked.remove(&topic).into_iter().flatten() {
-            answer.give(());
-        }
+    /// To be called after each turn: answers those whose topic brakes no more, or was forgotten. It is looked at, because a
+    /// topic that braked between two polls is told nowhere.
+    pub(crate) fn release(&mut self, hub: &Hub) {
+        self.braked.retain(|topic, answers| {
+            let is_braking = is_braking(hub, *topic);
+            if !is_braking {
+                answers.drain(..).for_each(|answer| answer.give(()));
+            }
+            is_braking
+        });
     }
 
     /// Publishes, or keeps the publish until there is room.
@@ -228,7 +229,13 @@ impl Calls {
     }
 
     /// Makes a lane and an inbox for what is taken from it.
-    pub(crate) fn subscribe(&mut self, hub: &mut Hub, topic: &str, lane: LaneOptions, now: Instant) -> Subscribed {
+    pub(crate) fn subscribe(
+        &mut self,
+        hub: &mut Hub,
+        topic: &str,
+        lane: LaneOptions,
+        now: Instant,
+    ) -> Result<(LaneId, Arc<LaneInbox>), CallError<SubscribeError>> {
         let topic = hub.find_topic(topic).map_or_else(|| hub.open_topic(topic), Ok).map_err(CallError::Topic)?;
         let lane = hub.subscribe_local(topic, lane, Start::Latest, now).map_err(CallError::Refused)?;
         let index = lane.index();
@@ -268,6 +275,11 @@ impl Calls {
         }
         self.batch = batch;
     }
+}
+
+/// Whether a topic's sources are to wait.
+fn is_braking(hub: &Hub, topic: TopicId) -> bool {
+    hub.topic_pressure(topic).is_some_and(|topic| topic.level > Level::Nominal)
 }
 
 /// Publishes, unless its caller gave up; whether the matter is settled. No lock of the caller's is a system call.

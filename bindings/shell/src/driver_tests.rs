@@ -4,7 +4,9 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use forebay_core::{Config, ConnId, EndReason, Event, Hub, Instant, LaneLimits, Mode, Options, Payload, Peer};
+use forebay_core::{
+    Config, ConnId, EndReason, Event, Hub, Instant, LaneLimits, Mode, Options, Payload, Peer, Watermarks,
+};
 
 use super::*;
 use crate::entropy;
@@ -36,6 +38,8 @@ impl World {
             direct_lane: LaneLimits { messages_max: 1 << 20, bytes_max: 64 << 20 },
             message_bytes_max: 4 << 10,
             inbound_bytes_max: 64 << 10,
+            // No deadline of a level is near: it would be over on a machine that is busy.
+            watermarks: Watermarks { dwell: Duration::from_secs(60), ..Watermarks::default() },
             ..Options::default()
         };
         let clock = Clock::start();

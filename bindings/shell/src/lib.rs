@@ -26,6 +26,7 @@ mod snapshot;
 mod sockets;
 mod stream;
 mod stream_pipe;
+mod subscription;
 mod url;
 mod wake;
 
@@ -48,5 +49,6 @@ pub use snapshot::{LaneSnapshot, Snapshot, TopicSnapshot};
 pub use sockets::{Interest, Socket};
 pub use stream::{ConsumerLink, StreamLink, StreamsLink};
 pub use stream_pipe::{BoxError, Broken, PipeError, Unread};
+pub use subscription::SubscriptionLink;
 pub use url::{Url, UrlError};
 pub use wake::Wake;

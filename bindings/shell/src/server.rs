@@ -14,7 +14,9 @@ use polling::{Events, Poller};
 use crate::acceptor::{Acceptor, Entrance};
 use crate::calls::{Adopt, Calls, Handover};
 use crate::gate::lock;
-use crate::{AdoptError, Application, Clock, Command, Document, Driver, Mailbox, ServerOptions, Snapshot, Wake};
+use crate::{
+    AdoptError, Application, Clock, Command, Document, Driver, Mailbox, ServerOptions, Snapshot, SubscriptionLink, Wake,
+};
 
 /// What comes after a turn.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -173,6 +175,7 @@ impl ServerWork {
     /// Everything there is to write and to tell. Over once it was shut down and is drained.
     pub fn turn(&mut self, on_event: &mut impl FnMut(&mut Hub, Event, Instant)) -> Step {
         let timeout = self.driver.turn(&mut Listening { calls: &mut self.calls, on_event });
+        self.calls.release(self.driver.hub());
         let now = self.driver.now();
         if let Some(until) = self.drain_until {
             let is_drained = now >= until || self.calls.is_drained(self.driver.hub());
@@ -217,7 +220,8 @@ impl ServerWork {
             Command::Publish(publish) => self.calls.publish(hub, publish, now),
             Command::Declare(name, options, answer) => answer.give(hub.topic(&name, options).map(drop)),
             Command::Subscribe(topic, lane, answer) => {
-                answer.attempt(|| Some(self.calls.subscribe(hub, &topic, lane, now)));
+                let link = |(lane, inbox)| SubscriptionLink::new(Arc::clone(&self.link), lane, inbox);
+                answer.attempt(|| Some(self.calls.subscribe(hub, &topic, lane, now).map(link)));
             }
             Command::Take(lane) => self.calls.serve(hub, lane, now),
             Command::Unsubscribe(lane) => self.calls.unsubscribe(hub, lane, now),

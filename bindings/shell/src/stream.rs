@@ -121,7 +121,8 @@ impl<T: Clone> StreamsLink<T> {
     }
 }
 
-/// One stream, as far as nothing waits. A clone is another handle.
+/// One stream, as far as nothing waits. A clone is another handle. (What is hidden waits, or makes what does: a
+/// binding says that in its own way, and on tasks the blocking half would stop a thread of others.)
 pub struct StreamLink<T> {
     shared: Arc<Shared<T>>,
     name: Arc<str>,
@@ -144,6 +145,7 @@ impl<T: Clone> StreamLink<T> {
     ///
     /// # Errors
     /// See [`ConsumerError`].
+    #[doc(hidden)]
     pub fn link(&self, options: ConsumerOptions) -> Result<ConsumerLink<T>, ConsumerError> {
         let bell = Arc::new(Gate::new(false));
         let id = self.shared.act(|state, _| {
@@ -158,6 +160,7 @@ impl<T: Clone> StreamLink<T> {
     ///
     /// # Errors
     /// See [`ConsumerError`].
+    #[doc(hidden)]
     pub fn link_once(&self) -> Result<ConsumerLink<T>, ConsumerError> {
         let limits = LaneLimits { messages_max: 1, bytes_max: self.shared.item_bytes_max.into() };
         self.link(ConsumerOptions { policy: Policy::DropNewest, limits, age_max: None })
@@ -239,6 +242,7 @@ impl<T: Clone> StreamLink<T> {
     ///
     /// # Errors
     /// [`WriteError::Full`] at `deadline`; as [`write`](Self::write) otherwise.
+    #[doc(hidden)]
     pub fn write_until(&self, mut value: T, deadline: Option<Instant>) -> Result<u32, Refused<T>> {
         loop {
             match self.write(value) {
@@ -252,6 +256,7 @@ impl<T: Clone> StreamLink<T> {
     ///
     /// # Errors
     /// [`WriteError::TooLarge`].
+    #[doc(hidden)]
     pub async fn write_async(&self, mut value: T) -> Result<u32, Refused<T>> {
         loop {
             match self.write(value) {
@@ -263,17 +268,20 @@ impl<T: Clone> StreamLink<T> {
     }
 
     /// Waits until [`is_drained`](Self::is_drained), or until `deadline`: false.
+    #[doc(hidden)]
     #[must_use]
     pub fn wait_drained(&self, deadline: Option<Instant>) -> bool {
         self.shared.drained.block(deadline, |()| self.is_drained().then_some(())).is_some()
     }
 
     /// Waits until [`is_drained`](Self::is_drained).
+    #[doc(hidden)]
     pub async fn wait_drained_async(&self) {
         self.shared.drained.until(|()| self.is_drained().then_some(())).await;
     }
 
     /// Waits until a write of any size would be taken, or until `deadline`: false.
+    #[doc(hidden)]
     #[must_use]
     pub fn wait_ready(&self, deadline: Option<Instant>) -> bool {
         loop {
@@ -287,6 +295,7 @@ impl<T: Clone> StreamLink<T> {
     }
 
     /// Waits until a write of any size would be taken.
+    #[doc(hidden)]
     pub async fn wait_ready_async(&self) {
         while !self.has_room() {
             self.wait_drained_async().await;

@@ -8,14 +8,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use forebay_core::{
-    Entry, LaneId, LaneOptions, Message, PublishError, Published, Stats, SubscribeError, TopicError, TopicOptions,
-    Totals,
+    Entry, LaneOptions, Message, PublishError, Published, Stats, SubscribeError, TopicError, TopicOptions, Totals,
 };
 #[cfg(feature = "metrics")]
 use forebay_shell::Collector;
 use forebay_shell::{
-    Adopt, AdoptError, Answer, CallError, Command, Handover, LaneInbox, NextError, Place, Publish, ServerLink,
-    Snapshot, reply,
+    Adopt, AdoptError, Answer, CallError, Command, Handover, NextError, Publish, ServerLink, Snapshot,
+    SubscriptionLink, reply,
 };
 use smol::Timer;
 use smol::future::FutureExt;
@@ -23,7 +22,7 @@ use smol::stream::{Stream, StreamExt};
 
 /// A server's handle, for any task and thread.
 ///
-/// Every method but [`shutdown`](Self::shutdown) waits for the worker's answer.
+/// Every method but [`wake`](Self::wake) and [`shutdown`](Self::shutdown) waits for the worker's answer.
 #[derive(Clone)]
 pub struct Handle {
     /// One per worker. A topic belongs to one of them.
@@ -39,7 +38,8 @@ impl Handle {
         ServerLink::of_topic(&self.links, topic)
     }
 
-    /// Publishes a message (a [`Payload`](forebay_core::Payload), or one with a key) and waits for the answer. An undeclared topic is made with the defaults.
+    /// Publishes a message (a [`Payload`](forebay_core::Payload), whose text is JSON, or one with a key) and waits for the
+    /// answer. An undeclared topic is made with the defaults.
     ///
     /// # Errors
     /// [`PublishError::Full`] at once, if a lane with the policy `Block` has no room; the others as the hub says.
@@ -126,11 +126,8 @@ impl Handle {
     /// # Errors
     /// As [`Hub::subscribe_local`](forebay_core::Hub::subscribe_local).
     pub async fn subscribe(&self, topic: &str, lane: LaneOptions) -> Result<Subscription, CallError<SubscribeError>> {
-        let link = self.link(topic);
-        let (lane, inbox) = Self::call(link, |answer| Command::Subscribe(topic.into(), lane, answer))
-            .await
-            .unwrap_or(Err(CallError::Stopped))?;
-        Ok(Subscription { link: Arc::clone(link), lane, inbox, place: Place::default() })
+        let subscribed = Self::call(self.link(topic), |answer| Command::Subscribe(topic.into(), lane, answer)).await;
+        subscribed.unwrap_or(Err(CallError::Stopped)).map(Subscription)
     }
 
     /// Takes over a connection of an HTTP server that has read `leftover`, its request or a part of it or more, and has
@@ -231,8 +228,9 @@ impl Handle {
         self.links.iter().for_each(|link| link.wake_application());
     }
 
-    /// Stops the server: it takes nothing new, hands out what waits, and [`Server::run`](crate::Server::run) returns.
-    /// Does not wait for that.
+    /// Stops the server: it takes no new connections and subscriptions, hands out what waits, for at most `drain_timeout`,
+    /// and [`Server::run`](crate::Server::run) returns. Until then it publishes; whoever still waits then is told that it
+    /// has stopped. Does not wait for that.
     pub fn shutdown(&self) {
         for link in &*self.links {
             // It comes before whoever waits for room; one that has stopped needs no telling.
@@ -253,12 +251,7 @@ impl fmt::Debug for Handle {
 /// What was not asked for waits in the hub's lane, whose limits and policy hold; asking brings a batch of at most
 /// 512 messages or 256 KiB. Dropping the subscription ends the lane.
 #[derive(Debug)]
-pub struct Subscription {
-    link: Arc<ServerLink>,
-    lane: LaneId,
-    inbox: Arc<LaneInbox>,
-    place: Place,
-}
+pub struct Subscription(SubscriptionLink);
 
 impl Subscription {
     /// The next message or gap; waits for at most `timeout`.
@@ -279,16 +272,6 @@ impl Stream for Subscription {
     type Item = Entry;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Entry>> {
-        let Self { link, lane, inbox, place } = self.get_mut();
-        // One lane has at most one of these commands under way. When the server has stopped the inbox has ended, or will.
-        let ask = || drop(link.mailbox.post_bounded_otherwise(Command::Take(*lane)));
-        inbox.poll_next(place, context, ask).map(Result::ok)
-    }
-}
-
-impl Drop for Subscription {
-    fn drop(&mut self) {
-        // At most one per lane.
-        drop(self.link.mailbox.post_bounded_otherwise(Command::Unsubscribe(self.lane)));
+        self.get_mut().0.poll_next(context)
     }
 }

@@ -33,6 +33,9 @@
 //! What these have in common with `forebay-threads`, all that does not wait, they say by [`StreamLink`], [`StreamsLink`] and
 //! [`ConsumerLink`].
 //!
+//! An item is cloned, dropped and measured under the lock of its streams, so what its type does then must not use them: an item
+//! that owns a consumer of the set it is written to waits for itself. (Let it own one of another set.)
+//!
 //! [`pipe`] brings what a source yields through a transform to a sink, with errors and ends both ways. A
 //! [`Subscription`](crate::Subscription) is a source like any other async stream; a function that waits is a sink.
 //!

@@ -85,7 +85,7 @@ impl<T, S: Sink<T>> Drop for Outcome<'_, T, S> {
 ///
 /// The source is pulled only when the sink is ready. Its end closes the sink. An error of the source, the transform or the
 /// sink ends all three: the source is dropped, so that whoever writes to it finds nobody there, and the sink is told; as it
-/// is when this future is dropped. /// Whether the sink has failed is seen when it is next used.
+/// is when this future is dropped. Whether the sink has failed is seen when it is next used.
 ///
 /// # Errors
 /// The first of these errors.

@@ -85,7 +85,7 @@ fn both_bindings_have_the_same_public_names() {
         "server.rs: fn unbound(; options)",
         "client.rs: fn receive_timeout(&self; timeout)",
         "lib.rs: use forebay_shell::Snapshot",
-        "handle.rs: impl Drop for Subscription",
+        "client.rs: impl Drop for Client",
         "stream.rs: fn write_wait(&self; value, timeout)",
         "stream.rs: impl<T: Clone> Deref for Consumer<T>",
         "stream_pipe.rs: fn pipe(; source, mut transform, mut sink)",

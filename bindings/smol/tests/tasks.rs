@@ -191,3 +191,44 @@ fn a_send_that_was_given_up_is_not_sent() {
         running.await.unwrap();
     });
 }
+
+/// The worker has answered, and nobody is left to take the answer.
+#[test]
+fn a_subscription_that_was_given_up_leaves_no_lane() {
+    let executor = LocalExecutor::new();
+    bounded(executor.run(async {
+        let server = Server::unbound(blocking(1)).unwrap();
+        let handle = server.handle();
+        let running = executor.spawn(server.run());
+        let mut subscribing = Box::pin(handle.subscribe("t", LaneOptions::default()));
+        assert!(future::poll_once(&mut subscribing).await.is_none(), "the server has yet to run");
+        assert_eq!(handle.stats().await.lanes_now, 1, "it is carried out");
+        drop(subscribing);
+        for _ in 0..2 {
+            assert_eq!(handle.publish("t", Payload::Text("0")).await.map(|published| published.matched), Ok(0));
+        }
+        handle.shutdown();
+        running.await.unwrap();
+    }));
+}
+
+/// Between two turns a topic brakes its sources and no more: a hub tells nothing of that.
+#[test]
+fn a_source_is_ready_though_nobody_was_told_that_it_had_to_wait() {
+    let executor = LocalExecutor::new();
+    bounded(executor.run(async {
+        let server = Server::unbound(blocking(1)).unwrap();
+        let handle = server.handle();
+        let running = executor.spawn(server.run());
+        let subscription = handle.subscribe("t", LaneOptions::default()).await.unwrap();
+        let mut publishing = Box::pin(handle.publish("t", Payload::Text("0")));
+        let mut ready = Box::pin(handle.ready("t", HANG));
+        assert!(future::poll_once(&mut publishing).await.is_none());
+        assert!(future::poll_once(&mut ready).await.is_none(), "it is behind the publish");
+        drop(subscription);
+        assert_eq!(publishing.await.map(|published| published.matched), Ok(1));
+        assert_eq!(ready.await, Ok(()));
+        handle.shutdown();
+        running.await.unwrap();
+    }));
+}

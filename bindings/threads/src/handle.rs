@@ -6,19 +6,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use forebay_core::{
-    Entry, LaneId, LaneOptions, Message, PublishError, Published, Stats, SubscribeError, TopicError, TopicOptions,
-    Totals,
+    Entry, LaneOptions, Message, PublishError, Published, Stats, SubscribeError, TopicError, TopicOptions, Totals,
 };
 #[cfg(feature = "metrics")]
 use forebay_shell::Collector;
 use forebay_shell::{
-    Adopt, AdoptError, Answer, CallError, Command, Handover, LaneInbox, NextError, Nothing, Publish, ServerLink,
-    Snapshot, reply,
+    Adopt, AdoptError, Answer, CallError, Command, Handover, NextError, Publish, ServerLink, Snapshot,
+    SubscriptionLink, reply,
 };
 
 /// A server's handle, for any thread.
 ///
-/// Every method but [`shutdown`](Self::shutdown) waits for the worker's answer.
+/// Every method but [`wake`](Self::wake) and [`shutdown`](Self::shutdown) waits for the worker's answer.
 #[derive(Clone)]
 pub struct Handle {
     /// One per worker. A topic belongs to one of them.
@@ -34,7 +33,8 @@ impl Handle {
         ServerLink::of_topic(&self.links, topic)
     }
 
-    /// Publishes a message (a [`Payload`](forebay_core::Payload), or one with a key) and waits for the answer. An undeclared topic is made with the defaults.
+    /// Publishes a message (a [`Payload`](forebay_core::Payload), whose text is JSON, or one with a key) and waits for the
+    /// answer. An undeclared topic is made with the defaults.
     ///
     /// # Errors
     /// [`PublishError::Full`] at once, if a lane with the policy `Block` has no room; the others as the hub says.
@@ -106,10 +106,8 @@ impl Handle {
     /// # Errors
     /// As [`Hub::subscribe_local`](forebay_core::Hub::subscribe_local).
     pub fn subscribe(&self, topic: &str, lane: LaneOptions) -> Result<Subscription, CallError<SubscribeError>> {
-        let link = self.link(topic);
-        let (lane, inbox) = Self::call(link, |answer| Command::Subscribe(topic.into(), lane, answer))
-            .unwrap_or(Err(CallError::Stopped))?;
-        Ok(Subscription { link: Arc::clone(link), lane, inbox })
+        let subscribed = Self::call(self.link(topic), |answer| Command::Subscribe(topic.into(), lane, answer));
+        subscribed.unwrap_or(Err(CallError::Stopped)).map(Subscription)
     }
 
     /// Takes over a connection of an HTTP server that has read `leftover`, its request or a part of it or more, and has
@@ -208,8 +206,9 @@ impl Handle {
         self.links.iter().for_each(|link| link.wake_application());
     }
 
-    /// Stops the server: it takes nothing new, hands out what waits, and [`Server::run`](crate::Server::run) returns.
-    /// Does not wait for that.
+    /// Stops the server: it takes no new connections and subscriptions, hands out what waits, for at most `drain_timeout`,
+    /// and [`Server::run`](crate::Server::run) returns. Until then it publishes; whoever still waits then is told that it
+    /// has stopped. Does not wait for that.
     pub fn shutdown(&self) {
         for link in &*self.links {
             // It comes before whoever waits for room; one that has stopped needs no telling.
@@ -230,11 +229,7 @@ impl fmt::Debug for Handle {
 /// What was not asked for waits in the hub's lane, whose limits and policy hold; asking brings a batch of at most
 /// 512 messages or 256 KiB. Dropping the subscription ends the lane.
 #[derive(Debug)]
-pub struct Subscription {
-    link: Arc<ServerLink>,
-    lane: LaneId,
-    inbox: Arc<LaneInbox>,
-}
+pub struct Subscription(SubscriptionLink);
 
 impl Subscription {
     /// The next message or gap; waits for at most `timeout`.
@@ -242,16 +237,7 @@ impl Subscription {
     /// # Errors
     /// Nothing came in time, or the subscription has ended.
     pub fn next_timeout(&mut self, timeout: Duration) -> Result<Entry, NextError> {
-        self.next_until(Instant::now().checked_add(timeout))
-    }
-
-    fn next_until(&mut self, deadline: Option<Instant>) -> Result<Entry, NextError> {
-        // One lane has at most one of these commands under way. When the server has stopped the inbox has ended, or will.
-        let ask = || drop(self.link.mailbox.post_bounded_otherwise(Command::Take(self.lane)));
-        self.inbox.next(deadline, ask).map_err(|nothing| match nothing {
-            Nothing::TimedOut => NextError::TimedOut,
-            Nothing::Ended(()) => NextError::Ended,
-        })
+        self.0.next_until(Instant::now().checked_add(timeout))
     }
 }
 
@@ -259,13 +245,6 @@ impl Iterator for Subscription {
     type Item = Entry;
 
     fn next(&mut self) -> Option<Entry> {
-        self.next_until(None).ok()
-    }
-}
-
-impl Drop for Subscription {
-    fn drop(&mut self) {
-        // At most one per lane.
-        drop(self.link.mailbox.post_bounded_otherwise(Command::Unsubscribe(self.lane)));
+        self.0.next_until(None).ok()
     }
 }

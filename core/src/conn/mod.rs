@@ -118,6 +118,17 @@ impl Conn {
         matches!(self.phase, Phase::Open { .. })
     }
 
+    /// Whether its opening handshake was done.
+    pub(crate) fn was_open(&self) -> bool {
+        match self.phase {
+            Phase::Request(_) | Phase::Response(_) => false,
+            Phase::Closing { reason, .. } | Phase::Ended { reason, .. } => {
+                !matches!(reason, EndReason::Served | EndReason::Refused(_) | EndReason::HandshakeTimeout)
+            }
+            Phase::Open { .. } => true,
+        }
+    }
+
     pub(crate) fn is_ended(&self) -> bool {
         matches!(self.phase, Phase::Ended { .. })
     }
@@ -278,7 +289,7 @@ impl Conn {
                 [
                     is_heard.then_some(*since + silence),
                     began.filter(|_| is_heard).map(|began| began + options.message_timeout),
-                    self.stalled_since.map(|since| since + options.stall_timeout),
+                    self.stalled_since.filter(|_| self.is_writing()).map(|since| since + options.stall_timeout),
                     self.inbound().and_then(|inbound| inbound.parked).map(|parked| parked.until),
                 ]
                 .into_iter()

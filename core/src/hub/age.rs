@@ -14,6 +14,7 @@ impl Hub {
         let lost = topic.expire(place, self.now);
         self.stats.lanes.lose(LossReason::Age, lost);
         if lost.messages > 0 {
+            topic.look_at(place); // What is outstanding may stand apart now, and count as a run.
             let (topic_id, place) = self.topics.of_lane(id).expect("the lane exists");
             self.look_at_level(topic_id, place, false);
             self.recharge_topic(topic_id);

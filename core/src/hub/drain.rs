@@ -115,6 +115,13 @@ struct Room {
     has_message: bool,
 }
 
+/// What a lane has next, by when it was published.
+enum Front {
+    Next(u64, Source),
+    /// It has to wait for what is outstanding.
+    Held(u64),
+}
+
 impl Hub {
     /// Freezes what was published since the last poll.
     pub(super) fn freeze(&mut self) {
@@ -215,32 +222,42 @@ impl Hub {
         out
     }
 
-    /// Adds what the connection's client would have seen next, had it one queue: the oldest publish first.
+    /// Adds what the connection's client would have seen next, had it one queue: the oldest publish first. Behind one that
+    /// has to wait for what is outstanding all newer ones wait, too.
     fn add_next(&mut self, id: ConnId, out: &mut Outstanding, room: &mut Room) -> bool {
         let conn = self.conns.get(id).expect("the connection exists");
         let session = self.sessions.get(conn.session).expect("a connection's session exists");
         let mut best: Option<(u64, Source)> = None;
         let mut limit = u64::MAX;
+        let mut held = u64::MAX;
         let direct = conn.direct().and_then(|direct| {
             let run = direct.lane.front(direct.log.head());
-            (!run.is_empty()).then(|| (direct.log.stamp(run.first()), Source::Direct))
+            (!run.is_empty()).then(|| Front::Next(direct.log.stamp(run.first()), Source::Direct))
         });
-        let lanes = session.active().iter().filter_map(|lane| self.front_stamp(*lane));
-        for (stamp, source) in direct.into_iter().chain(lanes) {
+        let lanes = session.active().iter().filter_map(|lane| self.front(*lane));
+        for front in direct.into_iter().chain(lanes) {
+            let (stamp, source) = match front {
+                Front::Next(stamp, source) => (stamp, source),
+                Front::Held(stamp) => {
+                    held = held.min(stamp);
+                    continue;
+                }
+            };
             match best {
                 Some((first, _)) if first <= stamp => limit = limit.min(stamp),
                 _ => limit = limit.min(best.replace((stamp, source)).map_or(u64::MAX, |(second, _)| second)),
             }
         }
-        match best {
+        let limit = limit.min(held);
+        match best.filter(|(stamp, _)| *stamp < held) {
             None => false,
             Some((_, Source::Direct)) => self.add_direct(id, limit, out, room),
             Some((_, Source::Lane(lane))) => self.add_lane_messages(id, lane, limit, out, room),
         }
     }
 
-    /// When the lane's next message was published; `None` if it has to wait for what is outstanding.
-    fn front_stamp(&self, id: LaneId) -> Option<(u64, Source)> {
+    /// The lane's next message; `None` if only a notice is left, which waits for what is outstanding.
+    fn front(&self, id: LaneId) -> Option<Front> {
         let (topic, place) = self.topics.lane(id);
         let stamp = match topic.view(place) {
             View::Log(lane, log) => {
@@ -249,13 +266,13 @@ impl Hub {
                 let is_apart = outstanding.through != lane.front(topic.head).after;
                 // What is outstanding is one run, so that it can be put back as one.
                 if !outstanding.is_empty() && (is_apart || lane.losses().due_gap(next).is_some()) {
-                    return None;
+                    return next.map(|seq| Front::Held(log.stamp(seq)));
                 }
                 next.map(|seq| log.stamp(seq))
             }
             View::Latest(lane, latest) => lane.next(latest).map(|(_, slot)| slot.stamp),
         };
-        Some((stamp.unwrap_or(0), Source::Lane(id)))
+        Some(Front::Next(stamp.unwrap_or(0), Source::Lane(id))) // A notice alone goes first.
     }
 
     fn add_direct(&mut self, id: ConnId, limit: u64, out: &mut Outstanding, room: &mut Room) -> bool {

@@ -79,6 +79,9 @@ impl Hub {
     /// The levels of a connection follow what waits.
     pub(super) fn update_conn_levels(&mut self, id: ConnId) {
         let conn = self.conns.get_mut(id).expect("the connection exists");
+        if !conn.was_open() {
+            return; // Nobody was told of it.
+        }
         let outbound_before = conn.own_outbound_level();
         match &mut conn.work {
             Some(work) if !work.is_quiet() => work.update_gauges(&self.config, self.now),
@@ -215,7 +218,7 @@ impl Hub {
         let session = self.sessions.get(conn.session).expect("a connection's session exists");
         let lanes = session.lanes().iter().map(|(_, lane)| self.level_of_lane(*lane)).max();
         assert_eq!(session.level.level(), lanes.unwrap_or_default(), "a session's level is the highest of its lanes");
-        let is_right = conn.work.as_ref().is_none_or(|work| work.has_right_gauges(&self.config));
+        let is_right = !conn.was_open() || conn.work.as_ref().is_none_or(|work| work.has_right_gauges(&self.config));
         assert!(is_right, "gauges say what waits");
         assert_eq!(conn.inbound_level.level(), conn.inbox_level(), "the level of what came in");
         let outbound = session.level.level().max(conn.own_outbound_level());

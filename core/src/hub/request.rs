@@ -58,7 +58,9 @@ impl Hub {
     /// decodes what was kept: what passes a parked publish may be there.
     pub(super) fn pump(&mut self, id: ConnId) {
         loop {
-            let is_overflowed = self.is_overflowed(id);
+            let is_open = self.conns.get(id).is_some_and(Conn::is_open);
+            // It looks at all of them, so not for those that are being closed.
+            let is_overflowed = is_open && self.is_overflowed(id);
             let Some(conn) = self.conns.get_mut(id) else { return };
             if conn.is_ended() || is_overflowed {
                 break;

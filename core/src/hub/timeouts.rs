@@ -67,7 +67,8 @@ impl Hub {
     fn time_out_open(&mut self, id: ConnId, since: Instant, is_pinged: bool) {
         let (now, config) = (self.now, self.config);
         let conn = self.conns.get_mut(id).expect("a timer's connection exists");
-        if conn.stalled_since.is_some_and(|since| since + config.stall_timeout <= now) {
+        // One that may be written to again is not to blame: it was not written to yet.
+        if conn.is_writing() && conn.stalled_since.is_some_and(|since| since + config.stall_timeout <= now) {
             return self.end(id, EndReason::Stalled, true);
         }
         if conn.excused_since.is_none() {

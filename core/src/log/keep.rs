@@ -26,18 +26,21 @@ impl Log {
             }
         }
         if is_older_anew {
-            // What is in both stays as it is: a lane that rejects has runs of thousands of blocks, and only its tail moves.
+            // What is in both stays as it is: a lane that rejects has runs of thousands of blocks, of which one moves at its
+            // front.
             let is_in = |needs: &Needs, run: &Run| needs.older_runs().any(|other| other == *run);
             for run in after.older_runs().filter(|run| !is_in(before, run)) {
-                self.places(run).for_each(|place| self.blocks[place].refs += 1);
+                let place = self.front_of(before, run);
+                self.places(run).take_while(|at| *at < place).for_each(|at| self.blocks[at].refs += 1);
             }
             for run in before.older_runs().filter(|run| !is_in(after, run)) {
-                was_last |= self.release(run);
+                let places = self.places(run);
+                was_last |= self.release(places.start..places.end.min(self.front_of(after, run)));
             }
         }
         if is_held_anew {
             self.places(before.held).for_each(|place| self.blocks[place].held -= 1);
-            was_last |= self.release(before.held);
+            was_last |= self.release(self.places(before.held));
         }
         if was_last {
             self.collect();
@@ -54,10 +57,16 @@ impl Log {
         from..last + 1
     }
 
-    /// Whether nobody needs one of its blocks any more.
-    fn release(&mut self, run: Run) -> bool {
+    /// Up to where what ends like `run` does not reach in these needs: they have the places from there on.
+    fn front_of(&self, needs: &Needs, run: Run) -> usize {
+        let same = needs.older_runs().find(|other| other.last() == run.last());
+        same.map_or(usize::MAX, |other| self.places(other).start)
+    }
+
+    /// Whether nobody needs one of these blocks of a run any more.
+    fn release(&mut self, places: Range<usize>) -> bool {
         let mut was_last = false;
-        for place in self.places(run) {
+        for place in places {
             let block = &mut self.blocks[place];
             block.refs = block.refs.checked_sub(1).expect("a run is released where it was held");
             if block.refs == 0 && block.starts == 0 {

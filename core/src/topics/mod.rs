@@ -457,4 +457,20 @@ mod tests {
             world.check();
         }
     }
+
+    #[test]
+    fn a_lane_with_a_small_limit_is_near_rather_than_have_all_lanes_looked_at_for_each_message() {
+        for messages_max in [1, 2, 3, 4, 8, 16, 32, 64] {
+            let mut topics = Topics::new();
+            let options = TopicOptions::default();
+            let topic = topics.slab.insert_with(|_| Topic::new("t", 1, (options, Watermarks::default()), true));
+            let limits = crate::config::LaneLimits { messages_max, ..options.lane };
+            let terms = Terms { limits, policy: options.policy };
+            topics.add_lane(topic, (terms, None), Owner::Local, RAW);
+            let topic = topics.slab.get_mut(topic).unwrap();
+            topic.look_around(Count::new(1, 10));
+            let due = topic.due.messages - topic.head.messages;
+            assert!(due > 16, "{messages_max}: all lanes are looked at again after {due} messages");
+        }
+    }
 }

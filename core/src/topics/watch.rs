@@ -79,6 +79,10 @@ impl Watched {
 const NEAR: u64 = 8;
 const FAR: u64 = 4;
 
+/// Who has room for so few messages is near, whatever its limits: consumers choose small ones, and would have all lanes looked
+/// at for every message or two.
+const FEW: u64 = 16;
+
 fn place_of(index: usize) -> u32 {
     u32::try_from(index).expect("as many lanes as sessions")
 }
@@ -261,8 +265,8 @@ impl Topic {
         let limits = self.terms(place).limits;
         let was_near = self.watch_place(place).is_some_and(|index| index < self.near);
         let part = if was_near { FAR } else { NEAR };
-        let is_near = room.messages <= u64::from(limits.messages_max) / part
-            || room.bytes <= (limits.bytes_max / part).max(more.bytes);
+        let is_near = room.messages <= (u64::from(limits.messages_max) / part).max(FEW)
+            || room.bytes <= (limits.bytes_max / part).max(FEW * more.bytes);
         self.set_near(place, is_near);
         if !is_near {
             self.due.messages = self.due.messages.min(self.head.messages + room.messages);

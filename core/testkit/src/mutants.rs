@@ -12,7 +12,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
 
 const USAGE: &str = "mutants [--only NAME] [--seconds N]";
 
@@ -131,16 +132,34 @@ fn is_found(mutant: &Mutant, folder: &Path, seconds: u64) -> Result<bool, String
     if !built.status.success() {
         return Err(format!("{}: does not compile\n{}", mutant.name, String::from_utf8_lossy(&built.stderr)));
     }
-    let seconds = seconds.to_string();
-    let program = folder.join("target/release/forebay-testkit");
-    let run = Command::new(program).args(["model", "--seconds", &seconds]).current_dir(folder).output();
-    let run = run.map_err(|error| format!("{}: {error}", mutant.name))?;
+    let output = folder.join("output");
+    let ended = play(folder, &output, seconds).map_err(|error| format!("{}: {error}", mutant.name))?;
     fs::write(&file, good).map_err(|error| error.to_string())?;
-    println!("{}: {}", mutant.name, if run.status.success() { "NOT FOUND" } else { "found" });
-    for line in String::from_utf8_lossy(&run.stdout).lines().filter(|line| line.starts_with("# ")).take(1) {
+    let is_found = ended.is_none_or(|status| !status.success());
+    let verdict = if ended.is_none() { "found: it hangs" } else { "found" };
+    println!("{}: {}", mutant.name, if is_found { verdict } else { "NOT FOUND" });
+    let said = fs::read(&output).unwrap_or_default();
+    for line in String::from_utf8_lossy(&said).lines().filter(|line| line.starts_with("# ")).take(1) {
         println!("  {}", line.chars().take(200).collect::<String>());
     }
-    Ok(!run.status.success())
+    Ok(is_found)
+}
+
+/// Runs the model; `None`: it did not come to an end in twice its time.
+#[expect(clippy::disallowed_methods, reason = "a process is waited for, and nothing is simulated here")]
+fn play(folder: &Path, output: &Path, seconds: u64) -> std::io::Result<Option<ExitStatus>> {
+    let program = folder.join("target/release/forebay-testkit");
+    let words = ["model", "--seconds", &seconds.to_string()];
+    let mut run = Command::new(program).args(words).current_dir(folder).stdout(fs::File::create(output)?).spawn()?;
+    for _ in 0..seconds * 2 * 10 {
+        if let Some(status) = run.try_wait()? {
+            return Ok(Some(status));
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    run.kill()?;
+    run.wait()?;
+    Ok(None)
 }
 
 /// Plants them one after another; whether all were found.

@@ -86,7 +86,10 @@ impl Reference {
             Phase::Handshake => {
                 Some((after(conn.clock.accepted, self.options.handshake_timeout), EndReason::HandshakeTimeout))
             }
-            Phase::Open => conn.clock.stuck.map(|since| (after(since, self.options.stall_timeout), EndReason::Stalled)),
+            Phase::Open => {
+                let stuck = conn.clock.stuck.filter(|_| conn.is_blocked || conn.out.is_some());
+                stuck.map(|since| (after(since, self.options.stall_timeout), EndReason::Stalled))
+            }
             Phase::Closing(reason) => {
                 let since = conn.clock.closing.expect("since then");
                 Some((after(since, self.options.close_timeout), reason))

@@ -3,15 +3,11 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use forebay_core::{ConnId, Count, Gap, Policy};
+use forebay_core::{ConnId, Count, Gap};
 
 use super::front::Front;
 use super::{DIRECT, Error, LaneKey, Message, Phase, Reference, TopicKey, Verdict, one};
 use crate::model::text;
-
-/// A Transmit holds only one run of a lane and goes on with other lanes, although a message behind the hole is older than
-/// theirs. Design §5 says otherwise: across topics the oldest publish goes first.
-const RUNS_GO_ALONE: bool = true;
 
 /// What a piece of a Transmit is.
 #[derive(Clone, Debug)]
@@ -189,20 +185,9 @@ impl Reference {
     /// The oldest publish that waits in any lane, and which; `None` for the direct lane.
     fn next_of_lanes(&self, id: ConnId) -> Option<(u64, Option<LaneKey>)> {
         let conn = &self.conns[&id];
-        let lanes = conn.lanes.iter().filter(|lane| !RUNS_GO_ALONE || !self.is_behind_a_hole(**lane));
-        let heads = lanes.filter_map(|lane| Some((self.lanes[lane].waiting.front()?.stamp, Some(*lane))));
+        let heads = conn.lanes.iter().filter_map(|lane| Some((self.lanes[lane].waiting.front()?.stamp, Some(*lane))));
         let direct = conn.direct.front().map(|message| (message.stamp, None));
         heads.chain(direct).min()
-    }
-
-    /// Whether this Transmit has something of the lane already, and a hole is between that and what is next.
-    fn is_behind_a_hole(&self, key: LaneKey) -> bool {
-        let lane = &self.lanes[&key];
-        if matches!(lane.policy, Policy::LatestPerKey | Policy::LatestOnly) {
-            return false;
-        }
-        let last = lane.out.last().map(|message| message.seq);
-        last.zip(lane.waiting.front()).is_some_and(|(last, next)| last + 1 != next.seq)
     }
 
     /// What these bytes begin with, where that is of a lane.
