@@ -52,6 +52,8 @@ struct Features {
     parks: bool,
     /// Bounds of memory may be reached. What is shed is asked of the hub after each call, so there is one publish in it.
     is_tight: bool,
+    /// Of the hub, not of logs: nobody connects.
+    is_alone: bool,
 }
 
 fn flag(choices: &mut Choices) -> bool {
@@ -60,7 +62,7 @@ fn flag(choices: &mut Choices) -> bool {
 
 impl Features {
     fn made_whole(self) -> Self {
-        Self { parks: self.parks && !self.is_tight, ..self }
+        Self { parks: self.parks && !self.is_tight, is_alone: self.is_alone && self.is_tight, ..self }
     }
 
     fn draw(choices: &mut Choices) -> Self {
@@ -80,6 +82,7 @@ impl Features {
             late: flag(choices),
             parks: flag(choices),
             is_tight: choices.one_in(12),
+            is_alone: flag(choices),
         }
         .made_whole()
     }
@@ -128,7 +131,7 @@ impl Swarm {
         let on = self.has.deadlines && !self.has.jumps;
         let only = if self.has.deadlines && self.has.jumps { choices.between(1, 3) } else { 0 };
         let is_seen = self.has.ages || self.policies.contains(&6);
-        let message_bytes_max = 1 << 20;
+        let message_bytes_max = if self.has.is_alone { 1 << 12 } else { 1 << 20 };
         let high_percent = *choices.pick(&[2, 50, 75, 100]);
         Plan {
             hubs: 1 + u64::from(choices.one_in(4)),
@@ -148,7 +151,7 @@ impl Swarm {
             keys_bytes_max: topic[7],
             log_bytes_max: topic[8],
             flags: topic[9],
-            resident_bytes_max: 64 << 20,
+            resident_bytes_max: if self.has.is_alone { choices.between(32 << 10, 64 << 10) } else { 64 << 20 },
             transmit_bytes_max: *choices.pick(&[1_024, 4_096, 131_072]),
             message_bytes_max,
             inbound_bytes_max: message_bytes_max * 4,
@@ -169,21 +172,21 @@ impl Swarm {
             low_percent: choices.between(1, high_percent - 1),
             // Where clocks jump, in which order levels fall and ages end is nobody's promise.
             dwell_ms: if self.has.jumps { 0 } else { *choices.pick(&[0, 1, 30, 400, 3_600_000]) },
-            is_tight: self.has.is_tight.into(),
+            is_tight: u64::from(self.has.is_tight) + u64::from(self.has.is_alone),
         }
     }
 
     fn draw_weights(&mut self, choices: &mut Choices) {
         let has = self.has;
         let mut weights = vec![
-            (Op::Accept, 4),
+            (Op::Accept, if has.is_alone { 0 } else { 4 }),
             (Op::Deliver, 20),
             (Op::Poll, if has.late { 10 } else { 40 }),
             (Op::Answer, 20),
             (Op::Writable, if has.frozen { 3 } else { 20 }),
             (Op::Settle, if has.late { 1 } else { 4 }),
             (Op::Topic, 2),
-            (Op::Publish, 30),
+            (Op::Publish, if has.is_alone { 200 } else { 30 }),
             (Op::Advance, 6),
             (Op::Timeout, 4),
         ];
@@ -226,7 +229,7 @@ impl Swarm {
         sometimes(Op::Subscribe, 6, if has.dialect { 2 } else { 1 });
         sometimes(Op::Unsubscribe, 1, 2);
         sometimes(Op::Stale, 1, 8);
-        if choices.one_in(2) || self.plan.hubs == 2 {
+        if choices.one_in(2) || self.plan.hubs == 2 || has.is_alone {
             weights.extend([(Op::Local, 4), (Op::Take, 10), (Op::Unlocal, 1)]);
         }
         if self.plan.hubs == 2 {
@@ -284,7 +287,14 @@ impl Swarm {
             if is_lossy && self.has.ages && choices.one_in(2) { choices.between(1, self.limits.age_ms) } else { 0 };
         let flags = if choices.one_in(4) { choices.below(64) } else { choices.below(2) };
         let least = self.len_max * 2 + 4_096;
-        let log_bytes = if self.has.is_tight { choices.between(least, least * 3) } else { 4 << 20 };
+        let log_bytes = if self.has.is_tight {
+            choices.between(
+                if self.has.is_alone { 32 << 10 } else { least },
+                if self.has.is_alone { 32 << 10 } else { least * 3 },
+            )
+        } else {
+            4 << 20
+        };
         [name, policy, messages, bytes, age, self.len_max, keys, keys_bytes, log_bytes, flags]
     }
 

@@ -6,7 +6,7 @@ use super::{Side, same};
 use crate::model::reference::{LaneKey, TopicKey, Verdict};
 
 impl Side {
-    /// Messages that lanes lost to the log's bound since somebody looked: the oldest of each.
+    /// Messages that lanes lost to the bounds since somebody looked: the oldest of each.
     pub(super) fn shed(&mut self) -> Verdict {
         if !self.is_tight {
             return Ok(());
@@ -15,16 +15,19 @@ impl Side {
         for key in keys {
             let lane = &self.model.lanes[&key];
             let Some(pressure) = lane.id.and_then(|id| self.hub.lane(id)) else { continue };
-            let reason = LossReason::LogBound;
-            let known = lane.lost[reason as usize].messages;
-            let Some(more) = pressure.totals.lost_by(reason).messages.checked_sub(known).filter(|more| *more > 0)
-            else {
-                continue;
-            };
-            if !lane.policy.is_lossy() || !self.is_near(lane.topic) {
-                return Err(format!("{:?} lost {more} at the log's bound, which is far, or not its to lose", lane.id));
+            let (topic, is_lossy) = (lane.topic, lane.policy.is_lossy());
+            for reason in [LossReason::LogBound, LossReason::Overload] {
+                let known = self.model.lanes[&key].lost[reason as usize].messages;
+                let more = pressure.totals.lost_by(reason).messages.saturating_sub(known);
+                if more == 0 {
+                    continue;
+                }
+                let is_near = if reason == LossReason::LogBound { self.is_near(topic) } else { self.is_hub_near() };
+                if !(is_lossy && is_near) {
+                    return Err(format!("lane {key} lost {more} by {reason:?}, which is far, or not its to lose"));
+                }
+                self.model.shed(key, more, reason)?;
             }
-            self.model.shed(key, more, reason)?;
         }
         Ok(())
     }
@@ -37,9 +40,17 @@ impl Side {
         now.max(before) * 2 >= state.options.log_bytes_max
     }
 
-    /// A publish that the log has no room for.
+    /// Whether memory is, or was, used to half of its bound.
+    fn is_hub_near(&self) -> bool {
+        let pressure = self.hub.pressure();
+        pressure.resident_bytes.max(self.resident_in_all) * 2 >= pressure.resident_bytes_max
+    }
+
+    /// A publish that the log, or the hub, has no room for.
     pub(super) fn may_overload(&self, topic: Option<TopicKey>, told: Option<PublishError>) -> bool {
-        self.is_tight && told == Some(PublishError::Overloaded) && topic.is_some_and(|topic| self.is_near(topic))
+        self.is_tight
+            && told == Some(PublishError::Overloaded)
+            && topic.is_some_and(|topic| self.is_near(topic) || self.is_hub_near())
     }
 
     /// After every call: no log is above its bound.
@@ -47,6 +58,9 @@ impl Side {
         if !self.is_tight {
             return Ok(());
         }
+        let pressure = self.hub.pressure();
+        same("bytes above the budget", pressure.resident_bytes.saturating_sub(pressure.resident_bytes_max), 0)?;
+        self.resident_in_all = pressure.resident_bytes;
         self.resident.clear();
         for (key, topic) in &self.model.topics {
             let Some(pressure) = self.hub.topic_pressure(topic.id) else { continue };

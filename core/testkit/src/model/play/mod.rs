@@ -10,7 +10,7 @@ mod tally;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use forebay_core::{Config, ConnId, Hub, Instant, LaneId, TopicId};
+use forebay_core::{Config, ConnId, Hub, Instant, LaneId, Level, Scope, TopicId};
 
 use super::act::{Act, Op};
 use super::plan::Plan;
@@ -58,6 +58,10 @@ pub(crate) struct Side {
     is_tight: bool,
     /// Resident bytes of topics' logs after the last call.
     resident: BTreeMap<TopicKey, usize>,
+    /// And of the hub.
+    resident_in_all: usize,
+    /// Levels as they were told, where only that is looked at.
+    told: BTreeMap<Scope, Level>,
 }
 
 /// What waits between two hubs.
@@ -114,8 +118,10 @@ impl Side {
             model,
             seats: Default::default(),
             locals: Default::default(),
-            is_tight: plan.is_tight == 1,
+            is_tight: plan.is_tight > 0,
             resident: BTreeMap::new(),
+            resident_in_all: 0,
+            told: BTreeMap::new(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What the hub wants: Transmits, effects, events, deadlines.
 
-use forebay_core::{Cause, ConnId, Effect, Event, Flow, LossReason, Scope};
+use forebay_core::{Cause, ConnId, Effect, Event, Flow, Hub, Level, LossReason, Scope};
 
 use super::client::small;
 use super::{Play, Side, same};
@@ -297,7 +297,11 @@ impl Side {
                         && std::mem::replace(&mut topic.is_upstream_paused, is_paused) != is_paused
                 })
             }
-            // Other levels are the hub's own.
+            // Of other levels it is known that what is told is so.
+            Event::Pressure { scope, level } => {
+                let told = self.told.insert(scope, level).unwrap_or_default();
+                told != level && own_level(&self.hub, scope) == Some(level)
+            }
             _ => true,
         };
         if is_due { Ok(()) } else { Err(format!("{event:?}, which is not so")) }
@@ -323,6 +327,12 @@ impl Side {
         if let Some(lane) = model.ended_lanes.first() {
             return Err(format!("nothing is told, but {lane:?} has ended"));
         }
+        let ids = model.conns.iter().filter(|(_, conn)| conn.phase == Phase::Open).map(|(id, _)| *id);
+        let of_conns = ids.flat_map(|id| [Scope::Inbound(id), Scope::Outbound(id)]);
+        for scope in of_conns.chain([Scope::Hub]) {
+            let told = self.told.get(&scope).copied().unwrap_or_default();
+            same("a level that is not told", own_level(&self.hub, scope), Some(told))?;
+        }
         if let Some(level) = model.untold() {
             return Err(format!("nothing is told, but {level}"));
         }
@@ -330,6 +340,16 @@ impl Side {
             return Err(format!("nothing is told, but {:?} has drained", model.topics[&topic].name));
         }
         Ok(())
+    }
+}
+
+/// What the hub says of a level that is not modelled.
+fn own_level(hub: &Hub, scope: Scope) -> Option<Level> {
+    match scope {
+        Scope::Inbound(conn) => hub.connection(conn).map(|conn| conn.inbound.level),
+        Scope::Outbound(conn) => hub.connection(conn).map(|conn| conn.outbound.level),
+        Scope::Hub => Some(hub.pressure().level),
+        _ => None,
     }
 }
 
