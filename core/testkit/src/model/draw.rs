@@ -381,7 +381,7 @@ impl Swarm {
                 given.push(u64::from(self.has.binary && choices.one_in(3)));
             }
             Op::Send | Op::SendVolatile => {
-                given.extend([seat, self.len(choices), u64::from(self.has.binary && choices.one_in(3))])
+                given.extend([seat, self.len(choices), u64::from(self.has.binary && choices.one_in(3))]);
             }
             Op::Receive => given.extend([seat, choices.between(1, 5)]),
             Op::Advance => given.push(advance(choices)),

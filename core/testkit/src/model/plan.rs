@@ -170,7 +170,6 @@ impl Plan {
             close_timeout: millis(self.close_ms),
             block_max: millis(self.block_ms),
             watermarks: self.watermarks(),
-            ..Options::default()
         }
     }
 }

@@ -222,6 +222,11 @@ impl Reference {
                 lane.mark.set(level, now);
                 self.changed(key);
             }
+            let lane = self.lane(key);
+            if level == mark.level && lane.mark.is_overdue(lane.fill(), marks, now) {
+                // In the midst of the next call, too.
+                lane.mark.fallen = Some(target);
+            }
         }
         let (changes, known) = (std::mem::take(&mut self.changes), &mut self.transitions);
         let is_open = std::mem::take(&mut self.is_open);
