@@ -46,11 +46,17 @@ impl Side {
         pressure.resident_bytes.max(self.resident_in_all) * 2 >= pressure.resident_bytes_max
     }
 
+    /// Whether a log does not hold a largest message in two encodings (`TopicOptions::log_bytes_max`).
+    fn is_small(&self, topic: TopicKey) -> bool {
+        let options = &self.model.topics[&topic].options;
+        options.log_bytes_max < 2 * (2 * options.message_bytes_max as usize + 4_096)
+    }
+
     /// A publish that the log, or the hub, has no room for.
     pub(super) fn may_overload(&self, topic: Option<TopicKey>, told: Option<PublishError>) -> bool {
         self.is_tight
             && told == Some(PublishError::Overloaded)
-            && topic.is_some_and(|topic| self.is_near(topic) || self.is_hub_near())
+            && topic.is_some_and(|topic| self.is_near(topic) || self.is_hub_near() || self.is_small(topic))
     }
 
     /// After every call: no log is above its bound.

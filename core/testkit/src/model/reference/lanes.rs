@@ -162,7 +162,10 @@ impl Reference {
                 return Err(format!("{:?} lost more than waits", self.lanes[&key].id));
             }
             self.touch(key, false);
+            // What the log sheds leaves nothing behind: what is outstanding returns.
+            let is_left = self.lanes[&key].is_left;
             self.lose_oldest(key, reason);
+            self.lane(key).is_left = is_left;
         }
         self.look_at_touched();
         Ok(())
