@@ -25,6 +25,7 @@ mod server;
 mod snapshot;
 mod sockets;
 mod stream;
+mod stream_drain;
 mod stream_pipe;
 mod subscription;
 mod url;

@@ -8,12 +8,13 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use forebay_core::stream::{
-    ConsumerError, ConsumerOptions, ConsumerStats, End, Entry, NamedConsumerId, Next, Refused, StreamPressure, Streams,
-    StreamsOptions, WriteError,
+    ConsumerError, ConsumerOptions, ConsumerStats, End, Entry, NamedConsumerId, Next, Refused, StreamId,
+    StreamPressure, Streams, StreamsOptions, WriteError,
 };
 use forebay_core::{self as core, ConfigError, LaneLimits, Policy, Totals};
 
 use crate::gate::{Gate, Place, lock};
+use crate::stream_drain::{Awaited, Concerned};
 use crate::{Clock, NextError};
 
 /// What all handles of a set of streams share.
@@ -21,33 +22,28 @@ struct Shared<T> {
     state: Mutex<State<T>>,
     clock: Clock,
     item_bytes_max: u32,
-    /// Changes whenever a name that had refused became drained.
-    drained: Gate<()>,
 }
 
 struct State<T> {
     streams: Streams<T>,
     /// Rung when there is something for a consumer that had nothing.
     bells: BTreeMap<NamedConsumerId, Arc<Gate<bool>>>,
+    awaited: Awaited,
 }
 
 impl<T: Clone> Shared<T> {
     /// Does something and wakes whom it concerns, when the lock is given back.
-    fn act<R>(&self, act: impl FnOnce(&mut State<T>, core::Instant) -> R) -> R {
+    fn act<R>(&self, concerned: Concerned<'_>, act: impl FnOnce(&mut State<T>, core::Instant) -> R) -> R {
         let now = self.clock.now();
-        let mut state = lock(&self.state);
-        let before = state.streams.drained();
-        let result = act(&mut state, now);
-        let has_drained = state.streams.drained() != before;
-        let mut rings = Vec::new();
-        while let Some(id) = state.streams.poll_ready() {
-            rings.extend(state.bells.get(&id).cloned());
+        let mut guard = lock(&self.state);
+        let result = act(&mut guard, now);
+        let State { streams, bells, awaited } = &mut *guard;
+        let mut rings = awaited.forget_drained(streams, concerned);
+        while let Some(id) = streams.poll_ready() {
+            rings.extend(bells.get(&id).cloned());
         }
-        drop(state);
+        drop(guard);
         rings.iter().for_each(|bell| bell.change(|is_rung| (*is_rung = true, true)));
-        if has_drained {
-            self.drained.change(|()| ((), true));
-        }
         result
     }
 
@@ -79,9 +75,9 @@ impl<T: Clone> StreamsLink<T> {
     /// A limit that is zero.
     pub fn new(options: StreamsOptions, size_bytes: fn(&T) -> usize) -> Result<Self, ConfigError> {
         let streams = Streams::new(options, size_bytes)?;
-        let state = Mutex::new(State { streams, bells: BTreeMap::new() });
+        let state = Mutex::new(State { streams, bells: BTreeMap::new(), awaited: Awaited::default() });
         let item_bytes_max = options.stream.item_bytes_max;
-        Ok(Self(Arc::new(Shared { state, clock: Clock::start(), item_bytes_max, drained: Gate::new(()) })))
+        Ok(Self(Arc::new(Shared { state, clock: Clock::start(), item_bytes_max })))
     }
 
     /// A handle of the stream of that name, whether or not it has consumers.
@@ -99,13 +95,13 @@ impl<T: Clone> StreamsLink<T> {
     /// Ends all consumers behind what waits for them.
     #[expect(clippy::needless_pass_by_value, reason = "as for one stream")]
     pub fn close_all(&self, value: Option<T>) {
-        self.0.act(|state, _| state.streams.close_all(value.as_ref()));
+        self.0.act(Concerned::All, |state, _| state.streams.close_all(value.as_ref()));
     }
 
     /// Ends all consumers now: what waits for them is lost.
     #[expect(clippy::needless_pass_by_value, reason = "as for one stream")]
     pub fn kill_all(&self, value: Option<T>) {
-        self.0.act(|state, _| state.streams.kill_all(value.as_ref()));
+        self.0.act(Concerned::All, |state, _| state.streams.kill_all(value.as_ref()));
     }
 
     /// How much waits, over the consumers of all names.
@@ -148,7 +144,7 @@ impl<T: Clone> StreamLink<T> {
     #[doc(hidden)]
     pub fn link(&self, options: ConsumerOptions) -> Result<ConsumerLink<T>, ConsumerError> {
         let bell = Arc::new(Gate::new(false));
-        let id = self.shared.act(|state, _| {
+        let id = self.act(|state, _| {
             let id = state.streams.consume(&self.name, options)?;
             state.bells.insert(id, Arc::clone(&bell));
             Ok(id)
@@ -166,6 +162,10 @@ impl<T: Clone> StreamLink<T> {
         self.link(ConsumerOptions { policy: Policy::DropNewest, limits, age_max: None })
     }
 
+    fn act<R>(&self, act: impl FnOnce(&mut State<T>, core::Instant) -> R) -> R {
+        self.shared.act(Concerned::Name(&self.name), act)
+    }
+
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -177,7 +177,7 @@ impl<T: Clone> StreamLink<T> {
     /// # Errors
     /// [`WriteError::Full`], [`WriteError::TooLarge`]: nothing changed, and the item is given back.
     pub fn write(&self, value: T) -> Result<u32, Refused<T>> {
-        self.shared.act(|state, now| state.streams.write(&self.name, value, now))
+        self.act(|state, now| state.streams.write(&self.name, value, now))
     }
 
     /// Writes an item for one consumer, in its order with what is for all. It counts for that one alone.
@@ -185,13 +185,13 @@ impl<T: Clone> StreamLink<T> {
     /// # Errors
     /// Nothing changed, and the item is given back.
     pub fn write_to(&self, id: NamedConsumerId, value: T) -> Result<(), Refused<T>> {
-        self.shared.act(|state, now| state.streams.write_to(id, value, now))
+        self.shared.act(Concerned::Stream(id.stream), |state, now| state.streams.write_to(id, value, now))
     }
 
     /// Whether a write of any size would be taken now.
     #[must_use]
     pub fn has_room(&self) -> bool {
-        self.shared.act(|state, now| state.streams.has_room(&self.name, now))
+        self.act(|state, now| state.streams.has_room(&self.name, now))
     }
 
     /// Whether every consumer that refused a write is at or below its low mark since then, or has ended.
@@ -203,26 +203,26 @@ impl<T: Clone> StreamLink<T> {
     /// Ends all consumers behind what waits for them, with this value. Consumers that are made later are not concerned.
     #[expect(clippy::needless_pass_by_value, reason = "most have it to give away")]
     pub fn close(&self, value: Option<T>) {
-        self.shared.act(|state, _| state.streams.close(&self.name, value.as_ref()));
+        self.act(|state, _| state.streams.close(&self.name, value.as_ref()));
     }
 
     /// Ends all consumers now, with this value: what waits for them is lost. Consumers that are made later are not
     /// concerned.
     #[expect(clippy::needless_pass_by_value, reason = "most have it to give away")]
     pub fn kill(&self, value: Option<T>) {
-        self.shared.act(|state, _| state.streams.kill(&self.name, value.as_ref()));
+        self.act(|state, _| state.streams.kill(&self.name, value.as_ref()));
     }
 
     /// Ends one consumer behind what waits for it. Whether it was there.
     #[expect(clippy::needless_pass_by_value, reason = "most have it to give away")]
     pub fn close_consumer(&self, id: NamedConsumerId, value: Option<T>) -> bool {
-        self.shared.act(|state, _| state.streams.close_consumer(id, value.as_ref()))
+        self.shared.act(Concerned::Stream(id.stream), |state, _| state.streams.close_consumer(id, value.as_ref()))
     }
 
     /// Ends one consumer now: what waits for it is lost. Whether it was there.
     #[expect(clippy::needless_pass_by_value, reason = "most have it to give away")]
     pub fn kill_consumer(&self, id: NamedConsumerId, value: Option<T>) -> bool {
-        self.shared.act(|state, _| state.streams.kill_consumer(id, value.as_ref()))
+        self.shared.act(Concerned::Stream(id.stream), |state, _| state.streams.kill_consumer(id, value.as_ref()))
     }
 
     /// How much waits.
@@ -271,13 +271,27 @@ impl<T: Clone> StreamLink<T> {
     #[doc(hidden)]
     #[must_use]
     pub fn wait_drained(&self, deadline: Option<Instant>) -> bool {
-        self.shared.drained.block(deadline, |()| self.is_drained().then_some(())).is_some()
+        while let Some(waiter) = self.awaits() {
+            if waiter.gate.block(deadline, |is_open| is_open.then_some(())).is_none() {
+                return false;
+            }
+        }
+        true
     }
 
     /// Waits until [`is_drained`](Self::is_drained).
     #[doc(hidden)]
     pub async fn wait_drained_async(&self) {
-        self.shared.drained.until(|()| self.is_drained().then_some(())).await;
+        while let Some(waiter) = self.awaits() {
+            waiter.gate.until(|is_open| is_open.then_some(())).await;
+        }
+    }
+
+    /// Somebody who waits until it is drained, unless it is.
+    fn awaits(&self) -> Option<Waiter<'_, T>> {
+        let state = &mut *lock(&self.shared.state);
+        let stream = state.streams.id(&self.name).filter(|stream| !state.streams.is_stream_drained(*stream))?;
+        Some(Waiter { shared: &self.shared, stream, gate: state.awaited.enter(stream) })
     }
 
     /// Waits until a write of any size would be taken, or until `deadline`: false.
@@ -300,6 +314,19 @@ impl<T: Clone> StreamLink<T> {
         while !self.has_room() {
             self.wait_drained_async().await;
         }
+    }
+}
+
+/// Who waits at the gate of a stream. Dropped, it does not any more.
+struct Waiter<'a, T> {
+    shared: &'a Shared<T>,
+    stream: StreamId,
+    gate: Arc<Gate<bool>>,
+}
+
+impl<T> Drop for Waiter<'_, T> {
+    fn drop(&mut self) {
+        lock(&self.shared.state).awaited.leave(self.stream, &self.gate);
     }
 }
 
@@ -345,7 +372,7 @@ impl<T: Clone> ConsumerLink<T> {
         if self.end.is_some() {
             return Some(Err(NextError::Ended));
         }
-        let next = self.shared.act(|state, now| {
+        let next = self.shared.act(Concerned::Stream(self.id.stream), |state, now| {
             let next = state.streams.next(self.id, now);
             if let Next::Done(_) = next {
                 state.bells.remove(&self.id);
@@ -389,7 +416,7 @@ impl<T: Clone> ConsumerLink<T> {
 
 impl<T: Clone> Drop for ConsumerLink<T> {
     fn drop(&mut self) {
-        self.shared.act(|state, now| {
+        self.shared.act(Concerned::Stream(self.id.stream), |state, now| {
             state.bells.remove(&self.id);
             state.streams.remove(self.id, now);
         });

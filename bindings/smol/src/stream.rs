@@ -166,12 +166,14 @@ impl<T: Clone> Stream<T> {
     }
 
     /// Waits until a write of any size would be taken, for at most `timeout`; whether it would.
+    #[must_use]
     pub async fn ready(&self, timeout: Duration) -> bool {
         in_time(self.0.wait_ready_async(), &mut Timer::after(timeout)).await
     }
 
     /// Waits until every consumer that refused a write is at or below its low mark, or has ended, for at most
     /// `timeout`; whether that is so.
+    #[must_use]
     pub async fn drained(&self, timeout: Duration) -> bool {
         in_time(self.0.wait_drained_async(), &mut Timer::after(timeout)).await
     }
@@ -251,6 +253,14 @@ impl<T: Clone> smol::stream::Stream for Consumer<T> {
 pub struct Whole<T: Clone> {
     consumer: Consumer<T>,
     is_told: bool,
+}
+
+impl<T: Clone> Whole<T> {
+    /// How it ended, with the value it was closed or killed with, once nothing came any more.
+    #[must_use]
+    pub fn end(&self) -> Option<&End<T>> {
+        self.consumer.end()
+    }
 }
 
 impl<T: Clone> smol::stream::Stream for Whole<T> {

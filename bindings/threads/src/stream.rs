@@ -215,6 +215,14 @@ pub struct Whole<T: Clone> {
     is_told: bool,
 }
 
+impl<T: Clone> Whole<T> {
+    /// How it ended, with the value it was closed or killed with, once nothing came any more.
+    #[must_use]
+    pub fn end(&self) -> Option<&End<T>> {
+        self.consumer.end()
+    }
+}
+
 impl<T: Clone> Iterator for Whole<T> {
     type Item = Result<T, Broken>;
 

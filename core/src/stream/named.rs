@@ -40,7 +40,6 @@ pub struct Streams<T> {
     /// Streams with consumers that waited and for whom there is something now.
     ready: BTreeSet<StreamId>,
     reserved_bytes: u64,
-    drained: u64,
     /// The totals of streams that are gone.
     gone: Totals,
 }
@@ -59,7 +58,6 @@ impl<T: Clone> Streams<T> {
             by_name: BTreeMap::new(),
             ready: BTreeSet::new(),
             reserved_bytes: 0,
-            drained: 0,
             gone: Totals::default(),
         })
     }
@@ -95,10 +93,9 @@ impl<T: Clone> Streams<T> {
     /// Changes a stream and keeps the books. One that has no consumers is not there any more.
     fn change<R>(&mut self, id: StreamId, change: impl FnOnce(&mut Stream<T>) -> R) -> Option<R> {
         let stream = &mut self.streams.get_mut(id)?.stream;
-        let (reserved_bytes, was_drained) = (stream.books.reserved_bytes, stream.is_drained());
+        let reserved_bytes = stream.books.reserved_bytes;
         let result = change(stream);
         self.reserved_bytes = self.reserved_bytes - reserved_bytes + stream.books.reserved_bytes;
-        self.drained += u64::from(!was_drained && stream.is_drained());
         if !stream.books.ready.is_empty() {
             self.ready.insert(id);
         }
@@ -158,10 +155,11 @@ impl<T: Clone> Streams<T> {
         self.stream(name).is_none_or(Stream::is_drained)
     }
 
-    /// How often a name that had refused became drained. For whoever wakes those that wait for it.
+    /// As [`Stream::is_drained`]; a stream that is not there any more is. A call changes that for the stream it names, by
+    /// a name or a consumer, or for any if it names none: whoever wakes those that wait for a stream looks at no others.
     #[must_use]
-    pub fn drained(&self) -> u64 {
-        self.drained
+    pub fn is_stream_drained(&self, id: StreamId) -> bool {
+        self.streams.get(id).is_none_or(|named| named.stream.is_drained())
     }
 
     /// As [`Stream::next`].
@@ -233,6 +231,12 @@ impl<T> Streams<T> {
     fn streams(&self) -> impl Iterator<Item = (&str, &Stream<T>)> {
         let stream = |id: &StreamId| &self.streams.get(*id).expect("every name has a stream").stream;
         self.by_name.iter().map(move |(name, id)| (&**name, stream(id)))
+    }
+
+    /// The stream that has that name while it has consumers. Made again, it is another.
+    #[must_use]
+    pub fn id(&self, name: &str) -> Option<StreamId> {
+        self.by_name.get(name).copied()
     }
 
     /// The stream of that name, if it has consumers.

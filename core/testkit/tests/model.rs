@@ -16,8 +16,9 @@ fn hub_and_model_agree() {
     if let Some(failure) = outcome.failure {
         panic!("run {}: {}\n{}", failure.run, failure.fault, failure.transcript);
     }
-    let Tally { steps: done, sent, parked, gaps, overflowed, drained, timed_out, partial_writes, lost, .. } =
-        outcome.tally;
+    let Tally {
+        steps: done, sent, parked, gaps, overflowed, drained, stalls, pings, pauses, partial_writes, lost, ..
+    } = outcome.tally;
     println!("{:?}", outcome.tally);
     assert_eq!(done, steps());
     assert!(sent > steps() / 50, "{sent} messages sent");
@@ -28,7 +29,9 @@ fn hub_and_model_agree() {
         ("gap notices", gaps),
         ("full lanes", overflowed),
         ("drained topics", drained),
-        ("deadlines", timed_out),
+        ("stalls", stalls),
+        ("pings", pings),
+        ("pauses of reading", pauses),
         ("partial writes", partial_writes),
     ] {
         assert!(count > 0, "no {what}");

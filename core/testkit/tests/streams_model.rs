@@ -369,6 +369,8 @@ impl Both {
         for name in NAMES {
             let is_drained = self.of(name).all(|model| model.refused.is_none());
             assert_eq!(self.streams.is_drained(name), is_drained, "{name:?}");
+            let id = self.streams.id(name);
+            assert_eq!(id.is_none_or(|id| self.streams.is_stream_drained(id)), is_drained, "{name:?}");
             let mut waiting: Vec<&Value> = self
                 .models
                 .iter()

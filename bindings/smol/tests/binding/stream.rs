@@ -98,6 +98,12 @@ impl<T: Clone> Iterator for Consumer<T> {
 #[derive(Debug)]
 pub(crate) struct Whole<T: Clone>(smol_stream::Whole<T>);
 
+impl<T: Clone> Whole<T> {
+    pub(crate) fn end(&self) -> Option<&End<T>> {
+        self.0.end()
+    }
+}
+
 impl<T: Clone> Iterator for Whole<T> {
     type Item = Result<T, Broken>;
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::thread;
 
 use super::common::{HANG, start, until};
-use crate::binding::stream::{ConsumerOptions, Ending, Entry, PipeError, Stream, StreamOptions, pipe};
+use crate::binding::stream::{ConsumerOptions, End, Ending, Entry, PipeError, Stream, StreamOptions, pipe};
 use crate::binding::{LaneOptions, Payload, Policy, ServerOptions, TopicOptions, forebay_core};
 
 fn stream() -> Stream<u64> {
@@ -142,6 +142,17 @@ fn what_a_consumer_lost_is_an_error_of_the_source() {
     source.close(None);
     assert_eq!(pipe(lossy.whole(), good, sink).unwrap_err().to_string(), "source: 3 items were lost");
     assert_eq!((consumer.next(), consumer.end().unwrap().how), (None, Ending::Killed));
+}
+
+#[test]
+fn what_a_stream_was_closed_with_is_there_behind_the_whole() {
+    let stream = stream();
+    let mut whole = stream.consume(block(2)).unwrap().whole();
+    stream.write(1).unwrap();
+    stream.close(Some(7));
+    assert_eq!((whole.next(), whole.end()), (Some(Ok(1)), None), "that comes first");
+    assert_eq!(whole.next(), None);
+    assert_eq!(whole.end(), Some(&End { how: Ending::Closed, value: Some(7), missed: 0 }));
 }
 
 #[test]

@@ -61,7 +61,9 @@ fn run(choices: &mut Choices, steps: u64, error: Error) -> Result<Tally, (Transc
             play.act(act)?;
         }
         play.finish()?;
-        Ok(play.total())
+        let mut tally = play.total();
+        tally.had.add(&swarm.had());
+        Ok(tally)
     });
     played.map_err(|fault| (transcript, fault))
 }

@@ -80,7 +80,13 @@ pub fn run(words: &[String]) -> Result<bool, String> {
     };
     summarize(&outcome, began.elapsed());
     match &outcome.failure {
-        None => Ok(true),
+        None => {
+            let missing = outcome.tally.missing();
+            if !missing.is_empty() {
+                println!("no run had: {}", missing.join(", "));
+            }
+            Ok(missing.is_empty())
+        }
         Some(failure) => report(failure, asked.seed).map(|()| false),
     }
 }
@@ -94,7 +100,7 @@ fn summarize(outcome: &Outcome, took: Duration) {
     let rate = tally.steps as f64 / seconds.max(1e-9);
     println!(
         "{} steps in {} runs, {seconds:.1} s, {rate:.0} steps/s; {} messages entered, {} sent; lost: {}; refused: full {}, \
-         too large {}, overloaded {}; {tally:?}",
+         too large {}, overloaded {}",
         tally.steps,
         tally.runs,
         tally.entered,
@@ -104,6 +110,9 @@ fn summarize(outcome: &Outcome, took: Duration) {
         tally.refused_too_large,
         tally.refused_overloaded,
     );
+    let had: Vec<String> = tally.had.runs().map(|(name, runs)| format!("{name} {runs}")).collect();
+    println!("runs with: {}", had.join(", "));
+    println!("room for several topics' publishes: {} runs, {} in another order", tally.open_orders, tally.other_orders);
 }
 
 fn report(failure: &Failure, seed: u64) -> Result<(), String> {

@@ -2,6 +2,7 @@
 //! another.
 
 use super::act::{Act, Op};
+use super::features::Had;
 use super::plan::Plan;
 use super::play::{KEYS, LOCALS, NAMES, Play, SEATS};
 use crate::rng::Choices;
@@ -48,6 +49,8 @@ struct Features {
     bad_names: bool,
     deadlines: bool,
     late: bool,
+    /// What may wait of a client is little.
+    tight: bool,
     /// Clients' publishes may wait.
     parks: bool,
     /// Bounds of memory may be reached. What is shed is asked of the hub after each call, so there is one publish in it.
@@ -80,6 +83,7 @@ impl Features {
             bad_names: choices.one_in(4),
             deadlines: choices.one_in(3),
             late: flag(choices),
+            tight: choices.one_in(3),
             parks: flag(choices),
             is_tight: choices.one_in(12),
             is_alone: flag(choices),
@@ -92,6 +96,9 @@ impl Swarm {
     pub(crate) fn draw(choices: &mut Choices) -> Self {
         let has = Features::draw(choices);
         let mut policies: Vec<u64> = (1..=6).filter(|_| choices.one_in(2)).collect();
+        if has.parks && has.dialect && choices.one_in(2) {
+            policies.push(6);
+        }
         if policies.is_empty() {
             policies.push(choices.between(1, 6));
         }
@@ -129,9 +136,19 @@ impl Swarm {
         // Where clocks jump over several deadlines, the order in which they are handled is nobody's promise. So there is only
         // one kind of them, and one whose order nobody can see.
         let on = self.has.deadlines && !self.has.jumps;
-        let only = if self.has.deadlines && self.has.jumps { choices.between(1, 3) } else { 0 };
+        let only = if self.has.deadlines && self.has.jumps { choices.between(1, 5) } else { 0 };
         let is_seen = self.has.ages || self.policies.contains(&6);
-        let message_bytes_max = if self.has.is_alone { 1 << 12 } else { 1 << 20 };
+        // No request is longer.
+        let message_bytes_max = match (self.has.tight, self.has.is_alone) {
+            (true, _) => 800,
+            (false, true) => 1 << 12,
+            (false, false) => 1 << 20,
+        };
+        let inbound_bytes_max = if self.has.tight {
+            choices.between(message_bytes_max, 3 * message_bytes_max)
+        } else {
+            message_bytes_max * 4
+        };
         let high_percent = *choices.pick(&[2, 50, 75, 100]);
         Plan {
             hubs: 1 + u64::from(choices.one_in(4)),
@@ -154,26 +171,48 @@ impl Swarm {
             resident_bytes_max: if self.has.is_alone { choices.between(32 << 10, 64 << 10) } else { 64 << 20 },
             transmit_bytes_max: *choices.pick(&[1_024, 4_096, 131_072]),
             message_bytes_max,
-            inbound_bytes_max: message_bytes_max * 4,
+            inbound_bytes_max,
             reply_bytes_max: 1 << 20,
             direct_messages_max: choices.between(1, 20),
             direct_bytes_max: choices.between(8, 2_000),
             handshake_ms: deadline(choices, on || only == 1),
-            message_ms: NEVER_MS,
-            ping_ms: NEVER_MS,
-            pong_ms: NEVER_MS,
+            message_ms: deadline(choices, on || (only == 5 && !is_seen)),
+            ping_ms: deadline(choices, on || only == 4),
+            pong_ms: deadline(choices, on || (only == 4 && !is_seen)),
             // A raw connection of which all became too old counts as not written to until it is polled.
             stall_ms: deadline(choices, (on && !(self.has.raw && self.has.ages)) || (only == 2 && !is_seen)),
             close_ms: deadline(choices, on || only == 3),
-            // Publishes of several clients may be parked again at the same time; whose patience ends first is then
-            // nobody's promise.
-            block_ms: deadline(choices, on && self.seats == 1),
+            block_ms: deadline(choices, on),
             high_percent,
             low_percent: choices.between(1, high_percent - 1),
             // Where clocks jump, in which order levels fall and ages end is nobody's promise.
             dwell_ms: if self.has.jumps { 0 } else { *choices.pick(&[0, 1, 30, 400, 3_600_000]) },
             is_tight: u64::from(self.has.is_tight) + u64::from(self.has.is_alone),
         }
+    }
+
+    /// What the run has, by name.
+    pub(crate) fn had(&self) -> Had {
+        let has = self.has;
+        let mut had = Had::default();
+        for (name, is_there) in [
+            ("two hubs", self.plan.hubs == 2),
+            ("raw", has.raw),
+            ("dialect", has.dialect),
+            ("binary", has.binary),
+            ("wishes", has.wishes),
+            ("ages", has.ages),
+            ("partial answers", has.partial),
+            ("frozen output", has.frozen),
+            ("single bytes", has.single_bytes),
+            ("clock jumps", has.jumps),
+            ("bad names", has.bad_names),
+            ("late polls", has.late),
+            ("tight inbound", has.tight),
+        ] {
+            had.note(name, is_there);
+        }
+        had
     }
 
     fn draw_weights(&mut self, choices: &mut Choices) {
@@ -273,11 +312,7 @@ impl Swarm {
 
     /// The numbers of an act `topic`, nearly always good ones.
     fn topic_args(&self, choices: &mut Choices, name: u64) -> [u64; 10] {
-        let mut policy = self.policy(choices);
-        // Where clients' publishes wait for several topics, in which order these are tried again is nobody's promise.
-        if policy == 6 && self.has.parks && name > 0 {
-            policy = 1;
-        }
+        let policy = self.policy(choices);
         let is_lossy = policy <= 4;
         let messages = choices.between(1, self.limits.messages);
         let bytes = choices.between(self.len_max, self.limits.bytes.max(self.len_max));

@@ -7,6 +7,7 @@ mod act;
 mod campaign;
 pub mod command;
 mod draw;
+mod features;
 mod plan;
 mod play;
 mod reference;

@@ -265,6 +265,10 @@ impl Play {
         place.hub.handle_bytes(conn, &bytes, now);
         place.model.advance(now.as_nanos());
         place.model.bytes(conn, len);
+        if self.is_shown {
+            let counted = place.model.conns.get(&conn).map(|conn| (conn.waiting_messages(), conn.counted_bytes()));
+            println!("{:?}, {counted:?}", place.hub.connection(conn).map(|hub| (hub.inbound_bytes, hub.inbound)));
+        }
         place.compare_numbers()
     }
 }

@@ -11,9 +11,6 @@ use crate::model::reference::{Counters, LaneKey, Owner, Phase, TopicKey, Verdict
 /// A lane without an `age_max` may say that its oldest message is as old as the first of its tick.
 const AGES_ARE_OF_TICKS: bool = true;
 
-/// Bytes of the place of a message that waits, at most.
-const PLACE_BYTES_MAX: usize = 128;
-
 const UNNAMED: u64 = u64::MAX;
 
 /// Entered less sent, waiting and lost.
@@ -190,11 +187,7 @@ impl Side {
         same("lanes of a session", pressure.lanes as usize, conn.lanes.len())?;
         same("blocked", pressure.is_blocked, conn.is_blocked)?;
         same("kernel", pressure.kernel_bytes, conn.kernel_bytes)?;
-        // The place of a message that waits counts, too.
-        let places = pressure.inbound_bytes.checked_sub(conn.inbound_bytes());
-        if places.is_none_or(|places| places > conn.waiting_messages() * PLACE_BYTES_MAX) {
-            same("inbound", pressure.inbound_bytes, conn.inbound_bytes())?;
-        }
+        same("inbound", pressure.inbound_bytes, conn.inbound_bytes())?;
         same("outstanding", pressure.outstanding_bytes, conn.outstanding_bytes())?;
         same("wants_read", self.hub.wants_read(id), self.model.wants_read(id))
     }

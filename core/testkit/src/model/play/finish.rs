@@ -9,6 +9,10 @@ const ROUNDS_MAX: u64 = 2_000;
 impl Play {
     /// Everybody reads and writes; then everybody leaves.
     pub(crate) fn finish(&mut self) -> Verdict {
+        if self.is_over { Ok(()) } else { self.finish_compared().or_else(|fault| self.forgive(fault)) }
+    }
+
+    fn finish_compared(&mut self) -> Verdict {
         self.back = 0;
         for side in 0..self.sides.len() {
             self.sides[side].compare_state()?;

@@ -121,6 +121,8 @@ impl Play {
                     let out = self.sides[side].seat(seat).filter(|seat| seat.has_socket).and_then(|seat| seat.out);
                     if out.is_some() {
                         self.answer(side, &[seat, u64::MAX])?;
+                        // What stood still goes on, and may be due.
+                        progress += 1;
                         moved = true;
                     }
                 }
@@ -231,6 +233,8 @@ impl Side {
             return Err(format!("{conn:?}: a change of reading to paused {is_paused}, which it is or should not be"));
         }
         state.is_paused = is_paused;
+        let seen = &mut self.model.seen;
+        *(if is_paused { &mut seen.pauses } else { &mut seen.resumes }) += 1;
         Ok(())
     }
 

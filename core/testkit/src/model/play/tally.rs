@@ -3,6 +3,7 @@
 use forebay_core::{EndReason, Event, LossReason};
 
 use super::Play;
+use crate::model::features::Had;
 
 macro_rules! tally {
     ($($(#[$doc:meta])* $field:ident,)*) => {
@@ -12,12 +13,15 @@ macro_rules! tally {
             $($(#[$doc])* pub $field: u64,)*
             /// Messages lost, by reason in the order of `LossReason::ALL`.
             pub lost: [u64; 8],
+            /// In how many runs there was what.
+            pub had: Had,
         }
 
         impl Tally {
             /// Sums up.
             pub fn add(&mut self, other: &Tally) {
                 $(self.$field += other.$field;)*
+                self.had.add(&other.had);
                 self.lost.iter_mut().zip(other.lost).for_each(|(sum, lost)| *sum += lost);
             }
         }
@@ -69,8 +73,26 @@ tally! {
     lanes_ended,
     /// Connections ended by a full lane.
     overflowed,
-    /// Connections ended by deadlines.
-    timed_out,
+    /// Pings of the hub that were sent.
+    pings,
+    /// Clients' publishes that waited for `block_max`.
+    parked_too_long,
+    /// Runs in which parked publishes of several topics had room at the same time.
+    open_orders,
+    /// Those of them in which the hub took another order than the reference.
+    other_orders,
+    /// Effects `PauseRead`.
+    pauses,
+    /// Effects `ResumeRead`.
+    resumes,
+    /// Connections without a handshake in time.
+    handshake_timeouts,
+    /// Connections whose message did not come to its end.
+    message_timeouts,
+    /// Connections that were silent.
+    pong_timeouts,
+    /// Connections whose output stood still.
+    stalls,
 }
 
 impl Tally {
@@ -79,11 +101,10 @@ impl Tally {
             Event::Drained(_) => self.drained += 1,
             Event::LaneEnded(_) => self.lanes_ended += 1,
             Event::Closed { reason: EndReason::Overflowed, .. } => self.overflowed += 1,
-            Event::Closed {
-                reason:
-                    EndReason::HandshakeTimeout | EndReason::MessageTimeout | EndReason::PongTimeout | EndReason::Stalled,
-                ..
-            } => self.timed_out += 1,
+            Event::Closed { reason: EndReason::HandshakeTimeout, .. } => self.handshake_timeouts += 1,
+            Event::Closed { reason: EndReason::MessageTimeout, .. } => self.message_timeouts += 1,
+            Event::Closed { reason: EndReason::PongTimeout, .. } => self.pong_timeouts += 1,
+            Event::Closed { reason: EndReason::Stalled, .. } => self.stalls += 1,
             _ => {}
         }
     }
@@ -108,7 +129,14 @@ impl Play {
             tally.refused_overloaded += stats.refused_overloaded;
             tally.parked += stats.parked;
             tally.gaps += stats.gaps_sent;
+            let seen = &side.model.seen;
+            tally.pings += seen.pings;
+            tally.open_orders |= u64::from(seen.open_orders > 0);
+            tally.parked_too_long += seen.parked_too_long;
+            tally.pauses += seen.pauses;
+            tally.resumes += seen.resumes;
         }
+        tally.note_had();
         tally
     }
 }

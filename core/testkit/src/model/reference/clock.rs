@@ -10,11 +10,36 @@ pub(super) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// Patience that is used up while somebody is waited for, and stands still while we are in the way.
+#[derive(Clone, Copy, Debug)]
+struct Patience {
+    left: u64,
+    /// Since when it is used up.
+    since: Option<u64>,
+}
+
+impl Patience {
+    fn ends(self) -> Option<u64> {
+        self.since.map(|since| since.saturating_add(self.left))
+    }
+
+    fn runs(&mut self, is_running: bool, now: u64) {
+        if let Some(since) = self.since.take() {
+            self.left = self.left.saturating_sub(now - since);
+        }
+        self.since = is_running.then_some(now);
+    }
+}
+
 /// What a connection's deadlines depend on.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Clock {
     accepted: u64,
-    heard: u64,
+    /// Until a ping is sent; then until nothing more is hoped for. It was to be heard of since it was open.
+    silence: Option<Patience>,
+    is_pinged: bool,
+    /// A message has begun and not ended.
+    message: Option<Patience>,
     closing: Option<u64>,
     /// Since when output is blocked, or a Transmit without an answer, and made no progress.
     stuck: Option<u64>,
@@ -22,19 +47,33 @@ pub(super) struct Clock {
 
 impl Clock {
     pub(super) fn new(now: u64) -> Self {
-        Self { accepted: now, heard: now, closing: None, stuck: None }
+        Self { accepted: now, ..Self::default() }
     }
 
-    pub(super) fn heard(&mut self, len: usize, now: u64) {
-        if len > 0 {
-            self.heard = now;
+    /// A sign of life.
+    pub(super) fn heard(&mut self, ping_interval: Duration) {
+        self.silence = Some(Patience { left: nanos(ping_interval), since: None });
+        self.is_pinged = false;
+    }
+
+    /// A whole message was understood.
+    pub(super) fn message_ends(&mut self) {
+        self.message = None;
+    }
+
+    /// Whether a message has begun and not ended.
+    pub(super) fn message(&mut self, is_cut: bool, timeout: Duration) {
+        match is_cut {
+            true => _ = self.message.get_or_insert(Patience { left: nanos(timeout), since: None }),
+            false => self.message = None,
         }
     }
 
-    pub(super) fn message(&mut self, _is_cut: bool, _now: u64) {}
-
-    pub(super) fn opened(&mut self, now: u64) {
-        self.heard = now;
+    /// Whether the peer is to blame for silence.
+    pub(super) fn listens(&mut self, is_listening: bool, now: u64) {
+        for patience in [&mut self.silence, &mut self.message].into_iter().flatten() {
+            patience.runs(is_listening, now);
+        }
     }
 
     pub(super) fn closing(&mut self, now: u64) {
@@ -58,7 +97,10 @@ impl Clock {
         self.stuck = None;
     }
 
-    pub(super) fn ping_sent(&mut self, _now: u64) {}
+    pub(super) fn pinged(&mut self, timeout: Duration) {
+        self.silence = Some(Patience { left: nanos(timeout), since: None });
+        self.is_pinged = true;
+    }
 }
 
 /// What happens by itself.
@@ -68,13 +110,8 @@ enum Alarm {
     Parked(ConnId),
     Age(TopicKey),
     Level(LaneKey),
+    Ping(ConnId),
     Drain,
-}
-
-impl super::Conn {
-    pub(super) fn is_inside_message(&self) -> bool {
-        false
-    }
 }
 
 impl Reference {
@@ -88,7 +125,14 @@ impl Reference {
             }
             Phase::Open => {
                 let stuck = conn.clock.stuck.filter(|_| conn.is_blocked || conn.out.is_some());
-                stuck.map(|since| (after(since, self.options.stall_timeout), EndReason::Stalled))
+                let stall = stuck.map(|since| after(since, self.options.stall_timeout));
+                let silence = conn.clock.silence.and_then(Patience::ends);
+                let ends = [
+                    (stall, EndReason::Stalled),
+                    (silence.filter(|_| conn.clock.is_pinged), EndReason::PongTimeout),
+                    (conn.clock.message.and_then(Patience::ends), EndReason::MessageTimeout),
+                ];
+                ends.into_iter().filter_map(|(at, reason)| Some((at?, reason))).min_by_key(|(at, _)| *at)
             }
             Phase::Closing(reason) => {
                 let since = conn.clock.closing.expect("since then");
@@ -98,11 +142,21 @@ impl Reference {
         }
     }
 
+    /// Whether the peer is to blame for silence: nothing is in its way, and it is read.
+    pub(super) fn update_patience(&mut self, id: ConnId) {
+        let (now, is_read) = (self.now, self.wants_read(id));
+        let Some(conn) = self.conns.get_mut(&id) else { return };
+        conn.clock.listens(is_read && !conn.is_blocked && conn.out.is_none(), now);
+    }
+
     /// All that happens by itself, and when.
     fn alarms(&self) -> Vec<(u64, Alarm)> {
         let mut alarms = Vec::new();
         for (id, conn) in &self.conns {
             alarms.extend(self.deadline(*id).map(|(at, reason)| (at, Alarm::Conn(*id, reason))));
+            let is_silent = conn.phase == Phase::Open && !conn.clock.is_pinged;
+            let silence = conn.clock.silence.filter(|_| is_silent).and_then(Patience::ends);
+            alarms.extend(silence.map(|at| (at, Alarm::Ping(*id))));
             let patience = nanos(self.options.block_max);
             alarms.extend(conn.parked_since.map(|since| (since.saturating_add(patience), Alarm::Parked(*id))));
         }
@@ -127,10 +181,25 @@ impl Reference {
     pub(crate) fn timeout(&mut self) {
         let now = self.now;
         let is_loose = self.alarms().into_iter().filter(|(at, _)| *at <= now).count() > 1;
-        while let Some((_, alarm)) = self.alarms().into_iter().filter(|(at, _)| *at <= now).min_by_key(|(at, _)| *at) {
+        while let Some((due, alarm)) = self.alarms().into_iter().filter(|(at, _)| *at <= now).min_by_key(|(at, _)| *at)
+        {
+            let is_other = |other: &(u64, Alarm)| other.0 == due && matches!(other.1, Alarm::Parked(_));
+            if matches!(alarm, Alarm::Parked(_)) && self.alarms().iter().filter(|other| is_other(other)).count() > 1 {
+                self.seen.open_orders += 1; // Which of them hears first nobody says.
+            }
             match alarm {
                 Alarm::Conn(id, reason) => self.time_is_up(id, reason),
-                Alarm::Parked(id) => self.refuse_parked(id, "full"),
+                Alarm::Ping(id) => {
+                    let timeout = self.options.pong_timeout;
+                    let conn = self.conn(id);
+                    conn.pings += 1;
+                    conn.clock.pinged(timeout);
+                    self.update_patience(id);
+                }
+                Alarm::Parked(id) => {
+                    self.seen.parked_too_long += 1;
+                    self.refuse_parked(id, "full");
+                }
                 Alarm::Age(topic) => {
                     for lane in self.topics[&topic].lanes.clone() {
                         self.expire(lane);
@@ -157,6 +226,11 @@ impl Reference {
     }
 
     fn time_is_up(&mut self, id: ConnId, reason: EndReason) {
+        if reason == EndReason::MessageTimeout && self.conns[&id].phase == Phase::Open {
+            // Amid a message there cannot be its Close.
+            self.conn(id).peer_closed = true;
+            return self.begin_close(id, reason, Some(1008), None);
+        }
         if self.conns[&id].phase == Phase::Handshake {
             self.reply(id, Front::Refusal(408));
             let now = self.now;

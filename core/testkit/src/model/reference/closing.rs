@@ -46,6 +46,7 @@ impl Reference {
             wire: VecDeque::new(),
             fed: 0,
             partial: 0,
+            is_inside_message: false,
             requests: VecDeque::new(),
             parked_since: None,
             inbox: VecDeque::new(),
@@ -56,7 +57,7 @@ impl Reference {
             front: VecDeque::new(),
             begun: Vec::new(),
             pongs: VecDeque::new(),
-            is_pinging: false,
+            pings: 0,
             pinned: None,
             out: None,
             is_blocked: false,
@@ -76,7 +77,7 @@ impl Reference {
 
     /// The opening handshake is done, here with this key, or by somebody else.
     pub(super) fn open(&mut self, id: ConnId, asked: Option<(String, Vec<&'static str>)>) {
-        let now = self.now;
+        let ping_interval = self.options.ping_interval;
         let is_raw = self.conns[&id].is_raw;
         if let Some((key, protocols)) = asked {
             let protocols = if is_raw { Vec::new() } else { protocols };
@@ -86,7 +87,7 @@ impl Reference {
         let conn = self.conn(id);
         conn.phase = Phase::Open;
         conn.news.is_opened = true;
-        conn.clock.opened(now);
+        conn.clock.heard(ping_interval);
         if !is_raw {
             let hello = hello(&self.options);
             self.reply(id, hello);
@@ -170,7 +171,7 @@ impl Reference {
         conn.front.clear();
         conn.begun.clear();
         conn.pongs.clear();
-        conn.is_pinging = false;
+        conn.pings = 0;
         self.forget_conn(id);
     }
 
@@ -228,6 +229,10 @@ impl Reference {
     /// What follows from where a connection is, at the end of a call.
     pub(super) fn settle_conn(&mut self, id: ConnId) {
         let Some(conn) = self.conns.get(&id) else { return };
+        if matches!(conn.phase, Phase::Closing(_)) && conn.is_stopped {
+            self.decode(id);
+        }
+        let conn = &self.conns[&id];
         if let Phase::Closing(reason) = conn.phase {
             if conn.close_sent && conn.peer_closed {
                 self.end(id, reason, true);

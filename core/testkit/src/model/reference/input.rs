@@ -4,9 +4,14 @@ use std::rc::Rc;
 
 use forebay_core::{ConnId, CreateTopics, EndReason, LaneOptions, PublishError, SubscribeError, wire};
 
+use super::place::place_bytes;
 use super::publish::Draft;
 use super::{Conn, Front, Phase, Reference, TopicKey, one};
 use crate::model::text;
+
+/// The deadline of a message begins with its first payload byte: half a header, or half a control frame, has none.
+/// `Options::message_timeout` says "from the first byte".
+const HEADS_BEGIN_NOTHING: bool = true;
 
 /// What a whole message or control frame of a client is.
 #[derive(Clone, Debug)]
@@ -69,6 +74,11 @@ impl Conn {
         requests + inbox
     }
 
+    /// What is compared with the bound: each message counts for its place, too.
+    pub(crate) fn counted_bytes(&self) -> usize {
+        self.waiting_bytes() + self.waiting_messages() * place_bytes()
+    }
+
     /// Messages that wait.
     pub(crate) fn waiting_messages(&self) -> usize {
         self.requests.len() + self.inbox.len()
@@ -78,7 +88,7 @@ impl Conn {
     pub(crate) fn inbound_bytes(&self) -> usize {
         let head = self.wire.front().map_or(0, |segment| segment.head);
         let begun = if self.fed >= head { self.fed - head } else { self.fed };
-        self.waiting_bytes() + self.partial + if self.is_stopped { self.fed } else { begun }
+        self.counted_bytes() + self.partial + if self.is_stopped { self.fed } else { begun }
     }
 
     /// Payload bytes of the publish that is parked.
@@ -93,12 +103,14 @@ impl Conn {
 impl Reference {
     /// So many more bytes arrived.
     pub(crate) fn bytes(&mut self, conn: ConnId, len: usize) {
-        let now = self.now;
+        let ping_interval = self.options.ping_interval;
         match self.conns.get_mut(&conn).filter(|conn| !matches!(conn.phase, Phase::Ended(..))) {
             None => return self.stale(),
             Some(state) => {
                 state.fed += len;
-                state.clock.heard(len, now);
+                if len > 0 {
+                    state.clock.heard(ping_interval);
+                }
             }
         }
         self.decode(conn);
@@ -123,26 +135,37 @@ impl Reference {
             state.fed -= segment.len;
             let segment = state.wire.pop_front().expect("there is one");
             match segment.said {
-                Said::Piece => state.partial += segment.len - segment.head,
-                Said::Request(..) | Said::Message { .. } => state.partial = 0,
+                Said::Piece => {
+                    state.partial += segment.len - segment.head;
+                    state.is_inside_message = true;
+                }
+                Said::Request(..) | Said::Message { .. } => {
+                    (state.partial, state.is_inside_message) = (0, false);
+                    state.clock.message_ends();
+                }
                 _ => {}
             }
             self.said(id, segment.said);
         }
-        let now = self.now;
+        let timeout = self.options.message_timeout;
         let state = self.conn(id);
-        let is_cut = state.fed > 0 || state.is_inside_message();
-        state.clock.message(is_cut && !state.is_stopped, now);
+        if !state.is_stopped {
+            let head = state.wire.front().map_or(0, |segment| segment.head);
+            let is_begun = if HEADS_BEGIN_NOTHING { head > 0 && state.fed > head } else { state.fed > 0 };
+            state.clock.message(is_begun || state.is_inside_message, timeout);
+        }
     }
 
     /// At the bound decoding stops; at half of it, it goes on.
     pub(super) fn update_stop(&mut self, id: ConnId) {
         let most = self.options.inbound_bytes_max as usize;
         let state = self.conn(id);
-        let waiting = state.waiting_bytes();
-        if waiting >= most {
+        let waiting = state.counted_bytes();
+        if matches!(state.phase, Phase::Closing(_)) {
+            state.is_stopped = false; // The peer's Close is waited for.
+        } else if waiting >= most {
             state.is_stopped = true;
-        } else if waiting <= most / 2 {
+        } else if waiting * 2 <= most {
             state.is_stopped = false;
         }
     }
@@ -307,10 +330,17 @@ impl Reference {
     }
 
     fn unpark(&mut self, conn: ConnId) -> Request {
+        self.is_open = true;
         let parked = self.topics.iter_mut().find(|(_, topic)| topic.parked.contains(&conn));
         let (key, topic) = parked.expect("the topic of a parked publish");
         let key = *key;
         topic.parked.retain(|other| *other != conn);
+        // The next is tried, and may be refused for another size.
+        let next = self.topics[&key].parked.front().and_then(|next| self.conns[next].parked_bytes());
+        if let Some(len) = next {
+            let full = self.full_lanes(key, len);
+            self.note_refusal(key, &full, len);
+        }
         self.made_room(key);
         self.forgettable = true;
         let state = self.conn(conn);
@@ -350,8 +380,11 @@ impl Reference {
     pub(super) fn pump(&mut self, conn: ConnId) {
         loop {
             let state = self.conn(conn);
-            if state.parked_since.is_some() || state.is_doomed || state.phase != Phase::Open {
+            if state.is_doomed || state.phase != Phase::Open {
                 return;
+            }
+            if state.parked_since.is_some() {
+                break;
             }
             let Some(request) = state.requests.pop_front() else { break };
             // What is carried out finds nothing before it: it may be parked in its place.

@@ -200,6 +200,8 @@ impl Reference {
         };
         let keys: Vec<LaneKey> = self.lanes.iter().filter(|(_, lane)| is_open(lane)).map(|(key, _)| *key).collect();
         self.is_open |= !keys.is_empty();
+        // What a parked publish was tried for, and how often, is not told.
+        self.is_open |= self.topics.values().any(|topic| !topic.parked.is_empty());
         for key in keys {
             let lane = self.lane(key);
             let level = lane.id.and_then(&level_of).ok_or("a lane without a level")?;
@@ -278,6 +280,7 @@ impl Reference {
     pub(super) fn look_at_last(&mut self, key: LaneKey) {
         let lane = &self.lanes[&key];
         self.is_open |= lane.mark.is_overdue(lane.fill(), self.options.watermarks, self.now);
+        self.is_open |= lane.mark.fallen.is_some() || lane.mark.is_loose;
     }
 
     /// A level was held long enough.

@@ -11,6 +11,7 @@ mod input;
 mod lanes;
 mod levels;
 mod output;
+mod place;
 mod publish;
 mod subscribe;
 mod topics;
@@ -175,6 +176,7 @@ pub(crate) struct Conn {
     pub(crate) fed: usize,
     /// Payload bytes of a message whose last frame is not there yet.
     partial: usize,
+    is_inside_message: bool,
     requests: VecDeque<input::Request>,
     parked_since: Option<u64>,
     pub(crate) inbox: VecDeque<(bool, Vec<u8>)>,
@@ -189,8 +191,8 @@ pub(crate) struct Conn {
     begun: Vec<u8>,
     /// Payloads of pings that are to be answered; the last will do (RFC 6455 §5.5.3).
     pongs: VecDeque<Vec<u8>>,
-    /// A ping is to be sent.
-    is_pinging: bool,
+    /// Pings that are to be sent: one for each silence.
+    pings: u32,
     pinned: Option<output::Item>,
     pub(crate) out: Option<Vec<output::Item>>,
     pub(crate) is_blocked: bool,
@@ -221,6 +223,17 @@ pub(crate) struct Counters {
     pub(crate) stale_inputs: u64,
 }
 
+/// What happened that no number of the hub tells.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Seen {
+    pub(crate) pings: u64,
+    pub(crate) parked_too_long: u64,
+    pub(crate) pauses: u64,
+    pub(crate) resumes: u64,
+    /// Parked publishes of several topics had room at the same time: whose turn it is first nobody says.
+    pub(crate) open_orders: u64,
+}
+
 /// A disagreement that is made on purpose, to see that it is found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) enum Error {
@@ -244,6 +257,7 @@ pub(crate) struct Reference {
     pub(crate) conns: BTreeMap<ConnId, Conn>,
     pub(crate) lanes: BTreeMap<LaneKey, Lane>,
     pub(crate) counters: Counters,
+    pub(crate) seen: Seen,
     entered: [Count; 2],
     sent: [Count; 2],
     lost: [[Count; 8]; 2],
@@ -291,6 +305,7 @@ impl Reference {
             conns: BTreeMap::new(),
             lanes: BTreeMap::new(),
             counters: Counters::default(),
+            seen: Seen::default(),
             entered: Default::default(),
             sent: Default::default(),
             lost: Default::default(),
@@ -376,6 +391,7 @@ impl Reference {
         let ids: Vec<ConnId> = self.conns.keys().copied().collect();
         for id in ids {
             self.settle_conn(id);
+            self.update_patience(id);
         }
     }
 }

@@ -35,7 +35,7 @@ pub(crate) struct Item {
 impl super::Conn {
     fn has_front(&self) -> bool {
         // Who is being closed needs no pong any more.
-        let has_control = !self.pongs.is_empty() || self.is_pinging;
+        let has_control = !self.pongs.is_empty() || self.pings > 0;
         !self.front.is_empty() || (has_control && self.phase == Phase::Open)
     }
 
@@ -50,7 +50,10 @@ impl super::Conn {
                 })?;
                 self.pongs.drain(..=place).next_back().map(Front::Pong)
             }
-            0x89 => std::mem::take(&mut self.is_pinging).then_some(Front::Ping),
+            0x89 => {
+                self.pings = self.pings.checked_sub(1)?;
+                Some(Front::Ping)
+            }
             _ => None,
         }
     }
@@ -131,6 +134,7 @@ impl Reference {
         conn.clock.handed(now);
         conn.out = Some(items);
         self.look_at_touched();
+        self.update_patience(id);
         Ok(())
     }
 
@@ -336,10 +340,7 @@ impl Reference {
     fn item_sent(&mut self, id: ConnId, what: What) {
         match what {
             What::Front(Front::Close(..)) => self.conn(id).close_sent = true,
-            What::Front(Front::Ping) => {
-                let now = self.now;
-                self.conn(id).clock.ping_sent(now);
-            }
+            What::Front(Front::Ping) => self.seen.pings += 1,
             What::Front(Front::Refusal(_)) => self.refusal_sent(id),
             What::Front(_) | What::Cut => {}
             What::Gap(..) => self.counters.gaps_sent += 1,
@@ -368,7 +369,7 @@ impl Reference {
             match what {
                 What::Cut => {}
                 What::Front(Front::Pong(payload)) => self.conn(id).pongs.push_front(payload),
-                What::Front(Front::Ping) => self.conn(id).is_pinging = true,
+                What::Front(Front::Ping) => self.conn(id).pings += 1,
                 What::Front(front) => self.conn(id).front.push_front(front),
                 What::Gap(key, gap) => {
                     if let Some(lane) = self.lanes.get_mut(&key).filter(|lane| lane.ended.is_none()) {
