@@ -22,8 +22,8 @@ fn hub_and_model_agree() {
     println!("{:?}", outcome.tally);
     assert_eq!(done, steps());
     assert!(sent > steps() / 50, "{sent} messages sent");
-    // What may be lost where bounds of memory are far away.
-    assert!([0, 1, 2, 3, 6, 7].iter().all(|reason| lost[*reason] > 0) && lost[4..6] == [0, 0], "{lost:?}");
+    // Few runs come to the hub's budget (`overload`): too few for so short a campaign.
+    assert!([0, 1, 2, 3, 4, 6, 7].iter().all(|reason| lost[*reason] > 0), "{lost:?}");
     for (what, count) in [
         ("parked publishes", parked),
         ("gap notices", gaps),

@@ -96,6 +96,8 @@ ops! {
     Post = "post",
     /// From the mailbox into the second hub: topic, how many.
     Fetch = "fetch",
+    /// The application sends, if that can be written now: seat, bytes, 1: binary.
+    SendVolatile = "send-volatile",
 }
 
 /// Numbers of an act.

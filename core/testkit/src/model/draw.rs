@@ -53,6 +53,10 @@ struct Features {
     tight: bool,
     /// Clients' publishes may wait.
     parks: bool,
+    /// Bounds of memory may be reached. What is shed is asked of the hub after each call, so there is one publish in it.
+    is_tight: bool,
+    /// Of the hub, not of logs: nobody connects.
+    is_alone: bool,
 }
 
 fn flag(choices: &mut Choices) -> bool {
@@ -60,6 +64,10 @@ fn flag(choices: &mut Choices) -> bool {
 }
 
 impl Features {
+    fn made_whole(self) -> Self {
+        Self { parks: self.parks && !self.is_tight, is_alone: self.is_alone && self.is_tight, ..self }
+    }
+
     fn draw(choices: &mut Choices) -> Self {
         let raw = flag(choices);
         Self {
@@ -77,7 +85,10 @@ impl Features {
             late: flag(choices),
             tight: choices.one_in(3),
             parks: flag(choices),
+            is_tight: choices.one_in(12),
+            is_alone: flag(choices),
         }
+        .made_whole()
     }
 }
 
@@ -91,10 +102,13 @@ impl Swarm {
         if policies.is_empty() {
             policies.push(choices.between(1, 6));
         }
-        let len_max = *choices.pick(&[8, 60, 300]);
+        if has.is_tight {
+            policies = vec![1, 2, 4];
+        }
+        let len_max = if has.is_tight { 300 } else { *choices.pick(&[8, 60, 300]) };
         let limits = Limits {
-            messages: *choices.pick(&[2, 6, 30]),
-            bytes: len_max * *choices.pick(&[1, 3, 20]),
+            messages: if has.is_tight { 300 } else { *choices.pick(&[2, 6, 30]) },
+            bytes: len_max * if has.is_tight { 100 } else { *choices.pick(&[1, 3, 20]) },
             age_ms: if has.ages { *choices.pick(&[5, 100]) } else { 0 },
         };
         let mut swarm = Self {
@@ -127,9 +141,17 @@ impl Swarm {
         let only = if self.has.deadlines && self.has.jumps { choices.between(1, 5) } else { 0 };
         let is_seen = self.has.ages || self.policies.contains(&6);
         // No request is longer.
-        let message_bytes_max = if self.has.tight { 800 } else { 1 << 20 };
-        let inbound_bytes_max =
-            if self.has.tight { choices.between(message_bytes_max, 3 * message_bytes_max) } else { 4 << 20 };
+        let message_bytes_max = match (self.has.tight, self.has.is_alone) {
+            (true, _) => 800,
+            (false, true) => 1 << 12,
+            (false, false) => 1 << 20,
+        };
+        let inbound_bytes_max = if self.has.tight {
+            choices.between(message_bytes_max, 3 * message_bytes_max)
+        } else {
+            message_bytes_max * 4
+        };
+        let high_percent = *choices.pick(&[2, 50, 75, 100]);
         Plan {
             hubs: 1 + u64::from(choices.one_in(4)),
             start: choices.between(0, 1 << 40),
@@ -148,7 +170,7 @@ impl Swarm {
             keys_bytes_max: topic[7],
             log_bytes_max: topic[8],
             flags: topic[9],
-            resident_bytes_max: 64 << 20,
+            resident_bytes_max: if self.has.is_alone { choices.between(32 << 10, 64 << 10) } else { 64 << 20 },
             transmit_bytes_max: *choices.pick(&[1_024, 4_096, 131_072]),
             message_bytes_max,
             inbound_bytes_max,
@@ -163,6 +185,11 @@ impl Swarm {
             stall_ms: deadline(choices, (on && !(self.has.raw && self.has.ages)) || (only == 2 && !is_seen)),
             close_ms: deadline(choices, on || only == 3),
             block_ms: deadline(choices, on),
+            high_percent,
+            low_percent: choices.between(1, high_percent - 1),
+            // Where clocks jump, in which order levels fall and ages end is nobody's promise.
+            dwell_ms: if self.has.jumps { 0 } else { *choices.pick(&[0, 1, 30, 400, 3_600_000]) },
+            is_tight: u64::from(self.has.is_tight) + u64::from(self.has.is_alone),
         }
     }
 
@@ -193,14 +220,14 @@ impl Swarm {
     fn draw_weights(&mut self, choices: &mut Choices) {
         let has = self.has;
         let mut weights = vec![
-            (Op::Accept, 4),
+            (Op::Accept, if has.is_alone { 0 } else { 4 }),
             (Op::Deliver, 20),
             (Op::Poll, if has.late { 10 } else { 40 }),
             (Op::Answer, 20),
             (Op::Writable, if has.frozen { 3 } else { 20 }),
             (Op::Settle, if has.late { 1 } else { 4 }),
             (Op::Topic, 2),
-            (Op::Publish, 30),
+            (Op::Publish, if has.is_alone { 200 } else { 30 }),
             (Op::Advance, 6),
             (Op::Timeout, 4),
         ];
@@ -212,12 +239,23 @@ impl Swarm {
         if has.dialect {
             sometimes(Op::SaySubscribe, 8, 1);
             sometimes(Op::SayUnsubscribe, 2, 2);
-            sometimes(Op::SayPublish, 15, if has.parks { 1 } else { 1_000_000 });
+            sometimes(
+                Op::SayPublish,
+                15,
+                if has.is_tight {
+                    u64::MAX
+                } else if has.parks {
+                    1
+                } else {
+                    1_000_000
+                },
+            );
             sometimes(Op::SayPing, 3, 2);
             sometimes(Op::SayNonsense, 2, 3);
         }
         if has.raw {
             sometimes(Op::Send, 10, 2);
+            sometimes(Op::SendVolatile, 6, 2);
             sometimes(Op::Receive, 5, 1);
             sometimes(Op::SayMessage, 6, 2);
         }
@@ -232,7 +270,7 @@ impl Swarm {
         sometimes(Op::Subscribe, 6, if has.dialect { 2 } else { 1 });
         sometimes(Op::Unsubscribe, 1, 2);
         sometimes(Op::Stale, 1, 8);
-        if choices.one_in(2) || self.plan.hubs == 2 {
+        if choices.one_in(2) || self.plan.hubs == 2 || has.is_alone {
             weights.extend([(Op::Local, 4), (Op::Take, 10), (Op::Unlocal, 1)]);
         }
         if self.plan.hubs == 2 {
@@ -285,7 +323,15 @@ impl Swarm {
         let age =
             if is_lossy && self.has.ages && choices.one_in(2) { choices.between(1, self.limits.age_ms) } else { 0 };
         let flags = if choices.one_in(4) { choices.below(64) } else { choices.below(2) };
-        let log_bytes = 4 << 20;
+        let least = self.len_max * 2 + 4_096;
+        let log_bytes = if self.has.is_tight {
+            choices.between(
+                if self.has.is_alone { 32 << 10 } else { least },
+                if self.has.is_alone { 32 << 10 } else { least * 3 },
+            )
+        } else {
+            4 << 20
+        };
         [name, policy, messages, bytes, age, self.len_max, keys, keys_bytes, log_bytes, flags]
     }
 
@@ -371,7 +417,9 @@ impl Swarm {
                 given.extend([self.name(choices), self.key(choices), self.len(choices)]);
                 given.push(u64::from(self.has.binary && choices.one_in(3)));
             }
-            Op::Send => given.extend([seat, self.len(choices), u64::from(self.has.binary && choices.one_in(3))]),
+            Op::Send | Op::SendVolatile => {
+                given.extend([seat, self.len(choices), u64::from(self.has.binary && choices.one_in(3))]);
+            }
             Op::Receive => given.extend([seat, choices.between(1, 5)]),
             Op::Advance => given.push(advance(choices)),
             Op::Jump => given.push(jump(choices)),

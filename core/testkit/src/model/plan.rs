@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use forebay_core::{CreateTopics, Disconnect, DisconnectScope, LaneLimits, Options, Policies, Policy, TopicOptions};
+use forebay_core::{
+    CreateTopics, Disconnect, DisconnectScope, LaneLimits, Options, Policies, Policy, TopicOptions, Watermarks,
+};
 
 macro_rules! plan {
     ($($(#[$doc:meta])* $field:ident,)*) => {
@@ -65,6 +67,12 @@ plan! {
     stall_ms,
     close_ms,
     block_ms,
+    /// Where levels change, in percent, and how long they are held; 0 for the first: as it is by default.
+    high_percent,
+    low_percent,
+    dwell_ms,
+    /// Whether bounds of memory may be reached.
+    is_tight,
 }
 
 /// The policy with that number; 0: none.
@@ -124,6 +132,18 @@ impl Plan {
         ])
     }
 
+    fn watermarks(&self) -> Watermarks {
+        if self.high_percent == 0 {
+            return Watermarks::default();
+        }
+        let percent = |number: u64| u8::try_from(number).unwrap_or(u8::MAX);
+        Watermarks {
+            high_percent: percent(self.high_percent),
+            low_percent: percent(self.low_percent),
+            dwell: Duration::from_millis(self.dwell_ms),
+        }
+    }
+
     /// The options of both hubs.
     pub(crate) fn options(&self) -> Options {
         let millis = Duration::from_millis;
@@ -149,7 +169,7 @@ impl Plan {
             stall_timeout: millis(self.stall_ms),
             close_timeout: millis(self.close_ms),
             block_max: millis(self.block_ms),
-            ..Options::default()
+            watermarks: self.watermarks(),
         }
     }
 }

@@ -172,7 +172,13 @@ impl Play {
         let (topic_key, id) = (place.topic_key(topic), place.topic_id(topic));
         let published = place.hub.publish(id, Message::new(payload(is_text, &bytes)).with_key(key), now);
         place.model.advance(now.as_nanos());
-        let expected = place.model.publish(topic_key, &Reference::draft(key, is_text, bytes));
+        place.shed()?;
+        let expected = if place.may_overload(topic_key, published.err()) {
+            place.model.counters.refused_overloaded += 1;
+            Err(PublishError::Overloaded)
+        } else {
+            place.model.publish(topic_key, &Reference::draft(key, is_text, bytes))
+        };
         place.model.end_call();
         self.show(|| format!("publish: {published:?}"));
         let place = &mut self.sides[side];
@@ -195,6 +201,20 @@ impl Play {
         let expected = place.model.send(conn, &Reference::draft("", is_text, bytes));
         place.model.end_call();
         same("send", sent, expected)?;
+        place.compare_numbers()
+    }
+
+    pub(super) fn send_volatile(&mut self, side: usize, args: &[u64]) -> Verdict {
+        let is_text = args[2] != 1;
+        let bytes = self.payload(args[1], is_text);
+        let now = self.told_now();
+        let place = &mut self.sides[side];
+        let Some(conn) = place.conn_of(args[0]) else { return Ok(()) };
+        let sent = place.hub.send_volatile(conn, payload(is_text, &bytes), now);
+        place.model.advance(now.as_nanos());
+        let expected = place.model.send_volatile(conn, &Reference::draft("", is_text, bytes));
+        place.model.end_call();
+        same("send_volatile", sent, expected)?;
         place.compare_numbers()
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use forebay_core::{Count, Instant, LaneId, TopicId, Totals};
+use forebay_core::{Count, Instant, LaneId, Load, TopicId, Totals};
 
 use super::{Side, same};
 use crate::model::reference::{Counters, LaneKey, Owner, Phase, TopicKey, Verdict, count};
@@ -19,6 +19,11 @@ fn check_law(what: &str, totals: &Totals) -> Verdict {
     out += totals.waiting;
     totals.lost.iter().for_each(|lost| out += *lost);
     same(what, totals.entered, out)
+}
+
+/// Ages are compared for themselves.
+fn same_load(what: &str, hub: Load, model: Load) -> Verdict {
+    same(what, Load { oldest_age: model.oldest_age, ..hub }, model)
 }
 
 impl Side {
@@ -63,6 +68,8 @@ impl Side {
     /// After every call: the hub's numbers.
     pub(super) fn compare_numbers(&mut self) -> Verdict {
         self.name_new()?;
+        self.shed()?;
+        self.compare_bounds()?;
         let stats = *self.hub.stats();
         let (lanes, direct) = (self.model.totals(), self.model.direct_totals());
         same("all lanes", stats.lanes, lanes)?;
@@ -72,6 +79,7 @@ impl Side {
             refused_full: stats.refused_full,
             refused_too_large: stats.refused_too_large,
             refused_overloaded: stats.refused_overloaded,
+            refused_volatile: stats.refused_volatile,
             parked: stats.parked,
             received: stats.received,
             accepted: stats.accepted,
@@ -81,6 +89,12 @@ impl Side {
             stale_inputs: stats.stale_inputs,
         };
         same("counters", counters, self.model.counters)?;
+        let hub = &self.hub;
+        self.model.settle_levels(stats.levels, |lane| hub.lane(lane).map(|lane| lane.load.level))?;
+        let (levels, expected) = (stats.levels, self.model.levels());
+        same("levels of lanes", levels.lanes, expected.lanes)?;
+        same("levels of sessions", levels.sessions, expected.sessions)?;
+        same("levels of topics", levels.topics, expected.topics)?;
         let lanes_now = self.model.lanes.values().filter(|lane| lane.ended.is_none()).count();
         same("topics there are", self.hub.topics().count(), self.model.topics.len())?;
 
@@ -124,6 +138,9 @@ impl Side {
         same("parked", pressure.parked as usize, topic.parked.len())?;
         same("options", self.hub.topic_options(topic.id), Some(&topic.options))?;
         same("log bound", pressure.log_bytes_max, topic.options.log_bytes_max)?;
+        same("level of a topic", pressure.level, topic.mark.level)?;
+        let load = self.hub.topic_load(topic.id).ok_or("no load")?;
+        same_load("load of a topic", load, self.model.load_of_topic(key))?;
         let lanes: BTreeSet<LaneId> = self.hub.lanes(topic.id).collect();
         let expected = topic.lanes.iter().filter_map(|lane| self.model.lanes[lane].id).collect();
         same("a topic's lanes", lanes, expected)
@@ -147,6 +164,9 @@ impl Side {
         // Of the messages between two polls one has the time of all, unless ages are limited.
         if !AGES_ARE_OF_TICKS || lane.age_max.is_some() || pressure.load.oldest_age < age {
             same("age of the oldest", pressure.load.oldest_age, age)?;
+        }
+        if lane.ended.is_none() {
+            same_load("load of a lane", pressure.load, lane.as_load(self.model.now))?;
         }
         let load = if lane.ended.is_some() { Count::default() } else { count(&lane.waiting) };
         if load.messages > lane.messages_max || load.bytes > lane.bytes_max {

@@ -1,15 +1,16 @@
 //! One run: every act is done to a hub and to the reference, and what comes of it is compared.
 
 mod application;
+mod bounds;
 mod client;
 mod compare;
 mod finish;
 mod outputs;
 mod tally;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
-use forebay_core::{Config, ConnId, Hub, Instant, LaneId, TopicId};
+use forebay_core::{Config, ConnId, Hub, Instant, LaneId, Level, Scope, TopicId};
 
 use super::act::{Act, Op};
 use super::plan::Plan;
@@ -53,6 +54,14 @@ pub(crate) struct Side {
     pub(crate) model: Reference,
     pub(crate) seats: [Option<Seat>; SEATS],
     pub(crate) locals: [Option<LaneId>; LOCALS],
+    /// Whether bounds of memory are near.
+    is_tight: bool,
+    /// Resident bytes of topics' logs after the last call.
+    resident: BTreeMap<TopicKey, usize>,
+    /// And of the hub.
+    resident_in_all: usize,
+    /// Levels as they were told, where only that is looked at.
+    told: BTreeMap<Scope, Level>,
 }
 
 /// What waits between two hubs.
@@ -111,6 +120,10 @@ impl Side {
             model,
             seats: Default::default(),
             locals: Default::default(),
+            is_tight: plan.is_tight > 0,
+            resident: BTreeMap::new(),
+            resident_in_all: 0,
+            told: BTreeMap::new(),
         }
     }
 }
@@ -272,6 +285,7 @@ impl Play {
             }
             Op::Timeout => self.timeout(side),
             Op::Settle => self.settle(side),
+            Op::SendVolatile => self.send_volatile(side, args),
             Op::Drain => self.drain(side, args[0]),
             Op::Stale => self.stale(side),
             Op::Post => self.post(args),

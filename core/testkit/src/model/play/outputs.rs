@@ -1,6 +1,6 @@
 //! What the hub wants: Transmits, effects, events, deadlines.
 
-use forebay_core::{Cause, ConnId, Effect, Event, Flow, LossReason, Scope};
+use forebay_core::{Cause, ConnId, Effect, Event, Flow, Hub, Level, LossReason, Scope};
 
 use super::client::small;
 use super::{Play, Side, same};
@@ -285,16 +285,27 @@ impl Side {
                 let key = model.topics.iter().find(|(_, known)| known.id == topic).map(|(key, _)| *key);
                 key.is_some_and(|key| model.drained_is_told(key))
             }
-            Event::Pressure { scope: Scope::Topic(topic), level } => {
-                let known = model.topics.values_mut().find(|known| known.id == topic);
-                known.is_some_and(|topic| std::mem::replace(&mut topic.level, level) != level)
+            Event::Pressure { scope: scope @ (Scope::Lane(_) | Scope::Session(_) | Scope::Topic(_)), level } => {
+                let session = match scope {
+                    Scope::Session(session) => self.hub.session(session).map(|session| session.conn),
+                    _ => None,
+                };
+                let mark = model.mark_of(scope, session);
+                mark.is_some_and(|mark| level == mark.level && std::mem::replace(&mut mark.told, level) != level)
             }
             Event::Upstream { topic, flow } => {
                 let known = model.topics.values_mut().find(|known| known.id == topic);
                 let is_paused = flow == Flow::Pause;
-                known.is_some_and(|topic| std::mem::replace(&mut topic.is_upstream_paused, is_paused) != is_paused)
+                known.is_some_and(|topic| {
+                    topic.is_braked() == is_paused
+                        && std::mem::replace(&mut topic.is_upstream_paused, is_paused) != is_paused
+                })
             }
-            // Other levels are not modelled.
+            // Of other levels it is known that what is told is so.
+            Event::Pressure { scope, level } => {
+                let told = self.told.insert(scope, level).unwrap_or_default();
+                told != level && own_level(&self.hub, scope) == Some(level)
+            }
             _ => true,
         };
         if is_due { Ok(()) } else { Err(format!("{event:?}, which is not so")) }
@@ -320,10 +331,29 @@ impl Side {
         if let Some(lane) = model.ended_lanes.first() {
             return Err(format!("nothing is told, but {lane:?} has ended"));
         }
+        let ids = model.conns.iter().filter(|(_, conn)| conn.phase == Phase::Open).map(|(id, _)| *id);
+        let of_conns = ids.flat_map(|id| [Scope::Inbound(id), Scope::Outbound(id)]);
+        for scope in of_conns.chain([Scope::Hub]) {
+            let told = self.told.get(&scope).copied().unwrap_or_default();
+            same("a level that is not told", own_level(&self.hub, scope), Some(told))?;
+        }
+        if let Some(level) = model.untold() {
+            return Err(format!("nothing is told, but {level}"));
+        }
         if let Some(topic) = model.drained().next() {
             return Err(format!("nothing is told, but {:?} has drained", model.topics[&topic].name));
         }
         Ok(())
+    }
+}
+
+/// What the hub says of a level that is not modelled.
+fn own_level(hub: &Hub, scope: Scope) -> Option<Level> {
+    match scope {
+        Scope::Inbound(conn) => hub.connection(conn).map(|conn| conn.inbound.level),
+        Scope::Outbound(conn) => hub.connection(conn).map(|conn| conn.outbound.level),
+        Scope::Hub => Some(hub.pressure().level),
+        _ => None,
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use forebay_core::{ConnId, EndReason};
 
-use super::{Front, Phase, Reference, TopicKey};
+use super::{Front, LaneKey, Phase, Reference, TopicKey};
 
 pub(super) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
@@ -109,6 +109,7 @@ enum Alarm {
     Conn(ConnId, EndReason),
     Parked(ConnId),
     Age(TopicKey),
+    Level(LaneKey),
     Ping(ConnId),
     Drain,
 }
@@ -164,6 +165,7 @@ impl Reference {
             let oldest = lane.waiting.iter().map(|message| message.at.saturating_add(age)).min();
             alarms.extend(oldest.map(|at| (at, Alarm::Age(lane.topic))));
         }
+        alarms.extend(self.falls().map(|(at, lane)| (at, Alarm::Level(lane))));
         let is_open = |conn: &super::Conn| matches!(conn.phase, Phase::Open | Phase::Handshake);
         let draining = self.draining.filter(|_| self.conns.values().any(is_open));
         alarms.extend(draining.map(|at| (at, Alarm::Drain)));
@@ -178,6 +180,7 @@ impl Reference {
     /// Time passed: what is due happens in its order.
     pub(crate) fn timeout(&mut self) {
         let now = self.now;
+        let is_loose = self.alarms().into_iter().filter(|(at, _)| *at <= now).count() > 1;
         while let Some((due, alarm)) = self.alarms().into_iter().filter(|(at, _)| *at <= now).min_by_key(|(at, _)| *at)
         {
             let is_other = |other: &(u64, Alarm)| other.0 == due && matches!(other.1, Alarm::Parked(_));
@@ -201,7 +204,9 @@ impl Reference {
                     for lane in self.topics[&topic].lanes.clone() {
                         self.expire(lane);
                     }
+                    self.look_at_touched();
                 }
+                Alarm::Level(lane) => self.fall(lane, is_loose),
                 Alarm::Drain => self.end_draining(),
             }
         }

@@ -66,6 +66,7 @@ impl Reference {
             direct_out: Default::default(),
             direct_refused: false,
             kernel_bytes: 0,
+            session: Default::default(),
             clock: Clock::new(self.now),
         };
         self.conns.insert(id, conn);

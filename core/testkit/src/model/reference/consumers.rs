@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use forebay_core::{ConnId, Entry, OwnedPayload, SendError};
 
+use super::levels::Fill;
 use super::publish::Draft;
 use super::{DIRECT, LaneKey, Message, Owner, Phase, Reference, one};
 
@@ -40,13 +41,37 @@ impl Reference {
         Ok(())
     }
 
+    /// A direct message that is sent only if that can be now.
+    pub(crate) fn send_volatile(&mut self, id: ConnId, draft: &Draft) -> Result<(), SendError> {
+        let len = draft.bytes.len() as u64;
+        let was_refused = self.conns.get(&id).is_some_and(|conn| conn.direct_refused);
+        let is_writable = |conn: &super::Conn| !conn.is_blocked && conn.out.is_none();
+        let is_open = self.conns.get(&id).is_some_and(|conn| conn.phase == Phase::Open);
+        if !is_open {
+            return Err(SendError::UnknownConnection);
+        }
+        if len <= self.options.direct_lane.bytes_max && !is_writable(&self.conns[&id]) {
+            self.counters.refused_volatile += 1;
+            return Err(SendError::NotWritable);
+        }
+        let sent = self.send(id, draft);
+        if sent == Err(SendError::Full) {
+            // Nobody waits for room because of it.
+            self.conn(id).direct_refused = was_refused;
+            self.counters.refused_volatile += 1;
+            return Err(SendError::NotWritable);
+        }
+        sent
+    }
+
     /// A direct lane that refused is low again.
     pub(super) fn find_sendable(&mut self, id: ConnId) {
-        let limits = self.options.direct_lane;
+        let (limits, low) = (self.options.direct_lane, self.options.watermarks.low_percent);
         let conn = self.conn(id);
         let mut load = super::count(&conn.direct);
         load += conn.direct_out;
-        let is_low = load.messages * 2 <= u64::from(limits.messages_max) && load.bytes * 2 <= limits.bytes_max;
+        let fill = Fill { load, messages_max: limits.messages_max.into(), bytes_max: limits.bytes_max };
+        let is_low = fill.is_low(low.into());
         if conn.direct_refused && is_low && conn.phase == Phase::Open {
             conn.direct_refused = false;
             conn.news.is_sendable = true;

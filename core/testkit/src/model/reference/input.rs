@@ -330,6 +330,7 @@ impl Reference {
     }
 
     fn unpark(&mut self, conn: ConnId) -> Request {
+        self.is_open = true;
         let parked = self.topics.iter_mut().find(|(_, topic)| topic.parked.contains(&conn));
         let (key, topic) = parked.expect("the topic of a parked publish");
         let key = *key;

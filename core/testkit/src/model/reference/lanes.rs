@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use forebay_core::{Count, Gap, LossReason, Policy, Totals};
 
-use super::{Error, Lane, LaneKey, Message, Reference, TOPICS, count, one};
+use super::{Error, Lane, LaneKey, Message, Reference, TOPICS, Verdict, count, one};
 
 /// Policies for which what is outstanding belongs to the connection.
 fn leaves_out(policy: Policy) -> bool {
@@ -137,6 +137,7 @@ impl Reference {
         let lane = self.lane(key);
         lane.sent += counted;
         let topic = lane.topic;
+        self.touch(key, false);
         self.made_room(topic);
         self.sent[TOPICS] += counted;
         if let Some(topic) = self.topics.get_mut(&topic) {
@@ -154,6 +155,22 @@ impl Reference {
         self.lose(key, &message, reason);
     }
 
+    /// The lane's oldest messages give room in the log.
+    pub(crate) fn shed(&mut self, key: LaneKey, messages: u64, reason: LossReason) -> Verdict {
+        for _ in 0..messages {
+            if self.lanes[&key].waiting.is_empty() {
+                return Err(format!("{:?} lost more than waits", self.lanes[&key].id));
+            }
+            self.touch(key, false);
+            // What the log sheds leaves nothing behind: what is outstanding returns.
+            let is_left = self.lanes[&key].is_left;
+            self.lose_oldest(key, reason);
+            self.lane(key).is_left = is_left;
+        }
+        self.look_at_touched();
+        Ok(())
+    }
+
     /// A message is published that does not end the lane.
     pub(super) fn put(&mut self, key: LaneKey, message: &Rc<Message>) {
         self.enter(key, message);
@@ -161,6 +178,8 @@ impl Reference {
         let lane = self.lane(key);
         lane.messages_max += room;
         let fits = lane.fits(message.len());
+        self.touch(key, !fits);
+        let lane = self.lane(key);
         match lane.policy {
             Policy::DropNewest => {
                 let last = lane.waiting.back().or(lane.out.last()).map(|last| last.seq);
@@ -168,6 +187,7 @@ impl Reference {
                 if fits && (grows || lane.runs() < 8) {
                     lane.waiting.push_back(message.clone());
                 } else {
+                    self.touch(key, true);
                     self.lose(key, message, LossReason::Newest);
                 }
             }
@@ -187,6 +207,7 @@ impl Reference {
         }
         let lane = self.lane(key);
         lane.messages_max -= room;
+        self.look_at_touched();
     }
 
     /// What waits is brought within the limits, and within what a lane may have of runs.
@@ -196,6 +217,7 @@ impl Reference {
             return;
         }
         while self.lanes[&key].is_over(self.lanes[&key].load()) {
+            self.touch(key, true);
             self.lose_oldest(key, LossReason::Oldest);
         }
     }
@@ -216,6 +238,7 @@ impl Reference {
         for message in back {
             let later = self.later_of(key, &message);
             let reason = if is_left && policy == Policy::DropOldest {
+                self.touch(key, true);
                 Some(LossReason::Oldest)
             } else if later == Later::Superseded {
                 Some(LossReason::Superseded)
@@ -231,6 +254,7 @@ impl Reference {
                 None => kept.push(message),
             }
         }
+        self.touch(key, false);
         let lane = self.lane(key);
         for message in kept.into_iter().rev() {
             lane.waiting.push_front(message);
@@ -241,6 +265,8 @@ impl Reference {
         } else {
             self.judge(key);
             self.limit_runs(key);
+            // Whether it was high before it was full.
+            self.is_open |= self.touched.contains(&(key, true));
         }
     }
 
@@ -282,6 +308,7 @@ impl Reference {
             return;
         }
         self.lane(key).waiting.retain(|message| !old.iter().any(|other| Rc::ptr_eq(other, message)));
+        self.touch(key, false);
         for message in old {
             let lane = self.lane(key);
             lane.aged = lane.aged.max(message.seq);

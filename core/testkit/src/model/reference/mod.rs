@@ -9,6 +9,7 @@ mod consumers;
 mod front;
 mod input;
 mod lanes;
+mod levels;
 mod output;
 mod place;
 mod publish;
@@ -20,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use forebay_core::{
-    ConnId, Count, EndReason, Gap, LaneId, Level, LossReason, Options, Policy, TopicId, TopicOptions, Totals,
+    ConnId, Count, EndReason, Gap, LaneId, Levels, LossReason, Options, Policy, TopicId, TopicOptions, Totals,
 };
 
 use front::Front;
@@ -100,6 +101,7 @@ pub(crate) struct Lane {
     is_left: bool,
     /// The last message that was lost to age.
     aged: u64,
+    pub(crate) mark: levels::Mark,
     /// Why it ended.
     pub(crate) ended: Option<LossReason>,
     /// An in-process consumer knows that there is something.
@@ -132,8 +134,7 @@ pub(crate) struct Topic {
     pub(crate) refused: Refused,
     /// An application that was refused is to be told when it may come again.
     pub(crate) is_awaited: bool,
-    /// As it was told.
-    pub(crate) level: Level,
+    pub(crate) mark: levels::Mark,
     pub(crate) is_upstream_paused: bool,
     /// Known keys: the latest message of each.
     keys: Vec<Rc<Message>>,
@@ -200,6 +201,8 @@ pub(crate) struct Conn {
     pub(crate) direct_out: Count,
     direct_refused: bool,
     pub(crate) kernel_bytes: u32,
+    /// The level of its session.
+    pub(crate) session: levels::Mark,
     clock: clock::Clock,
 }
 
@@ -210,6 +213,7 @@ pub(crate) struct Counters {
     pub(crate) refused_full: u64,
     pub(crate) refused_too_large: u64,
     pub(crate) refused_overloaded: u64,
+    pub(crate) refused_volatile: u64,
     pub(crate) parked: u64,
     pub(crate) received: Count,
     pub(crate) accepted: u64,
@@ -268,6 +272,12 @@ pub(crate) struct Reference {
     pub(crate) removed_topics: Vec<TopicKey>,
     /// Undeclared topics that may be forgotten at the next poll.
     forgettable: bool,
+    /// Lanes in which something changed since their levels were looked at, and whether a message did not fit.
+    touched: Vec<(LaneKey, bool)>,
+    transitions: Levels,
+    /// A level was looked at that may have fallen.
+    is_open: bool,
+    changes: levels::Changes,
 }
 
 /// Topics' lanes and direct lanes, in what is counted over the hub.
@@ -306,6 +316,10 @@ impl Reference {
             room: Vec::new(),
             removed_topics: Vec::new(),
             forgettable: false,
+            touched: Vec::new(),
+            transitions: Levels::default(),
+            is_open: false,
+            changes: Default::default(),
         }
     }
 
@@ -363,6 +377,8 @@ impl Reference {
 
     /// What every call that may make room ends with.
     pub(crate) fn end_call(&mut self) {
+        self.look_at_touched();
+        self.look_at_parked();
         loop {
             self.close_doomed();
             self.find_low();

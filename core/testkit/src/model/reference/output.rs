@@ -133,6 +133,7 @@ impl Reference {
         let conn = self.conn(id);
         conn.clock.handed(now);
         conn.out = Some(items);
+        self.look_at_touched();
         self.update_patience(id);
         Ok(())
     }
@@ -243,6 +244,7 @@ impl Reference {
             lane.is_left = false;
         }
         lane.out.push(message.clone());
+        self.touch(key, false);
         Ok((What::Message(key, message), len))
     }
 

@@ -47,6 +47,8 @@ impl Reference {
             let largest = refused.lanes.entry(*lane).or_default();
             *largest = len.max(*largest);
         }
+        full.iter().for_each(|lane| self.touch(*lane, true));
+        self.look_at_touched();
     }
 
     /// Whatever a publish may be refused for, however empty the lanes are.
@@ -155,13 +157,11 @@ impl Reference {
 
     /// A lane that was low once does not keep anybody waiting any more.
     pub(super) fn find_low(&mut self) {
-        let lanes = &self.lanes;
+        let (lanes, low) = (&self.lanes, u64::from(self.options.watermarks.low_percent));
         for refused in self.topics.values_mut().map(|topic| &mut topic.refused) {
             refused.lanes.retain(|key, largest| {
                 let Some(lane) = lanes.get(key).filter(|lane| lane.ended.is_none()) else { return false };
-                let load = lane.load();
-                let is_low = load.messages * 2 <= lane.messages_max && load.bytes * 2 <= lane.bytes_max;
-                !is_low || !lane.fits(*largest)
+                !lane.fill().is_low(low) || !lane.fits(*largest)
             });
             refused.emptied.retain(|key| lanes.get(key).is_some_and(|lane| lane.all_waiting().messages > 0));
         }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use forebay_core::{ConnId, LaneId, LaneOptions, LossReason, Policy, SubscribeError};
+use forebay_core::{ConnId, LaneId, LaneOptions, Level, LossReason, Policy, SubscribeError};
 
 use super::clock::nanos;
 use super::{Lane, LaneKey, Owner, Phase, Reference, TopicKey};
@@ -93,6 +93,7 @@ impl Reference {
             lost: Default::default(),
             is_left: false,
             aged: 0,
+            mark: Default::default(),
             ended: None,
             is_told: false,
         };
@@ -123,9 +124,11 @@ impl Reference {
 
     /// A lane ends: what waits is lost, what is outstanding is sent or lost later.
     pub(crate) fn end_lane(&mut self, key: LaneKey, reason: LossReason) {
+        self.look_at_last(key);
         let lane = self.lane(key);
         lane.ended = Some(reason);
         lane.gap = None;
+        let level = std::mem::take(&mut lane.mark).level;
         let (waiting, topic, owner) = (std::mem::take(&mut lane.waiting), lane.topic, lane.owner);
         for message in waiting {
             self.lose(key, &message, reason);
@@ -138,6 +141,9 @@ impl Reference {
         }
         if let Owner::Conn(conn) = owner {
             self.conn(conn).lanes.retain(|other| *other != key);
+        }
+        if level != Level::Nominal {
+            self.look_above(key, owner, topic);
         }
         self.forgettable = true;
         self.made_room(topic);

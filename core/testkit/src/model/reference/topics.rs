@@ -68,7 +68,7 @@ impl Reference {
             parked: VecDeque::new(),
             refused: Default::default(),
             is_awaited: false,
-            level: Level::Nominal,
+            mark: Default::default(),
             is_upstream_paused: false,
             keys: Vec::new(),
             entered: Default::default(),
@@ -124,7 +124,7 @@ impl Reference {
             .filter(|(_, topic)| !topic.is_declared && topic.lanes.is_empty() && topic.parked.is_empty())
             .filter(|(key, _)| !lanes.values().any(|lane| lane.topic == **key))
             .filter(|(_, topic)| {
-                let is_high = topic.level != Level::Nominal || topic.is_upstream_paused;
+                let is_high = topic.mark.told != Level::Nominal || topic.is_upstream_paused;
                 let is_kept = is_high && is_there(&topic.name);
                 !topic.is_awaited && !is_kept
             })
