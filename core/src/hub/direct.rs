@@ -15,9 +15,12 @@ use crate::wire::frame;
 impl Hub {
     pub(super) fn send_if_writable(&mut self, id: ConnId, payload: Payload<'_>) -> Result<(), SendError> {
         let bytes = payload.as_bytes().len() as u64;
+        if bytes > self.config.direct_lane.bytes_max {
+            return Err(SendError::TooLarge);
+        }
         let conn = self.conns.get(id).filter(|conn| conn.is_open()).ok_or(SendError::UnknownConnection)?;
         let has_room = conn.direct().is_none_or(|direct| direct.lane.fits(direct.log.head(), Count::new(1, bytes)));
-        if (!conn.is_writing() && has_room) || bytes > self.config.direct_lane.bytes_max {
+        if !conn.is_writing() && has_room {
             return self.send_direct(id, payload);
         }
         self.stats.refused_volatile += 1;

@@ -46,11 +46,13 @@ impl Reference {
         let len = draft.bytes.len() as u64;
         let was_refused = self.conns.get(&id).is_some_and(|conn| conn.direct_refused);
         let is_writable = |conn: &super::Conn| !conn.is_blocked && conn.out.is_none();
-        let is_open = self.conns.get(&id).is_some_and(|conn| conn.phase == Phase::Open);
-        if !is_open {
-            return Err(SendError::UnknownConnection);
+        if len > self.options.direct_lane.bytes_max {
+            return Err(SendError::TooLarge);
         }
-        if len <= self.options.direct_lane.bytes_max && !is_writable(&self.conns[&id]) {
+        let Some(conn) = self.conns.get(&id).filter(|conn| conn.phase == Phase::Open) else {
+            return Err(SendError::UnknownConnection);
+        };
+        if !is_writable(conn) {
             self.counters.refused_volatile += 1;
             return Err(SendError::NotWritable);
         }

@@ -255,6 +255,7 @@ impl Reference {
             }
         }
         self.touch(key, false);
+        self.may_fall_meanwhile(key);
         let lane = self.lane(key);
         for message in kept.into_iter().rev() {
             lane.waiting.push_front(message);

@@ -159,6 +159,17 @@ impl Reference {
         }
     }
 
+    /// What was outstanding is gone, and some of it returns: between the two a level may fall.
+    pub(super) fn may_fall_meanwhile(&mut self, key: LaneKey) {
+        let (marks, now) = (self.options.watermarks, self.now);
+        let lane = self.lane(key);
+        if lane.has_level() && lane.mark.is_overdue(lane.fill(), marks, now) {
+            let fallen = lane.mark.target(lane.fill(), marks);
+            lane.mark.fallen = Some(lane.mark.fallen.map_or(fallen, |known| known.min(fallen)));
+            self.is_open = true;
+        }
+    }
+
     fn look_at(&mut self, key: LaneKey, is_reached: bool) {
         let (marks, now) = (self.options.watermarks, self.now);
         let Some(lane) = self.lanes.get_mut(&key).filter(|lane| lane.has_level()) else { return };
