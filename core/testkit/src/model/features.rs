@@ -16,7 +16,7 @@ had! {
     "two hubs", "raw", "dialect", "binary", "wishes", "ages", "partial answers", "frozen output", "single bytes",
     "clock jumps", "bad names", "late polls", "tight inbound",
     // Happened.
-    "superseded", "lost oldest", "lost newest", "lost to age", "lost closed", "lost unsubscribed", "refused full",
+    "superseded", "lost oldest", "lost newest", "lost to age", "lost at the log's bound", "lost to overload", "lost closed", "lost unsubscribed", "refused full",
     "refused too large", "parked", "parked too long", "gaps", "handshakes", "handed over", "partial writes", "resets",
     "pauses", "resumes", "read while paused", "taken", "topics removed", "drains", "mailbox full", "drained", "lanes ended",
     "overflowed", "pings", "handshake timeouts", "message timeouts", "pong timeouts", "stalls",
@@ -58,6 +58,8 @@ impl Tally {
             ("lost oldest", tally.lost[1]),
             ("lost newest", tally.lost[2]),
             ("lost to age", tally.lost[3]),
+            ("lost at the log's bound", tally.lost[4]),
+            ("lost to overload", tally.lost[5]),
             ("lost closed", tally.lost[6]),
             ("lost unsubscribed", tally.lost[7]),
             ("refused full", tally.refused_full),

@@ -90,11 +90,13 @@ impl Side {
         };
         same("counters", counters, self.model.counters)?;
         let hub = &self.hub;
-        self.model.settle_levels(stats.levels, |lane| hub.lane(lane).map(|lane| lane.load.level))?;
-        let (levels, expected) = (stats.levels, self.model.levels());
-        same("levels of lanes", levels.lanes, expected.lanes)?;
-        same("levels of sessions", levels.sessions, expected.sessions)?;
-        same("levels of topics", levels.topics, expected.topics)?;
+        if !self.is_tight {
+            self.model.settle_levels(stats.levels, |lane| hub.lane(lane).map(|lane| lane.load.level))?;
+            let (levels, expected) = (stats.levels, self.model.levels());
+            same("levels of lanes", levels.lanes, expected.lanes)?;
+            same("levels of sessions", levels.sessions, expected.sessions)?;
+            same("levels of topics", levels.topics, expected.topics)?;
+        }
         let lanes_now = self.model.lanes.values().filter(|lane| lane.ended.is_none()).count();
         same("topics there are", self.hub.topics().count(), self.model.topics.len())?;
 
@@ -138,9 +140,13 @@ impl Side {
         same("parked", pressure.parked as usize, topic.parked.len())?;
         same("options", self.hub.topic_options(topic.id), Some(&topic.options))?;
         same("log bound", pressure.log_bytes_max, topic.options.log_bytes_max)?;
-        same("level of a topic", pressure.level, topic.mark.level)?;
+        if !self.is_tight {
+            same("level of a topic", pressure.level, topic.mark.level)?;
+        }
         let load = self.hub.topic_load(topic.id).ok_or("no load")?;
-        same_load("load of a topic", load, self.model.load_of_topic(key))?;
+        if !self.is_tight {
+            same_load("load of a topic", load, self.model.load_of_topic(key))?;
+        }
         let lanes: BTreeSet<LaneId> = self.hub.lanes(topic.id).collect();
         let expected = topic.lanes.iter().filter_map(|lane| self.model.lanes[lane].id).collect();
         same("a topic's lanes", lanes, expected)
@@ -165,7 +171,7 @@ impl Side {
         if !AGES_ARE_OF_TICKS || lane.age_max.is_some() || pressure.load.oldest_age < age {
             same("age of the oldest", pressure.load.oldest_age, age)?;
         }
-        if lane.ended.is_none() {
+        if lane.ended.is_none() && !self.is_tight {
             same_load("load of a lane", pressure.load, lane.as_load(self.model.now))?;
         }
         let load = if lane.ended.is_some() { Count::default() } else { count(&lane.waiting) };

@@ -115,6 +115,7 @@ impl Side {
         entropy[..8].copy_from_slice(&(plan.entropy ^ number).to_le_bytes());
         let mut model = Reference::new(options, plan.start);
         model.error = error;
+        model.has_no_levels = plan.is_tight > 0;
         Self {
             hub: Hub::new(config, entropy, Instant::from_nanos(plan.start)),
             model,

@@ -283,7 +283,7 @@ impl Reference {
     /// When levels fall by themselves, and of which lanes.
     pub(super) fn falls(&self) -> impl Iterator<Item = (u64, LaneKey)> {
         let marks = self.options.watermarks;
-        let lanes = self.lanes.iter().filter(|(_, lane)| lane.has_level());
+        let lanes = self.lanes.iter().filter(|(_, lane)| lane.has_level() && !self.has_no_levels);
         lanes.filter_map(move |(key, lane)| Some((lane.mark.due_at_last(lane.fill(), marks)?, *key)))
     }
 

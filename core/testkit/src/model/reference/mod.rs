@@ -272,6 +272,8 @@ pub(crate) struct Reference {
     pub(crate) removed_topics: Vec<TopicKey>,
     /// Undeclared topics that may be forgotten at the next poll.
     forgettable: bool,
+    /// Levels are not followed: where memory is short, what is shed in the midst of a call makes them fall and rise unseen.
+    pub(crate) has_no_levels: bool,
     /// Lanes in which something changed since their levels were looked at, and whether a message did not fit.
     touched: Vec<(LaneKey, bool)>,
     transitions: Levels,
@@ -316,6 +318,7 @@ impl Reference {
             room: Vec::new(),
             removed_topics: Vec::new(),
             forgettable: false,
+            has_no_levels: false,
             touched: Vec::new(),
             transitions: Levels::default(),
             is_open: false,
