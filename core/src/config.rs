@@ -174,7 +174,8 @@ pub struct Options {
 
     /// From accept to the end of the opening handshake: 5 s, absolute.
     pub handshake_timeout: Duration,
-    /// From the first to the last byte of an inbound message: 30 s.
+    /// From the first byte of payload to the last of an inbound message: 30 s. (Of half a frame's head without payload the
+    /// deadlines of silence hold.)
     pub message_timeout: Duration,
     /// Silence after which a ping is sent: 25 s.
     pub ping_interval: Duration,

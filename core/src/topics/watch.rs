@@ -3,7 +3,8 @@
 //!
 //! What a lane comes near to is its high mark, and from there on its limit. Every other lane has more than an eighth of its
 //! limits left to it when all lanes are looked at, and the topic remembers the first head at which one of them may reach it
-//! (`Topic::due`). So that pass comes at most once per eighth of the smallest limit, and a full lane costs for itself.
+//! (`Topic::due`). So that pass comes at most once per eighth of the smallest limit, and not within `FEW` messages of
+//! the last: a lane with less room is near. A full lane costs for itself.
 
 use super::{Topic, TopicLane, View};
 use crate::config::Watermarks;
