@@ -3,6 +3,8 @@
 use core::fmt;
 use core::time::Duration;
 
+use crate::delivery::{Class, Delivery, Excess, History, Rate};
+use crate::output::Position;
 use crate::policy::{Disconnect, Policies, Policy};
 
 /// Who may make a topic that was not declared.
@@ -80,6 +82,24 @@ pub struct TopicOptions {
     pub keys_bytes_max: u64,
     /// What `Disconnect` does: ends the connection with 1013.
     pub disconnect: Disconnect,
+    /// Whether subscribers acknowledge: they do not. At least once needs a `policy` that can be
+    /// ([`Policy::can_be_at_least_once`]); lanes with other policies are best-effort all the same.
+    pub delivery: Delivery,
+    /// What is kept for those who come later: nothing.
+    pub history: Option<History>,
+    /// Whether the latest message of each key is known though no lane needs it, for
+    /// [`Start::Snapshot`]: it is not.
+    pub keeps_latest: bool,
+    /// Where its messages stand among those of a connection's other topics: `Normal`.
+    pub class: Class,
+    /// Messages are sent at most so often, all together: `None`, at once. At least 1 ms, at most 1 h.
+    pub flush_interval: Option<Duration>,
+    /// How many messages may be published: `None`, as many as are.
+    pub publish_rate: Option<Rate>,
+    /// What becomes of a client's publish beyond the rate: it waits, for `block_max` at most.
+    pub publish_excess: Excess,
+    /// Publish ids that are remembered: 1,024. At most 2^20.
+    pub publish_ids_max: u32,
 }
 
 impl Default for TopicOptions {
@@ -94,6 +114,14 @@ impl Default for TopicOptions {
             keys_max: 1_024,
             keys_bytes_max: 1 << 20,
             disconnect: Disconnect::default(),
+            delivery: Delivery::BestEffort,
+            history: None,
+            keeps_latest: false,
+            class: Class::Normal,
+            flush_interval: None,
+            publish_rate: None,
+            publish_excess: Excess::Wait,
+            publish_ids_max: 1_024,
         }
     }
 }
@@ -110,13 +138,26 @@ pub struct LaneOptions {
     /// How old a message may become while it waits; at most the topic's, where it has one. Only with a policy that may
     /// lose single messages.
     pub age_max: Option<Duration>,
+    /// `false`: best effort, whatever the topic's delivery. `true`: at least once, or not at all. `None`: as the topic
+    /// delivers, if the policy can.
+    pub at_least_once: Option<bool>,
+    /// How many messages it may be sent before it grants more ([`Hub::grant`](crate::Hub::grant)). `None`: as many as there
+    /// are.
+    pub credit: Option<u32>,
 }
 
 impl LaneOptions {
     /// The topic's limits, with this policy.
     #[must_use]
     pub const fn with_policy(policy: Policy) -> Self {
-        Self { policy: Some(policy), messages_max: None, bytes_max: None, age_max: None }
+        Self {
+            policy: Some(policy),
+            messages_max: None,
+            bytes_max: None,
+            age_max: None,
+            at_least_once: None,
+            credit: None,
+        }
     }
 }
 
@@ -127,6 +168,12 @@ pub enum Start {
     /// Behind the newest message: only what is published from now on.
     #[default]
     Latest,
+    /// With what is current: the latest message of each key in lanes with `LatestPerKey`, the last message in others.
+    Snapshot,
+    /// Behind this message. One beyond the newest is an error; one of another epoch is told as a gap (`reset`).
+    After(Position),
+    /// With so many of the newest messages. `History(u32::MAX)`: with all there are.
+    History(u32),
 }
 
 /// Every limit of a hub. Plain numbers; [`Config::try_from`] checks them together.
@@ -189,6 +236,23 @@ pub struct Options {
     pub block_max: Duration,
     /// Where levels of pressure change.
     pub watermarks: Watermarks,
+
+    /// How long a resumable session lives on without a connection, at most: 60 s. At most 24 h.
+    pub session_ttl: Duration,
+    /// Sessions without a connection at a time: 10,000. Beyond it the one that has been for longest ends.
+    pub sessions_max: u32,
+    /// Bytes of a principal's name: 256. At most 1,024.
+    pub principal_bytes_max: u32,
+    /// Messages that come from one connection: `None`, as many as do.
+    pub inbound_rate: Option<Rate>,
+    /// Their bytes.
+    pub inbound_bytes_rate: Option<Rate>,
+    /// What becomes of what comes faster: it waits, unread.
+    pub inbound_excess: Excess,
+    /// Bytes that go to one connection: `None`, as many as it takes.
+    pub outbound_bytes_rate: Option<Rate>,
+    /// How much of `outbound_bytes_rate.burst` is kept for messages of class `High`, in percent: 10. At most 90.
+    pub reserved_percent: u8,
 }
 
 impl Default for Options {
@@ -216,6 +280,14 @@ impl Default for Options {
             close_timeout: Duration::from_secs(5),
             block_max: Duration::from_secs(30),
             watermarks: Watermarks::default(),
+            session_ttl: Duration::from_secs(60),
+            sessions_max: 10_000,
+            principal_bytes_max: 256,
+            inbound_rate: None,
+            inbound_bytes_rate: None,
+            inbound_excess: Excess::Wait,
+            outbound_bytes_rate: None,
+            reserved_percent: 10,
         }
     }
 }
@@ -305,7 +377,17 @@ impl TopicOptions {
             "keys_bytes_max",
             "must not exceed lane.bytes_max: the latest message of every key may wait",
         )?;
-        check(self.disconnect.code.is_sendable(), "disconnect.code", "must be one that may be sent (RFC 6455 §7.4)")
+        check(self.disconnect.code.is_sendable(), "disconnect.code", "must be one that may be sent (RFC 6455 §7.4)")?;
+        self.delivery.check(self.policy)?;
+        self.history.map_or(Ok(()), |history| history.check())?;
+        let flushes = self.flush_interval.unwrap_or(Duration::from_millis(1));
+        check(flushes >= Duration::from_millis(1), "flush_interval", "must be at least 1 ms")?;
+        check(flushes <= Duration::from_secs(3_600), "flush_interval", "must be at most 1 h")?;
+        if let Some(rate) = self.publish_rate {
+            rate.check("publish_rate.per_second", "publish_rate.burst")?;
+        }
+        check(self.publish_ids_max > 0, "publish_ids_max", "must be at least 1")?;
+        check(self.publish_ids_max <= 1 << 20, "publish_ids_max", "must be at most 1048576")
     }
 }
 
@@ -321,6 +403,8 @@ impl TryFrom<Options> for Config {
             (o.key_bytes_max, "key_bytes_max"),
             (o.lanes_per_session_max, "lanes_per_session_max"),
             (o.message_bytes_max, "message_bytes_max"),
+            (o.sessions_max, "sessions_max"),
+            (o.principal_bytes_max, "principal_bytes_max"),
         ] {
             check(number > 0, field, "must be at least 1")?;
         }
@@ -352,8 +436,19 @@ impl TryFrom<Options> for Config {
             (o.stall_timeout, "stall_timeout"),
             (o.close_timeout, "close_timeout"),
             (o.block_max, "block_max"),
+            (o.session_ttl, "session_ttl"),
         ] {
             check(duration >= Duration::from_millis(1), field, "must be at least 1 ms")?;
+        }
+        check(o.session_ttl <= Duration::from_secs(24 * 3_600), "session_ttl", "must be at most 24 h")?;
+        check(o.principal_bytes_max <= 1_024, "principal_bytes_max", "must be at most 1024")?;
+        check(o.reserved_percent <= 90, "reserved_percent", "must be at most 90")?;
+        for (rate, per_second, burst) in [
+            (o.inbound_rate, "inbound_rate.per_second", "inbound_rate.burst"),
+            (o.inbound_bytes_rate, "inbound_bytes_rate.per_second", "inbound_bytes_rate.burst"),
+            (o.outbound_bytes_rate, "outbound_bytes_rate.per_second", "outbound_bytes_rate.burst"),
+        ] {
+            rate.map_or(Ok(()), |rate| rate.check(per_second, burst))?;
         }
         o.watermarks.check()?;
         Ok(Self { options })

@@ -32,6 +32,18 @@ impl Entropy {
         u64::from_le_bytes(self.bytes())
     }
 
+    /// 128 bits that belong to a number: always the same ones, which nobody can guess who does not know the secret. (What
+    /// is hashed is longer than for the stream, so it is never a part of that.)
+    pub(crate) fn secret_of(&self, number: u64) -> [u8; 16] {
+        let mut hash = Sha1::new();
+        hash.update(self.secret);
+        hash.update(number.to_le_bytes());
+        hash.update(b"session");
+        let mut secret = [0; 16];
+        secret.copy_from_slice(&hash.finalize()[..16]);
+        secret
+    }
+
     fn refill(&mut self) {
         let mut hash = Sha1::new();
         hash.update(self.secret);

@@ -2,6 +2,7 @@
 //! [`Event::Closed`](crate::Event::Closed).
 
 use core::fmt;
+use core::time::Duration;
 
 use crate::wire::handshake::InvalidRequest;
 
@@ -65,23 +66,39 @@ errors! {
         InvalidLimits = "limits above the topic's, or too low for one message or for the topic's keys",
         /// The hub is draining.
         Draining = "draining",
+        /// At least once was asked for, of a topic that does not deliver so, with a policy that cannot, or in-process.
+        NotAtLeastOnce = "neither this topic with this policy, nor an in-process consumer, is at least once",
+        /// [`Start::After`](crate::Start::After) a message that is not there yet.
+        PositionAhead = "a position beyond the newest message",
     }
-    /// A publish was refused; nothing changed.
-    PublishError {
-        /// No such topic.
-        UnknownTopic = "no such topic",
-        /// A `Block` lane has no room, or other publishes wait for it; `Event::Drained` tells when to try again.
-        Full = "a lane with the policy block is full",
-        /// Longer than the topic's `message_bytes_max`.
-        TooLarge = "larger than message_bytes_max",
-        /// A key longer than `key_bytes_max`, or with control characters.
-        InvalidKey = "a key that is too long, or with control characters",
-        /// The hub's memory budget is used up and no lane could be shed.
-        Overloaded = "the hub's memory budget is used up",
-        /// A text payload that is not JSON text (checked with the feature `json`).
-        NotJson = "not JSON text",
-        /// The topic has used all sequence numbers below 2^53.
-        Exhausted = "no sequence number is left",
+    /// A connection was not given a principal.
+    AuthenticateError {
+        /// No such connection, or it is not open.
+        UnknownConnection = "no such open connection",
+        /// Longer than `principal_bytes_max`.
+        TooLong = "longer than principal_bytes_max",
+    }
+    /// A session was not made resumable, or not resumed.
+    ResumeError {
+        /// No such connection, or it is not open.
+        UnknownConnection = "no such open connection",
+        /// No such session: it has ended, is another principal's, or speaks another dialect.
+        UnknownSession = "no such session",
+        /// The connection's own session has lanes.
+        AlreadySubscribed = "this connection has subscriptions of its own",
+        /// The connection is in the client role.
+        ClientRole = "the connection is in the client role",
+        /// The hub is draining.
+        Draining = "draining",
+    }
+    /// An acknowledgement, or a grant, changed nothing.
+    AckError {
+        /// No such session, or it has no lane on that topic.
+        UnknownLane = "no such lane",
+        /// The lane is best-effort.
+        NotAtLeastOnce = "the lane is best-effort",
+        /// No message that is unacknowledged.
+        UnknownMessage = "not of an unacknowledged message",
     }
     /// A document was not taken.
     DocumentError {
@@ -104,6 +121,53 @@ errors! {
         Overloaded = "the hub's memory budget is used up",
     }
 }
+
+/// A publish was refused; nothing changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// No such topic.
+    UnknownTopic,
+    /// A `Block` lane has no room, or other publishes wait for it; `Event::Drained` tells when to try again.
+    Full,
+    /// Longer than the topic's `message_bytes_max`.
+    TooLarge,
+    /// A key longer than `key_bytes_max`, or with control characters.
+    InvalidKey,
+    /// The hub's memory budget is used up and no lane could be shed.
+    Overloaded,
+    /// A text payload that is not JSON text (checked with the feature `json`).
+    NotJson,
+    /// The topic has used all sequence numbers below 2^53.
+    Exhausted,
+    /// An id longer than [`PUBLISH_ID_BYTES_MAX`](crate::PUBLISH_ID_BYTES_MAX), or with control characters.
+    InvalidId,
+    /// Faster than the topic's rate allows.
+    Limited {
+        /// When there is room for one again, if nobody else takes it.
+        retry_after: Duration,
+    },
+}
+
+impl fmt::Display for PublishError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::UnknownTopic => "no such topic",
+            Self::Full => "a lane with the policy block is full",
+            Self::TooLarge => "larger than message_bytes_max",
+            Self::InvalidKey => "a key that is too long, or with control characters",
+            Self::Overloaded => "the hub's memory budget is used up",
+            Self::NotJson => "not JSON text",
+            Self::Exhausted => "no sequence number is left",
+            Self::InvalidId => "an id that is too long, or with control characters",
+            Self::Limited { retry_after } => {
+                return write!(f, "faster than the topic's rate; try again after {retry_after:?}");
+            }
+        })
+    }
+}
+
+impl core::error::Error for PublishError {}
 
 /// A client's connection could not be started.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -4,7 +4,7 @@
 use core::ops::AddAssign;
 
 use crate::output::LossReason;
-use crate::stats::{Count, Level, Levels, Stats, Totals, Transitions};
+use crate::stats::{AbandonReason, Acks, Count, Level, Levels, Stats, Totals, Transitions};
 
 impl Count {
     fn minus(self, other: Count) -> Count {
@@ -61,6 +61,35 @@ impl Transitions {
     }
 }
 
+/// The ack law: what is sent for the first time is unacknowledged, and leaves that once.
+impl Acks {
+    pub(crate) fn send(&mut self, count: Count) {
+        self.sent += count;
+        self.unacknowledged += count;
+    }
+
+    pub(crate) fn acknowledge(&mut self, count: Count) {
+        self.unacknowledged = self.unacknowledged.minus(count);
+        self.acknowledged += count;
+    }
+
+    pub(crate) fn abandon(&mut self, reason: AbandonReason, count: Count) {
+        self.unacknowledged = self.unacknowledged.minus(count);
+        self.abandoned[reason as usize] += count;
+    }
+}
+
+impl AddAssign<&Acks> for Acks {
+    fn add_assign(&mut self, other: &Acks) {
+        let Acks { sent, acknowledged, unacknowledged, abandoned, retries } = other;
+        self.sent += *sent;
+        self.acknowledged += *acknowledged;
+        self.unacknowledged += *unacknowledged;
+        self.abandoned.iter_mut().zip(abandoned).for_each(|(sum, count)| *sum += *count);
+        self.retries += *retries;
+    }
+}
+
 impl AddAssign<&Transitions> for Transitions {
     fn add_assign(&mut self, other: &Transitions) {
         let Transitions { nominal, high, critical } = other;
@@ -93,9 +122,14 @@ impl AddAssign<&Stats> for Stats {
             refused_full,
             refused_too_large,
             refused_overloaded,
+            refused_limited,
+            duplicates,
             parked,
             refused_volatile,
             levels,
+            acks,
+            unknown_acks,
+            resumed,
             received,
             accepted,
             opened,
@@ -105,6 +139,7 @@ impl AddAssign<&Stats> for Stats {
             connections,
             topics,
             lanes_now,
+            detached,
             resident_bytes,
         } = other;
         self.lanes += lanes;
@@ -113,9 +148,14 @@ impl AddAssign<&Stats> for Stats {
         self.refused_full += refused_full;
         self.refused_too_large += refused_too_large;
         self.refused_overloaded += refused_overloaded;
+        self.refused_limited += refused_limited;
+        self.duplicates += duplicates;
         self.parked += parked;
         self.refused_volatile += refused_volatile;
         self.levels += levels;
+        self.acks += acks;
+        self.unknown_acks += unknown_acks;
+        self.resumed += resumed;
         self.received += *received;
         self.accepted += accepted;
         self.opened += opened;
@@ -125,6 +165,7 @@ impl AddAssign<&Stats> for Stats {
         self.connections += connections;
         self.topics += topics;
         self.lanes_now += lanes_now;
+        self.detached += detached;
         self.resident_bytes += resident_bytes;
     }
 }
@@ -157,6 +198,21 @@ mod tests {
         assert_eq!((sum.lanes.entered, sum.lanes.lost_by(LossReason::Closed)), (Count::new(6, 60), Count::new(2, 20)));
         assert_eq!((sum.opened, sum.connections, sum.resident_bytes), (4, 2, 200));
         assert_eq!(sum.lanes.conservation_error(), 0);
+    }
+
+    #[test]
+    fn the_ack_law_holds_after_each_entry_of_the_ledger() {
+        let mut acks = Acks::default();
+        acks.send(Count::new(3, 30));
+        acks.acknowledge(Count::new(1, 10));
+        acks.abandon(AbandonReason::Unsubscribed, Count::new(1, 10));
+        assert_eq!((acks.conservation_error(), acks.unacknowledged), (0, Count::new(1, 10)));
+        assert_eq!(acks.abandoned_by(AbandonReason::Unsubscribed), Count::new(1, 10));
+        let one = acks;
+        acks += &one;
+        assert_eq!((acks.conservation_error(), acks.sent), (0, Count::new(6, 60)));
+        acks.sent.bytes += 1;
+        assert_eq!(acks.conservation_error(), 1, "a miscount shows");
     }
 
     #[test]

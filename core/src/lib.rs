@@ -15,6 +15,7 @@ extern crate std;
 
 mod config;
 mod conn;
+mod delivery;
 mod dialect;
 mod entropy;
 mod error;
@@ -27,6 +28,7 @@ mod log;
 mod losses;
 mod output;
 mod policy;
+mod rate;
 mod session;
 mod slab;
 mod stats;
@@ -38,6 +40,7 @@ mod watermark;
 pub mod wire;
 
 pub use config::*;
+pub use delivery::*;
 pub use error::*;
 pub use hub::*;
 pub use id::*;

@@ -1,6 +1,6 @@
 //! What a lane lost, and what of it the consumer was not told yet.
 
-use crate::output::{Gap, LossReason};
+use crate::output::{Gap, GapReason, LossReason};
 use crate::stats::Count;
 
 #[derive(Debug, Default)]
@@ -22,9 +22,14 @@ impl Losses {
     pub(crate) fn lose(&mut self, (first, last): (u64, u64), count: Count, reason: LossReason) {
         self.counts[reason as usize] += count;
         if reason != LossReason::Superseded {
-            let gap = Gap { from: first, to: last, missed: count.messages, reasons: reason.bit() };
-            self.gap = Some(self.gap.map_or(gap, |told_later| told_later.merged(gap)));
+            self.miss((first, last), count.messages, GapReason::Lost(reason));
         }
+    }
+
+    /// So many messages numbered within `first..=last` are missed, which is to be told.
+    pub(crate) fn miss(&mut self, (first, last): (u64, u64), missed: u64, reason: GapReason) {
+        let gap = Gap { from: first, to: last, missed, reasons: reason.bit() };
+        self.gap = Some(self.gap.map_or(gap, |told_later| told_later.merged(gap)));
     }
 
     /// What was lost, by reason.
@@ -67,7 +72,10 @@ mod tests {
         losses.lose((7, 7), Count::new(1, 1), LossReason::Newest);
         let gap = losses.gap().unwrap();
         assert_eq!((gap.from, gap.to, gap.missed), (3, 7, 3), "superseded is not told");
-        assert_eq!(gap.reasons().collect::<alloc::vec::Vec<_>>(), [LossReason::Oldest, LossReason::Newest]);
+        assert_eq!(
+            gap.reasons().collect::<alloc::vec::Vec<_>>(),
+            [GapReason::Lost(LossReason::Oldest), GapReason::Lost(LossReason::Newest)]
+        );
         assert_eq!(losses.take_due_gap(Some(3)), None, "3 comes first");
         assert_eq!(losses.take_due_gap(Some(5)), Some(gap));
         assert_eq!(losses.take_due_gap(None), None, "told once");

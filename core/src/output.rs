@@ -75,19 +75,31 @@ pub struct Message<'a> {
     /// [`Options::key_bytes_max`](crate::Options::key_bytes_max) bytes without control characters. Empty: no key, which is
     /// a key like others.
     pub key: &'a str,
+    /// The publisher's own name for it, at most [`PUBLISH_ID_BYTES_MAX`] bytes without control characters, so that a publish
+    /// that is repeated is taken once. Empty: none.
+    pub id: &'a str,
 }
+
+/// Bytes of a publish's id.
+pub const PUBLISH_ID_BYTES_MAX: usize = 128;
 
 impl<'a> Message<'a> {
     /// A message without a key.
     #[must_use]
     pub const fn new(payload: Payload<'a>) -> Self {
-        Self { payload, key: "" }
+        Self { payload, key: "", id: "" }
     }
 
     /// The message with a key.
     #[must_use]
     pub const fn with_key(self, key: &'a str) -> Self {
         Self { key, ..self }
+    }
+
+    /// The message with a publish id.
+    #[must_use]
+    pub const fn with_id(self, id: &'a str) -> Self {
+        Self { id, ..self }
     }
 }
 
@@ -130,6 +142,8 @@ pub struct Published {
     pub position: Position,
     /// How many lanes it entered.
     pub matched: u32,
+    /// A message with this id was published before: this is its position, and nothing was published now.
+    pub is_duplicate: bool,
 }
 
 /// Why a message that entered a lane was not sent.
@@ -197,15 +211,66 @@ pub struct Gap {
     pub to: u64,
     /// How many were lost: `to - from + 1`, or fewer when some between were sent.
     pub missed: u64,
-    /// Why: bit `n` for `LossReason::ALL[n]`.
+    /// Why: bit `n` for `GapReason::ALL[n]`.
     pub reasons: u16,
+}
+
+/// Why a consumer misses messages: they were lost, or are not to be had.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
+#[non_exhaustive]
+pub enum GapReason {
+    /// They entered the lane and were lost.
+    Lost(LossReason),
+    /// They were asked for, but are not in the history, or did not fit the lane.
+    History,
+    /// The position that was asked for is of another numbering.
+    Reset,
+    /// They were sent, not acknowledged, and sent again as often as may be.
+    Attempts,
+}
+
+impl GapReason {
+    /// All reasons.
+    pub const ALL: [GapReason; LossReason::ALL.len() + 3] = {
+        let mut all = [GapReason::History; LossReason::ALL.len() + 3];
+        let mut place = 0;
+        while place < LossReason::ALL.len() {
+            all[place] = GapReason::Lost(LossReason::ALL[place]);
+            place += 1;
+        }
+        all[place + 1] = GapReason::Reset;
+        all[place + 2] = GapReason::Attempts;
+        all
+    };
+
+    /// Its bit in [`Gap::reasons`].
+    pub(crate) const fn bit(self) -> u16 {
+        let lost = LossReason::ALL.len();
+        match self {
+            Self::Lost(reason) => reason.bit(),
+            Self::History => 1 << lost,
+            Self::Reset => 1 << (lost + 1),
+            Self::Attempts => 1 << (lost + 2),
+        }
+    }
+
+    /// The reason's name on the wire.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Lost(reason) => reason.name(),
+            Self::History => "history",
+            Self::Reset => "reset",
+            Self::Attempts => "attempts",
+        }
+    }
 }
 
 impl Gap {
     /// The reasons, each once.
-    pub fn reasons(&self) -> impl Iterator<Item = LossReason> + use<> {
+    pub fn reasons(&self) -> impl Iterator<Item = GapReason> + use<> {
         let bits = self.reasons;
-        LossReason::ALL.into_iter().filter(move |reason| bits & reason.bit() != 0)
+        GapReason::ALL.into_iter().filter(move |reason| bits & reason.bit() != 0)
     }
 
     /// One notice for two.
@@ -291,6 +356,23 @@ pub enum Event {
         /// Whether to go on.
         flow: Flow,
     },
+    /// An at-least-once lane has abandoned messages since it was last told: [`LanePressure::acks`](crate::LanePressure::acks)
+    /// counts them.
+    Abandoned(LaneId),
+    /// The connection has taken over a session.
+    Resumed {
+        /// The connection.
+        conn: ConnId,
+        /// The session, which is the connection's from now on.
+        session: SessionId,
+    },
+    /// A resumable session has ended. The id is stale from now on.
+    SessionEnded {
+        /// The session.
+        session: SessionId,
+        /// Why.
+        reason: SessionEnd,
+    },
     /// Another thread or task of the application woke it, once or more often: `Handle::wake` of a binding. The hub itself
     /// never tells this.
     Woken,
@@ -324,11 +406,83 @@ pub enum EndReason {
     Stalled,
     /// A lane with `Policy::Disconnect` was full.
     Overflowed,
+    /// Its session was resumed by another connection.
+    Resumed,
     /// It asked for a document and was answered, to the end if it took it in time.
     Served,
     /// The hub's memory budget left no room for what the peer was sending, or for what was to be sent to it. What waited
     /// for the application is lost.
     Overloaded,
+}
+
+/// Why a resumable session ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+#[non_exhaustive]
+pub enum SessionEnd {
+    /// With its connection: see there why.
+    Closed,
+    /// Nobody resumed it in time.
+    Expired,
+    /// Detached, a lane of it that may lose nothing was full.
+    Overflowed,
+    /// Detached, it was ended for a log's bound or the hub's budget.
+    Overloaded,
+    /// It had been detached for longest when `sessions_max` was reached.
+    Evicted,
+}
+
+/// Where a client stands that resumes its session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ResumeLane<'a> {
+    /// The topic's name. One the session has no lane on is passed over.
+    pub topic: &'a str,
+    /// The last message it has. `None`: it goes by what was sent.
+    pub position: Option<Position>,
+    /// The credit it has from now on; `None`: as before.
+    pub credit: Option<u32>,
+}
+
+/// What a client needs to resume a session: a handle, and 128 bits that nobody can guess. 48 hexadecimal digits as text.
+#[derive(Clone, Copy)]
+pub struct SessionToken {
+    pub(crate) session: SessionId,
+    pub(crate) secret: [u8; 16],
+}
+
+impl SessionToken {
+    /// The token that was written as text.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        if text.len() != 48 || !text.bytes().all(is_hex) {
+            return None;
+        }
+        let (session, secret) = text.split_at(16);
+        let session = SessionId::from_bits(u64::from_str_radix(session, 16).ok()?);
+        Some(Self { session, secret: u128::from_str_radix(secret, 16).ok()?.to_be_bytes() })
+    }
+}
+
+/// In constant time, as far as the secret goes: how long it takes does not tell how much of it was right.
+impl PartialEq for SessionToken {
+    fn eq(&self, other: &Self) -> bool {
+        let differing = self.secret.iter().zip(other.secret).fold(0, |differing, (a, b)| differing | (a ^ b));
+        core::hint::black_box(differing) == 0 && self.session == other.session
+    }
+}
+
+impl Eq for SessionToken {}
+
+impl core::fmt::Display for SessionToken {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{:016x}{:032x}", self.session.to_bits(), u128::from_be_bytes(self.secret))
+    }
+}
+
+impl core::fmt::Debug for SessionToken {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "SessionToken({:?}, secret)", self.session)
+    }
 }
 
 /// When the hub wants [`Hub::handle_timeout`](crate::Hub::handle_timeout), and why.

@@ -56,6 +56,13 @@ impl Policy {
         !matches!(self, Self::Disconnect | Self::Block)
     }
 
+    /// Whether a lane with it may deliver at least once: `Block`, `Disconnect` and `DropNewest` (at least once for what is
+    /// not counted lost).
+    #[must_use]
+    pub const fn can_be_at_least_once(self) -> bool {
+        self.counts_outstanding()
+    }
+
     const fn bit(self) -> u8 {
         1 << self as u8
     }

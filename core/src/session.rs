@@ -9,7 +9,8 @@ use crate::watermark::ToldLevel;
 
 #[derive(Debug)]
 pub(crate) struct Session {
-    pub(crate) conn: ConnId,
+    /// `None`: it is detached.
+    pub(crate) conn: Option<ConnId>,
     lanes: Lanes,
     /// The highest of its lanes.
     pub(crate) level: ToldLevel,
@@ -35,7 +36,7 @@ struct Many {
 
 impl Session {
     pub(crate) fn new(conn: ConnId) -> Self {
-        Self { conn, lanes: Lanes::None, level: ToldLevel::default(), is_listed: false }
+        Self { conn: Some(conn), lanes: Lanes::None, level: ToldLevel::default(), is_listed: false }
     }
 
     pub(crate) fn lane_on(&self, topic: TopicId) -> Option<LaneId> {

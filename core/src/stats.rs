@@ -71,6 +71,67 @@ impl Totals {
     }
 }
 
+/// The terms of the ack law: `sent = acknowledged + unacknowledged + abandoned`, at every moment, per at-least-once lane,
+/// topic and hub.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Acks {
+    /// Sent for the first time.
+    pub sent: Count,
+    /// Acknowledged.
+    pub acknowledged: Count,
+    /// Sent, and not done with.
+    pub unacknowledged: Count,
+    /// Given up, by reason in the order of [`AbandonReason::ALL`].
+    pub abandoned: [Count; AbandonReason::ALL.len()],
+    /// Sent again. (These are in no law: they stay unacknowledged.)
+    pub retries: Count,
+}
+
+impl Acks {
+    /// What was given up for a reason.
+    #[must_use]
+    pub const fn abandoned_by(&self, reason: AbandonReason) -> Count {
+        self.abandoned[reason as usize]
+    }
+
+    /// Sent less acknowledged, unacknowledged and abandoned, in messages or, where these agree, in bytes: 0.
+    #[must_use]
+    pub fn conservation_error(&self) -> i128 {
+        let mut known = self.acknowledged;
+        known += self.unacknowledged;
+        self.abandoned.iter().for_each(|count| known += *count);
+        let error = |sent: u64, known: u64| i128::from(sent) - i128::from(known);
+        let messages = error(self.sent.messages, known.messages);
+        if messages == 0 { error(self.sent.bytes, known.bytes) } else { messages }
+    }
+}
+
+/// Why a message that was sent is not waited for any more, though nobody acknowledged it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
+pub enum AbandonReason {
+    /// It had been sent again `attempts_max` times.
+    Attempts,
+    /// The session, its lane or the topic ended.
+    SessionEnded,
+    /// The lane was unsubscribed.
+    Unsubscribed,
+}
+
+impl AbandonReason {
+    /// All reasons.
+    pub const ALL: [Self; 3] = [Self::Attempts, Self::SessionEnded, Self::Unsubscribed];
+
+    /// The reason's name in metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Attempts => "attempts",
+            Self::SessionEnded => "session_ended",
+            Self::Unsubscribed => "unsubscribed",
+        }
+    }
+}
+
 /// How full something is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Hash)]
 pub enum Level {
@@ -186,13 +247,17 @@ pub struct LanePressure {
     pub age_max: Option<Duration>,
     /// What waits, and how full the lane is. (A lane of the latest messages is always `Nominal`: it cannot be full.)
     pub load: Load,
+    /// The terms of the ack law; `None`: it is best-effort.
+    pub acks: Option<Acks>,
+    /// How many messages it may still be sent; `None`: it needs no credit.
+    pub credit: Option<u32>,
 }
 
 /// The pressure of a session: of all its lanes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SessionPressure {
-    /// Its connection.
-    pub conn: ConnId,
+    /// Its connection; `None`: it is detached.
+    pub conn: Option<ConnId>,
     /// Its lanes.
     pub lanes: u32,
     /// What waits in them.
@@ -218,6 +283,10 @@ pub struct TopicPressure {
     pub log_bytes_max: usize,
     /// The highest level of its lanes with `Policy::Block`: they brake its sources.
     pub level: Level,
+    /// The terms of the ack law, over its at-least-once lanes of all time.
+    pub acks: Acks,
+    /// What is kept for those who come later.
+    pub history: Count,
 }
 
 /// The pressure of a connection.
@@ -272,14 +341,25 @@ pub struct Stats {
     pub refused_full: u64,
     /// Publishes refused because they were too large.
     pub refused_too_large: u64,
-    /// Publishes refused because the budget left no room.
+    /// Publishes refused because the budget left no room, or because it is used up so far that class `Low` has to wait.
     pub refused_overloaded: u64,
+    /// Publishes refused because they came faster than their topic's rate (a parked one counts when `block_max` is over),
+    /// and requests because they came faster than their connection's.
+    pub refused_limited: u64,
+    /// Publishes that were not taken because a message with their id was.
+    pub duplicates: u64,
     /// Client publishes that were parked.
     pub parked: u64,
     /// Volatile messages that were not sent because their connection could not be written to.
     pub refused_volatile: u64,
     /// How often levels of pressure were entered.
     pub levels: Levels,
+    /// The ack law over all at-least-once lanes, of all time.
+    pub acks: Acks,
+    /// Acknowledgements of what was not unacknowledged.
+    pub unknown_acks: u64,
+    /// Sessions that were resumed.
+    pub resumed: u64,
     /// Inbound messages.
     pub received: Count,
     /// Connections accepted or started.
@@ -298,6 +378,8 @@ pub struct Stats {
     pub topics: u32,
     /// Lanes now, without direct lanes.
     pub lanes_now: u32,
+    /// Sessions without a connection now.
+    pub detached: u32,
     /// Resident bytes now, by allocated capacity.
     pub resident_bytes: usize,
 }

@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use forebay_core::{Count, Level, LossReason, Stats, Totals};
+use forebay_core::{AbandonReason, Acks, Count, Level, LossReason, Stats, Totals};
 use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
@@ -183,9 +183,14 @@ fn put_hub(page: &mut Page<'_>, snapshot: &Snapshot) -> fmt::Result {
         refused_full,
         refused_too_large,
         refused_overloaded,
+        refused_limited,
+        duplicates,
         parked,
         refused_volatile,
         levels,
+        acks,
+        unknown_acks,
+        resumed,
         received,
         accepted,
         opened,
@@ -195,6 +200,7 @@ fn put_hub(page: &mut Page<'_>, snapshot: &Snapshot) -> fmt::Result {
         connections,
         topics,
         lanes_now,
+        detached,
         resident_bytes,
     } = &snapshot.stats;
     let kinds = [("lanes", lanes), ("direct", direct)];
@@ -210,7 +216,12 @@ fn put_hub(page: &mut Page<'_>, snapshot: &Snapshot) -> fmt::Result {
         page.counter((name, messages(), &format!("Number {help}")), one(count.messages))?;
         page.counter((name, bytes(), &format!("Payload bytes {help}")), one(count.bytes))?;
     }
-    let refused = [("full", refused_full), ("too_large", refused_too_large), ("overloaded", refused_overloaded)];
+    let refused = [
+        ("full", refused_full),
+        ("too_large", refused_too_large),
+        ("overloaded", refused_overloaded),
+        ("limited", refused_limited),
+    ];
     page.counter(
         ("refused_volatile", messages(), "Volatile messages refused because output was blocked"),
         one(*refused_volatile),
@@ -224,6 +235,9 @@ fn put_hub(page: &mut Page<'_>, snapshot: &Snapshot) -> fmt::Result {
         ("connections_closed", "Connections that ended", closed),
         ("gaps_sent", "Notices of lost messages that were sent", gaps_sent),
         ("stale_inputs", "Inputs for what was not there any more", stale_inputs),
+        ("duplicate_publishes", "Publishes that were taken before, by their id", duplicates),
+        ("unknown_acks", "Acknowledgements of what was not unacknowledged", unknown_acks),
+        ("sessions_resumed", "Sessions that were resumed", resumed),
     ] {
         page.counter((name, None, help), one(*count))?;
     }
@@ -231,9 +245,11 @@ fn put_hub(page: &mut Page<'_>, snapshot: &Snapshot) -> fmt::Result {
         ("connections", "Connections now", connections),
         ("topics", "Topics now", topics),
         ("lanes", "Lanes of topics now", lanes_now),
+        ("sessions_detached", "Sessions without a connection now", detached),
     ] {
         page.gauge((name, None, help), one(*count))?;
     }
+    put_acks(page, acks)?;
     let samples = [
         ("lane", &levels.lanes),
         ("session", &levels.sessions),
@@ -255,6 +271,28 @@ fn put_hub(page: &mut Page<'_>, snapshot: &Snapshot) -> fmt::Result {
         one(pressure.resident_bytes_max as u64),
     )?;
     page.gauge(("level", None, "How full memory is: 0 nominal, 1 high, 2 critical"), one(number(pressure.level)))
+}
+
+/// The terms of the ack law.
+fn put_acks(page: &mut Page<'_>, acks: &Acks) -> fmt::Result {
+    let Acks { sent, acknowledged, unacknowledged, abandoned, retries } = acks;
+    for (what, unit, number) in UNITS {
+        for (name, help, count) in [
+            ("acks_sent", "that were sent by at-least-once lanes, each once", sent),
+            ("acks_acknowledged", "that were acknowledged", acknowledged),
+            ("acks_retries", "that were sent again", retries),
+        ] {
+            page.counter((name, unit(), &format!("{what} {help}")), one(number(*count)))?;
+        }
+        let help = format!("{what} that were sent and not acknowledged yet");
+        page.gauge(("acks_unacknowledged", unit(), &help), one(number(*unacknowledged)))?;
+        let help = format!("{what} that were sent and given up, by reason");
+        let samples = AbandonReason::ALL.iter().zip(abandoned);
+        let samples = samples.map(|(reason, count)| (vec![("reason", reason.name())], number(*count)));
+        page.counter(("acks_abandoned", unit(), &help), samples)?;
+    }
+    let help = "Sent less acknowledged, unacknowledged and abandoned: 0, or messages are miscounted";
+    page.gauge(("acks_conservation_error", None, help), one(clamped(acks.conservation_error())))
 }
 
 fn number(level: Level) -> u32 {

@@ -100,11 +100,12 @@ mod worker;
 pub use client::Client;
 pub use forebay_core::wire::{CloseCode, CloseReason};
 pub use forebay_core::{
-    AcceptError, ConfigError, ConnectionPressure, Count, CreateTopics, Disconnect, DisconnectScope, DocumentError,
-    EndReason, Entry, Event, Flow, Gap, Hub, LaneLimits, LaneOptions, LanePressure, Level, Levels, Load, LossReason,
-    Message, Mode, Options, OwnedPayload, Payload, Policies, Policy, Position, Pressure, PublishError, Published,
-    Scope, SessionPressure, Stats, SubscribeError, TopicError, TopicOptions, TopicPressure, Totals, Transitions,
-    Watermarks,
+    AbandonReason, AcceptError, AckError, Acks, AtLeastOnce, AuthenticateError, Class, ConfigError, ConnectionPressure,
+    Count, CreateTopics, Delivery, Disconnect, DisconnectScope, DocumentError, EndReason, Entry, Event, Excess, Flow,
+    Gap, GapReason, History, Hub, LaneLimits, LaneOptions, LanePressure, Level, Levels, Load, LossReason, Message,
+    Mode, Options, OwnedPayload, Payload, Policies, Policy, Position, Pressure, PublishError, Published, Rate,
+    ResumeError, ResumeLane, Scope, SessionEnd, SessionPressure, SessionToken, Start, Stats, SubscribeError,
+    TopicError, TopicOptions, TopicPressure, Totals, Transitions, Watermarks,
 };
 #[cfg(feature = "metrics")]
 pub use forebay_shell::Collector;

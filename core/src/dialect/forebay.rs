@@ -4,6 +4,7 @@ use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{BufMut, BytesMut};
@@ -12,9 +13,10 @@ use core::time::Duration;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::{Action, ActionPayload, Code, Dialect, Fault, Reply, Request};
-use crate::config::LaneOptions;
-use crate::output::{Gap, Message, Payload};
+use super::{Acked, Action, ActionLane, ActionPayload, Code, Dialect, Fault, Reply, Request, SubscribedLane};
+use crate::config::{LaneOptions, Start};
+use crate::delivery::{AtLeastOnce, Delivery};
+use crate::output::{Gap, Message, Payload, Position, SessionToken};
 use crate::policy::Policy;
 use crate::wire::{Header, Opcode, frame};
 
@@ -47,6 +49,24 @@ struct Members<'a> {
     bytes_max: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
     age_max_ms: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    delivery: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    from: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    credit: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    message_id: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    session: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    ttl_ms: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    lanes: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    seq: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    seqs: Option<&'a RawValue>,
 }
 
 /// Without it `"data":null` would be the same as no `data`.
@@ -91,21 +111,37 @@ impl Dialect for Forebay {
         let op = text(members.op).ok_or_else(|| bad(id, "op must be a string"))?;
         let topic = || text(members.topic).ok_or_else(|| bad(id, "topic must be a string"));
         let action = match &*op {
-            "subscribe" => Action::Subscribe(topic()?, lane_options(&members, id)?),
+            "subscribe" => {
+                let from = start(members.from).ok_or_else(|| bad(id, FROM))?;
+                Action::Subscribe(topic()?, lane_options(&members, id)?, from)
+            }
             "unsubscribe" => Action::Unsubscribe(topic()?),
             "publish" => {
                 let topic = topic()?;
-                let key = match members.key {
-                    None => Cow::Borrowed(""),
-                    key => text(key).ok_or_else(|| bad(id, "key must be a string"))?,
+                let optional = |value: Option<&'a RawValue>, problem| match value {
+                    None => Ok(Cow::Borrowed("")),
+                    value => text(value).ok_or_else(|| bad(id, problem)),
                 };
-                Action::Publish { topic, key, payload: payload(&members).map_err(|text| bad(id, text))? }
+                let key = optional(members.key, "key must be a string")?;
+                let message_id = optional(members.message_id, "message_id must be a string")?;
+                let payload = payload(&members).map_err(|text| bad(id, text))?;
+                Action::Publish { topic, key, id: message_id, payload }
+            }
+            "keep" => {
+                let ttl = number(members.ttl_ms).map_err(|()| bad(id, "ttl_ms must be a whole number"))?;
+                Action::Keep(ttl.map(Duration::from_millis))
+            }
+            "resume" => {
+                let session = text(members.session).ok_or_else(|| bad(id, "session must be a string"))?;
+                let lanes = resume_lanes(members.lanes).ok_or_else(|| bad(id, LANES))?;
+                Action::Resume(SessionToken::parse(&session), lanes)
+            }
+            "ack" => Action::Acknowledge(topic()?, acked(&members).ok_or_else(|| bad(id, ACKED))?),
+            "credit" => {
+                let credit = credit(members.credit).ok().flatten().ok_or_else(|| bad(id, CREDIT))?;
+                Action::Grant(topic()?, credit)
             }
             "ping" => Action::Ping,
-            "ack" | "credit" | "resume" => {
-                let message = Cow::Borrowed("not offered by this server");
-                return Err(Fault { id, code: Code::Unsupported, message });
-            }
             _ => return Err(Fault { id, code: Code::UnknownOp, message: Cow::Borrowed("no such op") }),
         };
         Ok(Request { id, action })
@@ -167,12 +203,26 @@ impl Dialect for Forebay {
         let id = id.map(|id| format!(",\"id\":{id}")).unwrap_or_default();
         let body = match reply {
             Reply::Hello { session, options } => hello(session, options),
-            Reply::Subscribed { topic, epoch, seq, policy } => {
-                let topic = quoted(topic);
-                format!(r#"{{"op":"ok"{id},"topic":{topic},"epoch":"{epoch:016x}","seq":{seq},"policy":"{policy}"}}"#)
+            Reply::Subscribed(lane) => format!(r#"{{"op":"ok"{id},{}}}"#, described(lane)),
+            Reply::Done { topic } => format!(r#"{{"op":"ok"{id},"topic":{}}}"#, quoted(topic)),
+            Reply::Published(published) => {
+                let (seq, matched) = (published.position.seq, published.matched);
+                let duplicate = if published.is_duplicate { r#","duplicate":true"# } else { "" };
+                format!(r#"{{"op":"ok"{id},"seq":{seq},"matched":{matched}{duplicate}}}"#)
             }
-            Reply::Unsubscribed { topic } => format!(r#"{{"op":"ok"{id},"topic":{}}}"#, quoted(topic)),
-            Reply::Published { seq, matched } => format!(r#"{{"op":"ok"{id},"seq":{seq},"matched":{matched}}}"#),
+            Reply::Kept { session, ttl } => {
+                format!(r#"{{"op":"ok"{id},"session":"{session}","ttl_ms":{}}}"#, ttl.as_millis())
+            }
+            Reply::Resumed { session, ttl, lanes } => {
+                let lanes: Vec<String> = lanes.iter().map(|lane| format!("{{{}}}", described(lane))).collect();
+                let (ttl, lanes) = (ttl.as_millis(), lanes.join(","));
+                format!(r#"{{"op":"ok"{id},"session":"{session}","ttl_ms":{ttl},"lanes":[{lanes}]}}"#)
+            }
+            Reply::Limited { retry_after } => {
+                let millis = retry_after.as_nanos().div_ceil(1_000_000);
+                let text = "faster than the rate allows";
+                format!(r#"{{"op":"error","code":"limited","message":"{text}","retry_after_ms":{millis}{id}}}"#)
+            }
             Reply::Pong => format!(r#"{{"op":"pong"{id}}}"#),
             Reply::Ended { topic, code } => {
                 format!(r#"{{"op":"ended","topic":{},"code":"{code}"}}"#, quoted(topic))
@@ -206,18 +256,122 @@ fn lane_options<'a>(members: &Members<'a>, id: Option<&'a str>) -> Result<LaneOp
             Some(Policy::from_name(&name).ok_or_else(|| fault(Code::PolicyNotAllowed, "no such policy"))?)
         }
     };
-    let number = |value: Option<&RawValue>, problem| match value {
-        None => Ok(None),
-        Some(value) => value.get().parse::<u64>().map(Some).map_err(|_| fault(Code::BadMessage, problem)),
-    };
+    let number = |value, problem| number(value).map_err(|()| fault(Code::BadMessage, problem));
     let messages_max = number(members.messages_max, "messages_max must be a whole number")?;
+    let at_least_once = match members.delivery.map(RawValue::get) {
+        None => None,
+        Some(r#""at-least-once""#) => Some(true),
+        Some(r#""best-effort""#) => Some(false),
+        Some(_) => return Err(fault(Code::BadMessage, r#"delivery must be "best-effort" or "at-least-once""#)),
+    };
     Ok(LaneOptions {
         policy,
         // Above 2^32 it is above every topic's limit, too.
         messages_max: messages_max.map(|number| u32::try_from(number).unwrap_or(u32::MAX)),
         bytes_max: number(members.bytes_max, "bytes_max must be a whole number")?,
         age_max: number(members.age_max_ms, "age_max_ms must be a whole number")?.map(Duration::from_millis),
+        at_least_once,
+        credit: credit(members.credit).map_err(|()| fault(Code::BadMessage, CREDIT))?,
     })
+}
+
+fn number(value: Option<&RawValue>) -> Result<Option<u64>, ()> {
+    value.map(|value| value.get().parse::<u64>()).transpose().map_err(drop)
+}
+
+const CREDIT: &str = "credit must be a whole number below 2^32";
+
+fn credit(value: Option<&RawValue>) -> Result<Option<u32>, ()> {
+    number(value)?.map(u32::try_from).transpose().map_err(drop)
+}
+
+const FROM: &str = r#"from must be "latest", "snapshot", "start", {"history":N} or {"epoch":E,"seq":N}"#;
+
+/// A position: the epoch as it was told, and a sequence number.
+#[derive(Deserialize)]
+struct Place<'a> {
+    #[serde(borrow, default)]
+    epoch: Option<Cow<'a, str>>,
+    seq: Option<u64>,
+    history: Option<u32>,
+}
+
+impl Place<'_> {
+    fn position(&self) -> Option<Position> {
+        let epoch = self.epoch.as_deref().filter(|epoch| epoch.len() == 16)?;
+        Some(Position { epoch: u64::from_str_radix(epoch, 16).ok()?, seq: self.seq? })
+    }
+}
+
+fn start(from: Option<&RawValue>) -> Option<Start> {
+    let Some(from) = from.map(RawValue::get) else { return Some(Start::Latest) };
+    match from {
+        r#""latest""# => return Some(Start::Latest),
+        r#""snapshot""# => return Some(Start::Snapshot),
+        r#""start""# => return Some(Start::History(u32::MAX)),
+        _ => {}
+    }
+    let place: Place<'_> = serde_json::from_str(from).ok()?;
+    match place.history {
+        Some(messages) if place.epoch.is_none() && place.seq.is_none() => Some(Start::History(messages)),
+        Some(_) => None,
+        None => place.position().map(Start::After),
+    }
+}
+
+const LANES: &str = r#"lanes must be an array of {"topic":T,"epoch":E,"seq":N,"credit":C}"#;
+
+/// As it is written; all but the topic may be left out.
+#[derive(Deserialize)]
+struct ResumePlace<'a> {
+    #[serde(borrow)]
+    topic: Cow<'a, str>,
+    #[serde(borrow, default)]
+    epoch: Option<Cow<'a, str>>,
+    seq: Option<u64>,
+    credit: Option<u32>,
+}
+
+impl<'a> ResumePlace<'a> {
+    /// `None`: half a position.
+    fn lane(self) -> Option<ActionLane<'a>> {
+        let Self { topic, epoch, seq, credit } = self;
+        let is_named = epoch.is_some() || seq.is_some();
+        let position = Place { epoch, seq, history: None }.position();
+        (position.is_some() == is_named).then_some(ActionLane { topic, position, credit })
+    }
+}
+
+fn resume_lanes(lanes: Option<&RawValue>) -> Option<Vec<ActionLane<'_>>> {
+    let Some(lanes) = lanes else { return Some(Vec::new()) };
+    let lanes: Vec<ResumePlace<'_>> = serde_json::from_str(lanes.get()).ok()?;
+    lanes.into_iter().map(ResumePlace::lane).collect()
+}
+
+const ACKED: &str = "ack needs seq, a whole number, or seqs, an array of 1 to 128 of them";
+
+fn acked(members: &Members<'_>) -> Option<Acked> {
+    match (members.seq, members.seqs) {
+        (seq @ Some(_), None) => number(seq).ok().flatten().map(Acked::Through),
+        (None, Some(seqs)) => {
+            let seqs: Vec<u64> = serde_json::from_str(seqs.get()).ok()?;
+            (1..=128).contains(&seqs.len()).then_some(Acked::Each(seqs))
+        }
+        _ => None,
+    }
+}
+
+/// A lane's members.
+fn described(lane: &SubscribedLane<'_>) -> String {
+    let SubscribedLane { topic, position: Position { epoch, seq }, policy, delivery } = *lane;
+    let topic = quoted(topic);
+    let in_flight = match delivery {
+        Delivery::BestEffort => String::new(),
+        Delivery::AtLeastOnce(AtLeastOnce { in_flight_max, .. }) => format!(r#","in_flight_max":{in_flight_max}"#),
+    };
+    format!(
+        r#""topic":{topic},"epoch":"{epoch:016x}","seq":{seq},"policy":"{policy}","delivery":"{delivery}"{in_flight}"#
+    )
 }
 
 /// The length of a text without control characters inside a JSON string.
@@ -235,16 +389,16 @@ fn put_escaped(out: &mut BytesMut, text: &str) {
     }
 }
 
-fn hello(session: &[u8; 16], options: &crate::config::Options) -> String {
+fn hello(session: &SessionToken, options: &crate::config::Options) -> String {
     format!(
-        "{{\"op\":\"hello\",\"version\":1,\"session\":\"{:032x}\",\"limits\":{{\"message_bytes_max\":{},\
-         \"inbound_bytes_max\":{},\"topic_name_bytes_max\":{},\"lanes_max\":{},\"ping_interval_ms\":{}}}}}",
-        u128::from_be_bytes(*session),
+        "{{\"op\":\"hello\",\"version\":1,\"session\":\"{session}\",\"limits\":{{\"message_bytes_max\":{},\
+         \"inbound_bytes_max\":{},\"topic_name_bytes_max\":{},\"lanes_max\":{},\"ping_interval_ms\":{},\"session_ttl_ms\":{}}}}}",
         options.message_bytes_max,
         options.inbound_bytes_max,
         options.topic_name_bytes_max,
         options.lanes_per_session_max,
-        options.ping_interval.as_millis()
+        options.ping_interval.as_millis(),
+        options.session_ttl.as_millis()
     )
 }
 

@@ -12,10 +12,12 @@ use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use bytes::BytesMut;
+use core::time::Duration;
 
-use crate::config::{LaneOptions, Options};
-use crate::error::{PublishError, SubscribeError, TopicError};
-use crate::output::{Gap, Message, Payload};
+use crate::config::{LaneOptions, Options, Start};
+use crate::delivery::Delivery;
+use crate::error::{PublishError, ResumeError, SubscribeError, TopicError};
+use crate::output::{Gap, Message, Payload, Position, Published, SessionToken};
 use crate::policy::Policy;
 
 pub(crate) use raw::{RAW, payload as raw_payload, put_payload};
@@ -72,15 +74,40 @@ pub(crate) struct Request<'a> {
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Action<'a> {
-    Subscribe(Cow<'a, str>, LaneOptions),
+    Subscribe(Cow<'a, str>, LaneOptions, Start),
     Unsubscribe(Cow<'a, str>),
-    Publish { topic: Cow<'a, str>, key: Cow<'a, str>, payload: ActionPayload<'a> },
+    Publish {
+        topic: Cow<'a, str>,
+        key: Cow<'a, str>,
+        id: Cow<'a, str>,
+        payload: ActionPayload<'a>,
+    },
+    /// The session is to be resumable, for so long.
+    Keep(Option<Duration>),
+    Resume(Option<SessionToken>, Vec<ActionLane<'a>>),
+    Acknowledge(Cow<'a, str>, Acked),
+    Grant(Cow<'a, str>, u32),
     Ping,
 }
 
+/// Where a client stands that resumes.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct ActionLane<'a> {
+    pub(crate) topic: Cow<'a, str>,
+    pub(crate) position: Option<Position>,
+    pub(crate) credit: Option<u32>,
+}
+
+/// What is acknowledged.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Acked {
+    Through(u64),
+    Each(Vec<u64>),
+}
+
+/// A payload as a client sent it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum ActionPayload<'a> {
-    /// JSON text.
     Text(&'a str),
     Binary(Vec<u8>),
 }
@@ -96,22 +123,36 @@ impl ActionPayload<'_> {
 
 impl Action<'_> {
     /// Whether it is carried out while a publish of the connection waits (design §6: acks, credit, pongs, unsubscribe
-    /// and close are processed).
+    /// and close are processed), and however fast it comes.
     pub(crate) fn passes_a_parked_publish(&self) -> bool {
-        matches!(self, Self::Unsubscribe(_) | Self::Ping)
+        matches!(self, Self::Unsubscribe(_) | Self::Ping | Self::Acknowledge(..) | Self::Grant(..))
     }
 }
 
 /// What the hub answers.
 #[derive(Debug)]
 pub(crate) enum Reply<'a> {
-    Hello { session: [u8; 16], options: &'a Options },
-    Subscribed { topic: &'a str, epoch: u64, seq: u64, policy: Policy },
-    Unsubscribed { topic: &'a str },
-    Published { seq: u64, matched: u32 },
+    Hello { session: SessionToken, options: &'a Options },
+    Subscribed(SubscribedLane<'a>),
+    Done { topic: &'a str },
+    Published(Published),
+    Kept { session: SessionToken, ttl: Duration },
+    Resumed { session: SessionToken, ttl: Duration, lanes: &'a [SubscribedLane<'a>] },
     Pong,
     Ended { topic: &'a str, code: &'static str },
     Error(Code, &'a str),
+    Limited { retry_after: Duration },
+}
+
+/// A lane, as its client is told of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SubscribedLane<'a> {
+    pub(crate) topic: &'a str,
+    /// What is behind this position will come.
+    pub(crate) position: Position,
+    pub(crate) policy: Policy,
+    /// Of the lane.
+    pub(crate) delivery: Delivery,
 }
 
 /// A request that cannot be read.
@@ -153,6 +194,11 @@ codes! {
     TooLarge = "too-large",
     Overloaded = "overloaded",
     Draining = "draining",
+    BadPosition = "bad-position",
+    BadId = "bad-id",
+    NotAtLeastOnce = "not-at-least-once",
+    UnknownSession = "unknown-session",
+    Limited = "limited",
 }
 
 impl From<TopicError> for Code {
@@ -175,6 +221,20 @@ impl From<SubscribeError> for Code {
             }
             SubscribeError::PolicyNotAllowed => Code::PolicyNotAllowed,
             SubscribeError::InvalidLimits => Code::BadLimits,
+            SubscribeError::NotAtLeastOnce => Code::NotAtLeastOnce,
+            SubscribeError::PositionAhead => Code::BadPosition,
+        }
+    }
+}
+
+impl From<ResumeError> for Code {
+    fn from(error: ResumeError) -> Code {
+        match error {
+            ResumeError::UnknownSession | ResumeError::UnknownConnection | ResumeError::ClientRole => {
+                Code::UnknownSession
+            }
+            ResumeError::AlreadySubscribed => Code::AlreadySubscribed,
+            ResumeError::Draining => Code::Draining,
         }
     }
 }
@@ -188,6 +248,8 @@ impl From<PublishError> for Code {
             PublishError::UnknownTopic | PublishError::Exhausted => Code::UnknownTopic,
             PublishError::NotJson => Code::BadMessage,
             PublishError::InvalidKey => Code::BadKey,
+            PublishError::InvalidId => Code::BadId,
+            PublishError::Limited { .. } => Code::Limited,
         }
     }
 }

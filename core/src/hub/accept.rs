@@ -148,10 +148,10 @@ impl Hub {
     }
 
     fn open(&mut self, id: ConnId, speech: Speech) {
-        let token = self.entropy.bytes();
         let (phase, config) = (Phase::Open { since: self.now, is_pinged: false }, self.config);
         if let Speech::Dialect { dialect, .. } = speech {
-            let hello = Reply::Hello { session: token, options: &config };
+            let session = self.conn_mut(id).session;
+            let hello = Reply::Hello { session: self.token(session), options: &config };
             dialect.put_reply(&mut self.work_mut(id).outbound.replies, &hello, None);
         }
         let conn = self.conn_mut(id);

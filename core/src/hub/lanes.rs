@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use super::publish::has_control_characters;
 use super::{Hub, News};
-use crate::config::{LaneLimits, LaneOptions, TopicOptions};
+use crate::config::{LaneLimits, LaneOptions, Start, TopicOptions};
 use crate::conn::{Conn, Source};
 use crate::dialect::{Code, Dialect, RAW, Reply};
 use crate::error::{SubscribeError, TopicError};
@@ -74,9 +74,10 @@ impl Hub {
                 Owner::Session(session) => {
                     let session = self.sessions.get_mut(session).expect("a lane's session exists");
                     session.remove(id);
-                    let conn = session.conn;
-                    self.reply(conn, &Reply::Ended { topic: &name, code: "removed" }, None);
-                    self.refresh(conn);
+                    if let Some(conn) = session.conn {
+                        self.reply(conn, &Reply::Ended { topic: &name, code: "removed" }, None);
+                        self.refresh(conn);
+                    }
                 }
             }
         }
@@ -115,6 +116,7 @@ impl Hub {
         conn_id: ConnId,
         topic_id: TopicId,
         options: LaneOptions,
+        from: Start,
     ) -> Result<LaneId, SubscribeError> {
         let conn = self.conns.get(conn_id).filter(|conn| conn.is_open()).ok_or(SubscribeError::UnknownConnection)?;
         if conn.role == Role::Client {
@@ -128,7 +130,7 @@ impl Hub {
         if session.lanes().len() >= self.config.lanes_per_session_max as usize {
             return Err(SubscribeError::LanesFull);
         }
-        let lane = self.add_lane(topic_id, Owner::Session(session_id), dialect, options)?;
+        let lane = self.add_lane(topic_id, Owner::Session(session_id), dialect, options, from)?;
         self.sessions.get_mut(session_id).expect("a connection's session exists").add(topic_id, lane);
         Ok(lane)
     }
@@ -139,6 +141,7 @@ impl Hub {
         owner: Owner,
         dialect: &'static dyn Dialect,
         options: LaneOptions,
+        _from: Start,
     ) -> Result<LaneId, SubscribeError> {
         if self.draining.is_some() {
             return Err(SubscribeError::Draining);

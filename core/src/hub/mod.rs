@@ -1,6 +1,7 @@
 //! The hub: the state machine that everything else is part of.
 
 mod accept;
+mod acks;
 mod age;
 mod check;
 mod closing;
@@ -18,6 +19,7 @@ mod publish;
 mod request;
 mod retention;
 mod sent;
+mod sessions;
 mod timeouts;
 mod work;
 
@@ -25,6 +27,7 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use bytes::Bytes;
+use core::time::Duration;
 
 #[cfg(feature = "std")]
 pub use drain::IoSlices;
@@ -37,11 +40,14 @@ use crate::config::{Config, LaneOptions, Start, TopicOptions};
 use crate::conn::{Conn, Outstanding, Phase, Work};
 use crate::dialect;
 use crate::entropy::Entropy;
-use crate::error::{AcceptError, ConnectError, DocumentError, PublishError, SendError, SubscribeError, TopicError};
+use crate::error::{
+    AcceptError, AckError, AuthenticateError, ConnectError, DocumentError, PublishError, ResumeError, SendError,
+    SubscribeError, TopicError,
+};
 use crate::id::{ConnId, LaneId, SessionId, TopicId};
 use crate::output::{
     ClientRequest, Deadline, Effect, EndReason, Entry, Event, LossReason, Message, OwnedPayload, Payload, Peer,
-    Published, Upgraded,
+    Published, ResumeLane, SessionToken, Upgraded,
 };
 use crate::session::Session;
 use crate::slab::Slab;
@@ -78,6 +84,7 @@ enum News {
 }
 
 #[doc = include_str!("manual.md")]
+#[doc = include_str!("delivery.md")]
 #[derive(Debug)]
 pub struct Hub {
     config: Config,
@@ -318,9 +325,8 @@ impl Hub {
         from: Start,
         now: Instant,
     ) -> Result<LaneId, SubscribeError> {
-        let Start::Latest = from;
         self.advance(now);
-        let added = self.add_session_lane(conn, topic, lane);
+        let added = self.add_session_lane(conn, topic, lane, from);
         self.update_hub_level();
         added
     }
@@ -344,9 +350,8 @@ impl Hub {
         from: Start,
         now: Instant,
     ) -> Result<LaneId, SubscribeError> {
-        let Start::Latest = from;
         self.advance(now);
-        let added = self.add_lane(topic, Owner::Local, dialect::RAW, lane);
+        let added = self.add_lane(topic, Owner::Local, dialect::RAW, lane, from);
         self.update_hub_level();
         added
     }
@@ -389,6 +394,84 @@ impl Hub {
         let published = self.publish_checked(topic, message.into());
         self.retry_parked();
         published
+    }
+
+    /// Acknowledges every message of a session's lane up to the number `through`. How many that were.
+    ///
+    /// # Errors
+    /// See [`AckError`].
+    pub fn acknowledge(
+        &mut self,
+        session: SessionId,
+        topic: TopicId,
+        through: u64,
+        now: Instant,
+    ) -> Result<u32, AckError> {
+        self.advance(now);
+        let acknowledged = self.acknowledge_through(session, topic, through);
+        self.retry_parked();
+        acknowledged
+    }
+
+    /// Acknowledges one message of a session's lane.
+    ///
+    /// # Errors
+    /// See [`AckError`].
+    pub fn acknowledge_one(
+        &mut self,
+        session: SessionId,
+        topic: TopicId,
+        seq: u64,
+        now: Instant,
+    ) -> Result<(), AckError> {
+        self.advance(now);
+        let acknowledged = self.acknowledge_message(session, topic, seq);
+        self.retry_parked();
+        acknowledged
+    }
+
+    /// Lets a session's lane send so many messages more; whether there is such a lane. From the first grant on it needs
+    /// credit.
+    pub fn grant(&mut self, session: SessionId, topic: TopicId, credit: u32, now: Instant) -> bool {
+        self.advance(now);
+        let is_granted = self.grant_credit(session, topic, credit);
+        self.retry_parked();
+        is_granted
+    }
+
+    /// Says whom a connection belongs to: its session can be resumed by connections of the same principal only. Empty:
+    /// nobody, as at first.
+    ///
+    /// # Errors
+    /// See [`AuthenticateError`].
+    pub fn authenticate(&mut self, conn: ConnId, principal: &str) -> Result<(), AuthenticateError> {
+        self.set_principal(conn, principal)
+    }
+
+    /// Makes a connection's session resumable: it lives on for `ttl` without a connection (at most, and by default,
+    /// `session_ttl`). What whoever resumes it has to know.
+    ///
+    /// # Errors
+    /// See [`ResumeError`].
+    pub fn keep_session(&mut self, conn: ConnId, ttl: Option<Duration>) -> Result<SessionToken, ResumeError> {
+        self.make_resumable(conn, ttl)
+    }
+
+    /// Gives a resumable session to a connection, in the place of its own. `lanes` says where its client stands.
+    ///
+    /// # Errors
+    /// See [`ResumeError`].
+    pub fn resume(
+        &mut self,
+        conn: ConnId,
+        token: SessionToken,
+        lanes: &[ResumeLane<'_>],
+        now: Instant,
+    ) -> Result<SessionId, ResumeError> {
+        self.advance(now);
+        let resumed = self.resume_session(conn, token, lanes);
+        self.settle(conn);
+        resumed
     }
 
     /// Sends a message to one connection, through its direct lane.

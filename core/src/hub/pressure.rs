@@ -7,7 +7,7 @@ use crate::config::Options;
 use crate::conn::{Conn, Inbound, Outbound};
 use crate::id::{ConnId, LaneId, SessionId, TopicId};
 use crate::output::Position;
-use crate::stats::{ConnectionPressure, Count, LanePressure, Level, Load, SessionPressure, TopicPressure};
+use crate::stats::{Acks, ConnectionPressure, Count, LanePressure, Level, Load, SessionPressure, TopicPressure};
 use crate::timers::TimerId;
 use crate::topics::{Owner, Topic};
 use crate::watermark::{Gauge, ToldLevel, fill, least};
@@ -73,7 +73,9 @@ impl Hub {
         if !core::mem::replace(&mut session.is_listed, true) {
             self.events.push_back(News::Session(id));
         }
-        self.update_outbound_level(conn);
+        if let Some(conn) = conn {
+            self.update_outbound_level(conn);
+        }
     }
 
     /// The levels of a connection follow what waits.
@@ -147,7 +149,7 @@ impl Hub {
         let topic = self.topics.slab.get(topic)?;
         let (state, settings) = (&topic.lanes[place], topic.settings(place));
         let conn = match state.owner(&self.sessions) {
-            Owner::Session(session) => self.sessions.get(session).map(|session| session.conn),
+            Owner::Session(session) => self.sessions.get(session).and_then(|session| session.conn),
             Owner::Local => None,
         };
         Some(LanePressure {
@@ -159,6 +161,8 @@ impl Hub {
             bytes_max: settings.terms.limits.bytes_max,
             age_max: settings.age_max,
             load: self.load_of_lane(topic, place),
+            acks: None,
+            credit: None,
         })
     }
 
@@ -172,6 +176,8 @@ impl Hub {
             resident_bytes: topic.charged.log,
             log_bytes_max: topic.options.log_bytes_max,
             level: topic.level.level(),
+            acks: Acks::default(),
+            history: Count::default(),
         })
     }
 

@@ -98,7 +98,7 @@ impl Hub {
         self.wake_idle(topic_id);
         let topic = self.topics.slab.get(topic_id).expect("the topic exists");
         let position = Position { epoch: topic.epoch, seq: topic.head.messages };
-        Ok(Published { position, matched: topic.live_lanes })
+        Ok(Published { position, matched: topic.live_lanes, is_duplicate: false })
     }
 
     fn refused_full(&mut self, topic_id: TopicId, publisher: Publisher) -> PublishError {
@@ -254,8 +254,9 @@ impl Hub {
                 let id = self.topics.id_at(topic_id, place);
                 let session = self.sessions.get_mut(session).expect("a lane's session exists");
                 session.activate(id);
-                let conn = session.conn;
-                self.make_ready(conn);
+                if let Some(conn) = session.conn {
+                    self.make_ready(conn);
+                }
             }
         }
     }

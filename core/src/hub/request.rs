@@ -1,15 +1,18 @@
 //! What clients ask for through a dialect, in order; a publish without room is parked.
 
 use alloc::borrow::Cow;
+use alloc::vec::Vec;
+use core::time::Duration;
 
 use super::Hub;
 use super::publish::Publisher;
-use crate::config::{CreateTopics, LaneOptions};
+use crate::config::{CreateTopics, LaneOptions, Start};
 use crate::conn::{Conn, Parked};
-use crate::dialect::{Action, Code, Reply, Request};
-use crate::error::{PublishError, TopicError};
-use crate::id::{ConnId, TopicId};
-use crate::output::{LossReason, Message, OwnedPayload};
+use crate::delivery::Delivery;
+use crate::dialect::{Acked, Action, ActionLane, Code, Reply, Request, SubscribedLane};
+use crate::error::{PublishError, ResumeError, TopicError};
+use crate::id::{ConnId, LaneId, TopicId};
+use crate::output::{LossReason, Message, OwnedPayload, Position, ResumeLane, SessionToken};
 
 /// Whether a request was carried out (or refused), or has to wait for room in a topic.
 enum Outcome {
@@ -164,21 +167,31 @@ impl Hub {
                 self.reply(id, &Reply::Pong, request_id);
                 Ok(())
             }
-            Action::Subscribe(topic, lane) => self.carry_out_subscribe(id, &topic, lane, request_id),
+            Action::Subscribe(topic, lane, from) => self.carry_out_subscribe(id, &topic, (lane, from), request_id),
             Action::Unsubscribe(topic) => self.carry_out_unsubscribe(id, &topic, request_id),
-            Action::Publish { topic: name, key, payload } => {
-                let message = Message::new(payload.as_payload()).with_key(&key);
+            Action::Keep(ttl) => self.carry_out_keep(id, ttl, request_id),
+            Action::Resume(token, lanes) => self.carry_out_resume(id, token, &lanes, request_id),
+            Action::Acknowledge(topic, acked) => {
+                self.carry_out_acknowledge(id, &topic, &acked);
+                Ok(())
+            }
+            Action::Grant(topic, credit) => self.carry_out_grant(id, &topic, credit, request_id),
+            Action::Publish { topic: name, key, id: message_id, payload } => {
+                let message = Message::new(payload.as_payload()).with_key(&key).with_id(&message_id);
                 match self.topic_for_client(&name) {
                     Err(refusal) => Err(refusal),
                     Ok(topic) => match self.admit(topic, message, publisher) {
                         Ok(published) => {
                             if request_id.is_some() {
-                                let (seq, matched) = (published.position.seq, published.matched);
-                                self.reply(id, &Reply::Published { seq, matched }, request_id);
+                                self.reply(id, &Reply::Published(published), request_id);
                             }
                             Ok(())
                         }
                         Err(PublishError::Full) => return Outcome::Waits(topic),
+                        Err(PublishError::Limited { retry_after }) => {
+                            self.reply(id, &Reply::Limited { retry_after }, request_id);
+                            Ok(())
+                        }
                         Err(error) => Err((error.into(), text_of(&error))),
                     },
                 }
@@ -194,16 +207,86 @@ impl Hub {
         &mut self,
         id: ConnId,
         name: &str,
-        lane: LaneOptions,
+        (lane, from): (LaneOptions, Start),
         request_id: Option<&str>,
     ) -> Result<(), Refused> {
         let topic_id = self.topic_for_client(name)?;
-        self.add_session_lane(id, topic_id, lane).map_err(|error| (error.into(), text_of(&error)))?;
+        let added = self.add_session_lane(id, topic_id, lane, from);
+        let lane = added.map_err(|error| (error.into(), text_of(&error)))?;
         if request_id.is_some() {
-            let topic = self.topics.get(topic_id).expect("a lane was added");
-            let (epoch, seq) = (topic.epoch, topic.head.messages);
-            let policy = lane.policy.unwrap_or(topic.options.policy);
-            self.reply(id, &Reply::Subscribed { topic: name, epoch, seq, policy }, request_id);
+            let described = self.described(lane);
+            let described = SubscribedLane { topic: name, ..described };
+            self.reply(id, &Reply::Subscribed(described), request_id);
+        }
+        Ok(())
+    }
+
+    /// A lane as its client is told of it, but for its topic's name.
+    fn described(&self, lane: LaneId) -> SubscribedLane<'static> {
+        let (topic, place) = self.topics.lane(lane);
+        let position = Position { epoch: topic.epoch, seq: topic.head.messages };
+        SubscribedLane { topic: "", position, policy: topic.policy(place), delivery: Delivery::BestEffort }
+    }
+
+    fn carry_out_keep(&mut self, id: ConnId, ttl: Option<Duration>, request_id: Option<&str>) -> Result<(), Refused> {
+        let session = self.make_resumable(id, ttl).map_err(|error| (error.into(), text_of(&error)))?;
+        if request_id.is_some() {
+            self.reply(id, &Reply::Kept { session, ttl: self.config.session_ttl }, request_id);
+        }
+        Ok(())
+    }
+
+    fn carry_out_resume(
+        &mut self,
+        id: ConnId,
+        token: Option<SessionToken>,
+        lanes: &[ActionLane<'_>],
+        request_id: Option<&str>,
+    ) -> Result<(), Refused> {
+        let lanes: Vec<ResumeLane<'_>> = lanes
+            .iter()
+            .map(|lane| ResumeLane { topic: &lane.topic, position: lane.position, credit: lane.credit })
+            .collect();
+        let resumed = token.ok_or(ResumeError::UnknownSession);
+        let resumed = resumed.and_then(|token| Ok((token, self.resume_session(id, token, &lanes)?)));
+        let (session, _) = resumed.map_err(|error| (error.into(), text_of(&error)))?;
+        if request_id.is_some() {
+            self.reply(id, &Reply::Resumed { session, ttl: self.config.session_ttl, lanes: &[] }, request_id);
+        }
+        Ok(())
+    }
+
+    fn carry_out_acknowledge(&mut self, id: ConnId, name: &str, acked: &Acked) {
+        let session = self.conn_mut(id).session;
+        let topic = self.topics.by_name.get(name).copied();
+        let mut unknown = 0;
+        match (topic, acked) {
+            (None, Acked::Through(_)) => unknown = 1,
+            (None, Acked::Each(seqs)) => unknown = seqs.len() as u64,
+            (Some(topic), Acked::Through(seq)) => {
+                drop(self.acknowledge_through(session, topic, *seq));
+            }
+            (Some(topic), Acked::Each(seqs)) => {
+                seqs.iter().for_each(|seq| drop(self.acknowledge_message(session, topic, *seq)));
+            }
+        }
+        self.stats.unknown_acks += unknown;
+    }
+
+    fn carry_out_grant(
+        &mut self,
+        id: ConnId,
+        name: &str,
+        credit: u32,
+        request_id: Option<&str>,
+    ) -> Result<(), Refused> {
+        let session = self.conn_mut(id).session;
+        let topic = self.topics.by_name.get(name).copied();
+        if !topic.is_some_and(|topic| self.grant_credit(session, topic, credit)) {
+            return Err((Code::NotSubscribed, Cow::Borrowed("this session has no lane on that topic")));
+        }
+        if request_id.is_some() {
+            self.reply(id, &Reply::Done { topic: name }, request_id);
         }
         Ok(())
     }
@@ -214,7 +297,7 @@ impl Hub {
             return Err((Code::NotSubscribed, Cow::Borrowed("this session has no lane on that topic")));
         }
         if request_id.is_some() {
-            self.reply(id, &Reply::Unsubscribed { topic: name }, request_id);
+            self.reply(id, &Reply::Done { topic: name }, request_id);
         }
         Ok(())
     }

@@ -39,6 +39,8 @@ impl CloseCode {
     pub const SERVICE_RESTART: Self = Self(1012);
     /// 1013: overloaded, try again later (IANA registry).
     pub const TRY_AGAIN_LATER: Self = Self(1013);
+    /// 4001: another connection has resumed the session (ours: RFC 6455 §7.4.2 leaves 4000–4999 to applications).
+    pub const RESUMED: Self = Self(4001);
     /// 1014: a gateway got an invalid answer from its upstream (IANA registry).
     pub const BAD_GATEWAY: Self = Self(1014);
 

@@ -150,6 +150,7 @@ fn everything_can_be_set() {
             code: CloseCode::new(4_000).unwrap(),
             reason: CloseReason::new("too slow").unwrap(),
         },
+        ..TopicOptions::default()
     };
     assert_eq!(server.hub.topic_defaults, a);
     let b = TopicOptions {

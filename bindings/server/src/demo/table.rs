@@ -276,6 +276,8 @@ mod tests {
             bytes_max: 1 << 20,
             age_max: None,
             load: Load { oldest_age: Duration::from_millis(1_240), ..Load::default() },
+            acks: None,
+            credit: None,
         };
         let state = State { ends: 2, end_code: Some(1013), ..State::default() };
         Row { policy, pace, state, lane: Some(lane), kernel_bytes: 98_304, published: 5, published_per_second: 142 }

@@ -113,6 +113,7 @@ pub(crate) fn topic_options(args: &[u64]) -> TopicOptions {
         keys_max: small(keys),
         keys_bytes_max: keys_bytes,
         disconnect: Disconnect { scope, ..Disconnect::default() },
+        ..TopicOptions::default()
     }
 }
 
@@ -170,6 +171,7 @@ impl Plan {
             close_timeout: millis(self.close_ms),
             block_max: millis(self.block_ms),
             watermarks: self.watermarks(),
+            ..Options::default()
         }
     }
 }

@@ -83,6 +83,7 @@ pub(super) fn topic(choices: &mut Choices) -> TopicOptions {
         keys_max: choices.small(1, messages_max) + more * messages_max,
         keys_bytes_max: choices.between(u64::from(message_bytes_max), bytes_max) + u64::from(more) * bytes_max,
         disconnect: disconnect(choices),
+        ..TopicOptions::default()
     }
 }
 
@@ -154,6 +155,7 @@ pub(super) fn options(choices: &mut Choices) -> Options {
             low_percent: u8::try_from(choices.between(1, 50)).expect("at most 50"),
             dwell: Duration::from_millis(choices.between(0, 2_000)),
         },
+        ..Options::default()
     }
 }
 

@@ -33,6 +33,7 @@ pub(super) fn wish(args: &[u64]) -> LaneOptions {
         messages_max: (args[1] > 0).then(|| u32::try_from(args[1]).unwrap_or(u32::MAX)),
         bytes_max: (args[2] > 0).then_some(args[2]),
         age_max: age_of(args[3]),
+        ..LaneOptions::default()
     }
 }
 

@@ -288,7 +288,7 @@ impl Side {
             Event::Pressure { .. } if self.is_tight => true,
             Event::Pressure { scope: scope @ (Scope::Lane(_) | Scope::Session(_) | Scope::Topic(_)), level } => {
                 let session = match scope {
-                    Scope::Session(session) => self.hub.session(session).map(|session| session.conn),
+                    Scope::Session(session) => self.hub.session(session).and_then(|session| session.conn),
                     _ => None,
                 };
                 let mark = model.mark_of(scope, session);
