@@ -1,8 +1,8 @@
 //! A consumer of any kind on one topic, and what it is told in a few words.
 
 use forebay_core::{
-    ConnId, Entry, Event, GapReason, LaneId, LaneOptions, Message, Payload, Policy, PublishError, Published, Start,
-    TopicId, TopicOptions, Totals,
+    ConnId, Entry, Event, GapReason, LaneId, LaneOptions, LossReason, Message, Payload, Policy, PublishError,
+    Published, Start, TopicId, TopicOptions, Totals,
 };
 use forebay_testkit::mini::{Item, Wish};
 use forebay_testkit::stage::{Stage, briefs};
@@ -201,7 +201,7 @@ fn short(brief: &str) -> String {
 
 /// What was lost, as `oldest 1, superseded 2`, in the order of the reasons; `-` for nothing.
 pub(crate) fn lost_in(totals: &Totals) -> String {
-    let reasons = GapReason::ALL.into_iter().filter(|reason| totals.lost_by(*reason).messages > 0);
+    let reasons = LossReason::ALL.into_iter().filter(|reason| totals.lost_by(*reason).messages > 0);
     let lost: Vec<String> =
         reasons.map(|reason| format!("{} {}", reason.name(), totals.lost_by(reason).messages)).collect();
     if lost.is_empty() { "-".into() } else { lost.join(", ") }
