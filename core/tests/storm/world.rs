@@ -78,6 +78,7 @@ pub(super) fn topic_options(rng: &mut Rng, message_bytes_max: u32) -> TopicOptio
         keys_max: rng.pick(&[1, 2, 4]).min(lane.messages_max),
         keys_bytes_max: lane.bytes_max.min(u64::from(message_bytes_max) * rng.pick(&[1, 3])),
         disconnect: Disconnect { scope, ..Disconnect::default() },
+        ..TopicOptions::default()
     }
 }
 
@@ -129,7 +130,7 @@ impl World {
     pub(super) fn lane_options(&mut self) -> LaneOptions {
         let policy = self.rng.chance(50).then(|| self.rng.pick(Policy::ALL));
         if self.rng.chance(30) {
-            LaneOptions { policy, messages_max: Some(1), bytes_max: Some(1000), age_max: None }
+            LaneOptions { policy, messages_max: Some(1), bytes_max: Some(1000), ..LaneOptions::default() }
         } else if self.rng.chance(20) {
             LaneOptions { policy, age_max: Some(Duration::from_millis(50)), ..LaneOptions::default() }
         } else {
