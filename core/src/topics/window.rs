@@ -2,9 +2,9 @@
 
 use alloc::boxed::Box;
 
-use super::{Encoded, Settings, Topic};
+use super::{Encoded, Origin, Settings, Topic};
 use crate::config::TopicOptions;
-use crate::dialect::{Dialect, ENCODINGS, raw_payload};
+use crate::dialect::{self, Dialect, ENCODINGS, raw_payload};
 use crate::lane::{Run, Standing};
 use crate::latest::{Latest, LatestLane};
 use crate::log::Log;
@@ -273,8 +273,10 @@ impl Topic {
         lost
     }
 
-    pub(super) fn add_run_lane(&mut self, dialect: &'static dyn Dialect) -> Standing {
-        let lane = Standing::new(self.head);
+    /// Its log has what is behind the origin.
+    pub(super) fn add_run_lane(&mut self, dialect: &'static dyn Dialect, origin: Origin) -> Standing {
+        let mut lane = Standing::new(origin.after);
+        origin.tell(|| lane.losses_mut());
         let encoded = self.logs[dialect.encoding()].get_or_insert_with(|| {
             let prefix = dialect.prefix(&self.name);
             Box::new(Encoded { dialect, prefix, log: Log::new(self.head), lanes: 0 })
@@ -284,7 +286,17 @@ impl Topic {
         lane
     }
 
-    pub(super) fn add_latest_lane(&mut self, place: usize, dialect: &'static dyn Dialect) -> LatestLane {
+    /// Where the latest messages are kept though no lane needs them, they are so in every encoding.
+    pub(super) fn begin_latest(&mut self) {
+        if self.options.keeps_latest {
+            for place in 0..self.keyed.len() {
+                dialect::all().for_each(|dialect| drop(self.latest_reader(place, dialect)));
+            }
+        }
+    }
+
+    /// The latest messages, with a place for readers of a dialect.
+    fn latest_reader(&mut self, place: usize, dialect: &'static dyn Dialect) -> &mut Keyed {
         let is_constant = latest_place(Policy::LatestOnly) == Some(place);
         let TopicOptions { keys_max, keys_bytes_max, .. } = self.options;
         let keyed = self.keyed[place].get_or_insert_with(|| {
@@ -292,14 +304,30 @@ impl Topic {
             let latest = if is_constant { Latest::new(1, u64::MAX) } else { Latest::new(keys_max, keys_bytes_max) };
             Box::new(Keyed { latest, is_constant, readers: [const { None }; ENCODINGS], live_lanes: 0 })
         });
-        let reader = keyed.readers[dialect.encoding()].get_or_insert_with(|| Reader {
+        keyed.readers[dialect.encoding()].get_or_insert_with(|| Reader {
             dialect,
             prefix: dialect.prefix(&self.name),
             lanes: 0,
         });
-        reader.lanes += 1;
+        keyed
+    }
+
+    pub(super) fn add_latest_lane(
+        &mut self,
+        place: usize,
+        dialect: &'static dyn Dialect,
+        origin: Origin,
+    ) -> LatestLane {
+        let head = self.head;
+        let keyed = self.latest_reader(place, dialect);
+        keyed.readers[dialect.encoding()].as_mut().expect("just made").lanes += 1;
         keyed.live_lanes += 1;
-        LatestLane::new(self.head)
+        let mut lane = LatestLane::new(head);
+        if origin.after.messages < head.messages {
+            lane.enter(&mut keyed.latest, origin.after.messages, dialect.encoding(), |at| at <= origin.too_old);
+        }
+        origin.tell(|| lane.losses_mut());
+        lane
     }
 
     /// A lane that reads a log goes, and the log with the last of them.
@@ -307,7 +335,7 @@ impl Topic {
         let log = &mut self.logs[encoding];
         let encoded = log.as_mut().expect("a lane's log exists");
         encoded.lanes -= 1;
-        if encoded.lanes == 0 {
+        if encoded.lanes == 0 && self.options.history.is_none() {
             *log = None;
         }
     }
@@ -318,6 +346,9 @@ impl Topic {
         let reader = &mut keyed.readers[encoding];
         let lanes = &mut reader.as_mut().expect("a lane is counted").lanes;
         *lanes -= 1;
+        if self.options.keeps_latest {
+            return;
+        }
         if *lanes == 0 {
             *reader = None;
         }
