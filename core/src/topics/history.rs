@@ -80,6 +80,16 @@ impl Topic {
         }
     }
 
+    /// Whether it keeps to its bounds.
+    pub(crate) fn check_history(&self) {
+        let Some(bounds) = self.options.history else { return assert!(self.history.is_none(), "no history is kept") };
+        let kept = self.kept();
+        assert!(kept.messages <= u64::from(bounds.messages_max), "messages of a history");
+        assert!(kept.bytes <= bounds.bytes_max, "bytes of a history");
+        assert!(!self.is_removed || kept == Count::default(), "a removed topic has no history");
+        assert!(dialect::all().all(|dialect| self.logs[dialect.encoding()].is_some()), "every log has the history");
+    }
+
     /// Lets go of the oldest block of the history, where nobody else keeps what is behind it in one of the logs; whether
     /// there was one.
     pub(crate) fn drop_history_block(&mut self) -> bool {

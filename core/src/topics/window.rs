@@ -149,6 +149,15 @@ impl Topic {
         keyed.expect("a lane's latest messages exist")
     }
 
+    /// The dialect of the lane at `place`.
+    pub(crate) fn dialect(&self, place: usize) -> &'static dyn Dialect {
+        let Settings { terms, encoding, .. } = *self.settings(place);
+        let of_latest = || self.keyed_of(terms.policy).readers[encoding].as_ref().map(|reader| reader.dialect);
+        let of_log = || self.logs[encoding].as_ref().map(|encoded| encoded.dialect);
+        let found = if latest_place(terms.policy).is_some() { of_latest() } else { of_log() };
+        found.expect("what a lane reads exists")
+    }
+
     /// The log that the lane at `place` reads.
     pub(crate) fn log(&self, place: usize) -> &Log {
         match self.view(place) {
@@ -178,6 +187,14 @@ impl Topic {
         match self.view(place) {
             View::Log(lane, _) => lane.next(self.head),
             View::Latest(lane, latest) => lane.next(latest).map(|(seq, _)| seq),
+        }
+    }
+
+    /// The number behind which everything that waits in a lane lies.
+    pub(crate) fn place_of(&self, place: usize) -> u64 {
+        match &self.lanes[place].window {
+            Window::Log(lane) => lane.front(self.head).after.messages,
+            Window::Latest(lane) => lane.place().unwrap_or(self.head.messages),
         }
     }
 
@@ -290,7 +307,9 @@ impl Topic {
     pub(super) fn begin_latest(&mut self) {
         if self.options.keeps_latest {
             for place in 0..self.keyed.len() {
-                dialect::all().for_each(|dialect| drop(self.latest_reader(place, dialect)));
+                for dialect in dialect::all() {
+                    self.latest_reader(place, dialect);
+                }
             }
         }
     }
@@ -324,7 +343,8 @@ impl Topic {
         keyed.live_lanes += 1;
         let mut lane = LatestLane::new(head);
         if origin.after.messages < head.messages {
-            lane.enter(&mut keyed.latest, origin.after.messages, dialect.encoding(), |at| at <= origin.too_old);
+            let is_too_old = |at| origin.is_too_old(at);
+            lane.enter(&mut keyed.latest, origin.after.messages, dialect.encoding(), is_too_old);
         }
         origin.tell(|| lane.losses_mut());
         lane
