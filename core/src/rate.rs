@@ -29,7 +29,7 @@ impl Bucket {
         Instant::from_nanos(self.full_at.as_nanos().saturating_sub(early))
     }
 
-    /// When it will be full.
+    /// When it will be full: as good as none.
     pub(crate) fn full_at(self) -> Instant {
         self.full_at
     }
@@ -47,10 +47,6 @@ impl Bucket {
         self.full_at = self.full_at.max(now) + rate.takes(units);
     }
 
-    /// Whether it is full: as good as none.
-    pub(crate) fn is_full(self, now: Instant) -> bool {
-        self.full_at <= now
-    }
 }
 
 fn nanos(duration: Duration) -> u64 {
@@ -82,7 +78,7 @@ mod tests {
                     assert_eq!(bucket.units(rate, reserved, now), if above < 0 { 0 } else { units });
                     let has_unit = above >= i128::from(SECOND);
                     assert_eq!(bucket.next_at(rate, reserved) <= now, has_unit, "{rate:?} {level}");
-                    assert_eq!(bucket.is_full(now), level == full);
+                    assert_eq!(bucket.full_at() <= now, level == full);
                     if has_unit && draw(3) > 0 {
                         let taken = 1 + draw(u64::from(burst) * 2);
                         bucket.take(rate, taken, now);
