@@ -144,7 +144,7 @@ fn a_client_subscribes_publishes_and_receives() {
     let ok = pair.heard();
     assert!(
         ok[0].starts_with(r#"{"op":"ok","id":1,"topic":"t","epoch":""#)
-            && ok[0].ends_with(r#","seq":0,"policy":"drop-oldest"}"#),
+            && ok[0].ends_with(r#","seq":0,"policy":"drop-oldest","delivery":"best-effort"}"#),
         "{ok:?}"
     );
     pair.say(r#"{"op":"publish","topic":"t","data": [1, "é"] ,"id":"two"}"#);

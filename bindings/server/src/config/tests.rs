@@ -7,17 +7,17 @@ use std::time::Duration;
 
 const EXAMPLE: &str = include_str!("../../forebay.example.toml");
 
-fn parsed(source: &str) -> Settings {
+pub(super) fn parsed(source: &str) -> Settings {
     Settings::parse("f.toml", source).unwrap_or_else(|bad| panic!("{bad}"))
 }
 
 /// The lines of a refusal.
-fn refused(source: &str) -> Vec<String> {
+pub(super) fn refused(source: &str) -> Vec<String> {
     Settings::parse("f.toml", source).expect_err(source).lines
 }
 
 #[track_caller]
-fn assert_refused(source: &str, lines: &[&str]) {
+pub(super) fn assert_refused(source: &str, lines: &[&str]) {
     assert_eq!(refused(source), lines, "{source}");
 }
 
@@ -69,13 +69,13 @@ fn the_chapter_on_policies_configures_what_it_says() {
 
 #[test]
 fn the_example_has_every_key() {
-    for section in ["server", "limits", "limits.direct_lane", "limits.watermarks", "defaults"] {
+    for section in ["server", "limits", "limits.direct_lane", "limits.watermarks", "limits.rates", "defaults"] {
         let lines = refused(&format!("[{section}]\nno = 1\n"));
         let known = lines[0].split("there are ").nth(1).unwrap();
         let start = EXAMPLE.find(&format!("\n[{section}]\n")).unwrap() + 1;
         let body = &EXAMPLE[start..];
         let body = &body[..body.find("\n[").unwrap_or(body.len())];
-        for key in known.split(", ").filter(|key| !["direct_lane", "watermarks"].contains(key)) {
+        for key in known.split(", ").filter(|key| !["direct_lane", "watermarks", "rates"].contains(key)) {
             assert!(body.contains(&format!("\n{key} = ")), "[{section}] {key}");
         }
     }
@@ -218,7 +218,9 @@ fn unknown_keys_are_refused_with_line_and_what_there_is() {
     assert_refused(
         "[[topics]]\nname = \"log\"\npolcy = \"block\"\n",
         &["f.toml:3: [[topics]] \"log\" polcy: unknown key; there are name, policy, choices, messages_max, \
-           bytes_max, age_max, message_bytes_max, log_bytes_max, keys_max, keys_bytes_max, disconnect"],
+           bytes_max, age_max, message_bytes_max, log_bytes_max, keys_max, keys_bytes_max, delivery, in_flight_max, \
+           ack_timeout, attempts_max, history_messages, history_bytes, history_age, keeps_latest, class, \
+           flush_interval, publish_rate, publish_burst, publish_excess, publish_ids_max, disconnect"],
     );
     assert_refused(
         "[limits.watermarks]\nlow_percent = 75\n",

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use forebay_core::wire::{CloseCode, CloseReason};
-use forebay_core::{CreateTopics, DisconnectScope, Policies, Policy};
+use forebay_core::{Class, CreateTopics, Delivery, DisconnectScope, Excess, Policies, Policy};
 use toml::de::DeValue;
 
 /// Reads one value; the error says what it may be.
@@ -52,12 +52,96 @@ pub(crate) fn duration(value: &DeValue<'_>) -> Result<Duration, String> {
     })
 }
 
-/// As [`duration`], or `"none"`.
-pub(crate) fn age(value: &DeValue<'_>) -> Result<Option<Duration>, String> {
+/// As `read` reads it, or `"none"`.
+fn or_none<T>(value: &DeValue<'_>, read: Read<T>) -> Result<Option<T>, String> {
     if matches!(value, DeValue::String(text) if text == "none") {
         return Ok(None);
     }
-    duration(value).map(Some).map_err(|problem| problem.replacen("must be", "must be \"none\" or", 1))
+    read(value).map(Some).map_err(|problem| problem.replacen("must be", "must be \"none\" or", 1))
+}
+
+/// As [`duration`], or `"none"`.
+pub(crate) fn duration_or_none(value: &DeValue<'_>) -> Result<Option<Duration>, String> {
+    or_none(value, duration)
+}
+
+/// As [`count`], or `"none"`.
+pub(crate) fn count_or_none(value: &DeValue<'_>) -> Result<Option<u32>, String> {
+    or_none(value, count)
+}
+
+/// As [`size`], or `"none"`.
+pub(crate) fn size_or_none(value: &DeValue<'_>) -> Result<Option<u32>, String> {
+    or_none(value, size)
+}
+
+/// A whole number from 0.
+pub(crate) fn number(value: &DeValue<'_>) -> Result<u8, String> {
+    let number = integer(value).and_then(|number| u8::try_from(number).ok());
+    number.ok_or_else(|| format!("must be a whole number from 0 to 255, not {}", shown(value)))
+}
+
+/// How much of a rate may come at once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum Burst {
+    /// As much as in a second.
+    #[default]
+    Second,
+    /// So many units.
+    Units(u32),
+}
+
+impl Burst {
+    pub(crate) fn of(self, per_second: u32) -> u32 {
+        match self {
+            Self::Second => per_second,
+            Self::Units(units) => units,
+        }
+    }
+
+    fn read(value: &DeValue<'_>, read: Read<u32>) -> Result<Self, String> {
+        if matches!(value, DeValue::String(text) if text == "second") {
+            return Ok(Self::Second);
+        }
+        let units = read(value).map_err(|problem| problem.replacen("must be", "must be \"second\" or", 1))?;
+        match units {
+            0 => Err("must be at least 1".to_owned()),
+            1..=0x8000_0000 => Ok(Self::Units(units)),
+            _ => Err("must be at most 2147483648".to_owned()),
+        }
+    }
+}
+
+/// Messages of a burst, or `"second"`.
+pub(crate) fn burst(value: &DeValue<'_>) -> Result<Burst, String> {
+    Burst::read(value, count)
+}
+
+/// Bytes of a burst, or `"second"`.
+pub(crate) fn burst_bytes(value: &DeValue<'_>) -> Result<Burst, String> {
+    Burst::read(value, size)
+}
+
+/// How many messages a topic keeps.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kept {
+    /// It has no history.
+    Nothing,
+    /// So many.
+    Messages(u32),
+}
+
+/// Messages of a history, or `"none"`.
+pub(crate) fn kept(value: &DeValue<'_>) -> Result<Kept, String> {
+    if integer(value) == Some(0) {
+        return Err("must be at least 1; \"none\" keeps no history".to_owned());
+    }
+    Ok(count_or_none(value)?.map_or(Kept::Nothing, Kept::Messages))
+}
+
+/// Yes or no.
+pub(crate) fn truth(value: &DeValue<'_>) -> Result<bool, String> {
+    value.as_bool().ok_or_else(|| format!("must be true or false, not {}", shown(value)))
 }
 
 /// Text.
@@ -114,6 +198,28 @@ pub(crate) fn scope(value: &DeValue<'_>) -> Result<DisconnectScope, String> {
         Some("connection") => Ok(DisconnectScope::Connection),
         Some("topic") => Ok(DisconnectScope::Topic),
         _ => Err(format!("must be \"connection\" or \"topic\", not {}", shown(value))),
+    }
+}
+
+/// Whether subscribers acknowledge; the numbers are keys of their own.
+pub(crate) fn delivery(value: &DeValue<'_>) -> Result<Delivery, String> {
+    let all = [Delivery::BestEffort, Delivery::at_least_once()];
+    let delivery = value.as_str().and_then(|name| all.into_iter().find(|delivery| delivery.name() == name));
+    delivery.ok_or_else(|| format!("must be \"best-effort\" or \"at-least-once\", not {}", shown(value)))
+}
+
+/// A topic's class.
+pub(crate) fn class(value: &DeValue<'_>) -> Result<Class, String> {
+    let class = value.as_str().and_then(Class::from_name);
+    class.ok_or_else(|| format!("must be \"high\", \"normal\" or \"low\", not {}", shown(value)))
+}
+
+/// What becomes of what is beyond a rate.
+pub(crate) fn excess(value: &DeValue<'_>) -> Result<Excess, String> {
+    match value.as_str() {
+        Some("wait") => Ok(Excess::Wait),
+        Some("refuse") => Ok(Excess::Refuse),
+        _ => Err(format!("must be \"wait\" or \"refuse\", not {}", shown(value))),
     }
 }
 

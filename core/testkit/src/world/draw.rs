@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use forebay_core::wire::{CloseCode, CloseReason};
 use forebay_core::{
-    CreateTopics, Disconnect, DisconnectScope, LaneLimits, LaneOptions, Options, Policies, Policy, TopicOptions,
+    Class, CreateTopics, Disconnect, DisconnectScope, LaneLimits, LaneOptions, Options, Policies, Policy, TopicOptions,
     Watermarks,
 };
 
@@ -33,8 +33,8 @@ pub(super) const CRIMES: [(&[u8], u16); 12] = [
 /// Members of texts that can only be answered by an error.
 pub(super) const NONSENSE: [&str; 9] = [
     "\"op\":\"dance\"",
-    "\"op\":\"ack\",\"topic\":\"a\",\"seq\":1",
-    "\"op\":\"credit\",\"topic\":\"a\",\"credit\":1",
+    "\"op\":\"ack\",\"topic\":\"a\"",
+    "\"op\":\"credit\",\"topic\":\"a\"",
     "\"op\":\"resume\",\"session\":\"x\"",
     "\"op\":\"subscribe\",\"topic\":\"\"",
     "\"op\":\"subscribe\",\"topic\":\"a\\u0000\"",
@@ -83,6 +83,7 @@ pub(super) fn topic(choices: &mut Choices) -> TopicOptions {
         keys_max: choices.small(1, messages_max) + more * messages_max,
         keys_bytes_max: choices.between(u64::from(message_bytes_max), bytes_max) + u64::from(more) * bytes_max,
         disconnect: disconnect(choices),
+        class: *choices.pick(&Class::ALL),
         ..TopicOptions::default()
     }
 }
@@ -108,6 +109,9 @@ pub(super) fn wish(lane: LaneOptions) -> Wish<'static> {
         policy: lane.policy.map(Policy::name),
         messages_max: lane.messages_max.map(u64::from),
         bytes_max: lane.bytes_max,
+        delivery: lane.at_least_once.map(|yes| if yes { "at-least-once" } else { "best-effort" }),
+        from: None,
+        credit: lane.credit.map(u64::from),
         age_max_ms: lane.age_max.map(|age| u64::try_from(age.as_millis()).expect("short")),
     }
 }
