@@ -155,7 +155,8 @@ impl Modes {
     pub(super) fn subscribe_args(self, choices: &mut Choices, is_local: bool) -> [u64; 4] {
         let mut args = [0; 4];
         if self.history && !choices.one_in(3) {
-            args[0] = choices.between(1, if choices.one_in(10) { 6 } else { 5 });
+            let most = if choices.one_in(10) { 6 } else { 5 };
+            args[0] = choices.between(1, most);
             args[1] = choices.below(12);
         }
         if self.acks && choices.one_in(4) {

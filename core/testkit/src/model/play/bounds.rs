@@ -11,6 +11,13 @@ impl Side {
         if !self.is_tight {
             return Ok(());
         }
+        for key in self.model.topics.keys().copied().collect::<Vec<TopicKey>>() {
+            let hub = self.hub.topic_pressure(self.model.topics[&key].id).map_or(0, |pressure| pressure.history.messages);
+            if hub < self.model.history_of(key).1.messages && !self.is_near(key) && !self.is_hub_near() {
+                return Err(format!("topic {key} keeps {hub} messages, though memory is not short"));
+            }
+            self.model.shed_history(key, hub);
+        }
         let keys: Vec<LaneKey> = self.model.lanes.keys().copied().collect();
         for key in keys {
             let lane = &self.model.lanes[&key];

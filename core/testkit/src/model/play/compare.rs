@@ -147,6 +147,12 @@ impl Side {
         same("lanes", pressure.lanes as usize, topic.lanes.len())?;
         same("parked", pressure.parked as usize, topic.parked.len())?;
         same("options", self.hub.topic_options(topic.id), Some(&topic.options))?;
+        let (most, least) = self.model.history_of(key);
+        if !(least.messages..=most.messages).contains(&pressure.history.messages)
+            || !(least.bytes..=most.bytes).contains(&pressure.history.bytes)
+        {
+            return Err(format!("{:?} keeps {:?}, not {least:?} to {most:?}", topic.name, pressure.history));
+        }
         same("position", Some(pressure.head.epoch), topic.epoch)?;
         same("log bound", pressure.log_bytes_max, topic.options.log_bytes_max)?;
         if !self.is_tight {

@@ -294,7 +294,9 @@ impl Side {
             Event::Pressure { scope: scope @ (Scope::Lane(_) | Scope::Session(_) | Scope::Topic(_)), level } => {
                 if let Scope::Session(id) = scope {
                     let conn = self.hub.session(id).and_then(|session| session.conn);
-                    conn.is_some_and(|conn| model.learn_session(conn, id));
+                    if conn.is_some_and(|conn| !model.learn_session(conn, id)) {
+                        return Err(format!("{id:?} is another session"));
+                    }
                 }
                 let mark = model.mark_of(scope);
                 mark.is_some_and(|mark| level == mark.level && std::mem::replace(&mut mark.told, level) != level)

@@ -34,10 +34,21 @@ impl Reference {
         }
     }
 
-    /// What is kept now, and whether ages say that some of it may still be counted.
-    pub(crate) fn history_of(&mut self, topic: TopicKey) -> Count {
-        self.cut_history(topic);
-        count(&self.topics[&topic].history)
+    /// What is kept at most, and at least: what became too old may be found when somebody looks.
+    pub(crate) fn history_of(&self, topic: TopicKey) -> (Count, Count) {
+        let topic = &self.topics[&topic];
+        let age = topic.options.history.and_then(|limits| limits.age_max);
+        let is_young =
+            |message: &&Rc<Message>| age.is_none_or(|age| message.at.saturating_add(nanos(age)) > self.now);
+        (count(&topic.history), count(topic.history.iter().filter(is_young)))
+    }
+
+    /// The history gives room in the log: the hub keeps so many messages.
+    pub(crate) fn shed_history(&mut self, topic: TopicKey, kept: u64) {
+        let history = &mut self.topics.get_mut(&topic).expect("a topic").history;
+        while history.len() as u64 > kept {
+            history.pop_front();
+        }
     }
 
     /// Whether a lane may start there.
@@ -122,7 +133,10 @@ impl Reference {
         if lane.policy == Policy::LatestPerKey {
             return topic.keys.iter().filter(is_good).cloned().collect();
         }
-        let last = topic.history.back().or_else(|| topic.keys.iter().filter(|_| topic.options.keeps_latest).next_back());
+        let is_kept = topic.options.keeps_latest;
+        let needed = topic.lanes.iter().map(|key| &self.lanes[key]).filter(|lane| lane.policy == Policy::LatestOnly);
+        let mut needed = needed.flat_map(|lane| lane.waiting.iter().chain(&lane.out));
+        let last = topic.keys.last().filter(|_| is_kept).or_else(|| needed.next());
         last.filter(|last| last.seq == topic.head).filter(is_good).cloned().into_iter().collect()
     }
 

@@ -332,7 +332,11 @@ impl Reference {
     pub(crate) fn untold(&self) -> Option<String> {
         let lanes =
             self.lanes.values().filter(|lane| lane.ended.is_none()).map(|lane| (format!("{:?}", lane.id), lane.mark));
-        let sessions = self.sessions.values().map(|session| (format!("{:?}", session.id), session.mark));
+        let is_there = |session: &&super::Session| {
+            session.conn.is_none_or(|conn| self.conns[&conn].phase == super::Phase::Open) || session.ttl.is_some()
+        };
+        let sessions = self.sessions.values().filter(is_there);
+        let sessions = sessions.map(|session| (format!("{:?}", session.id), session.mark));
         let topics = self.topics.values().map(|topic| (format!("topic {:?}", topic.name), topic.mark));
         if let Some(topic) = self.topics.values().find(|topic| topic.is_braked() != topic.is_upstream_paused) {
             return Some(format!("the sources of {:?} are to pause: {}", topic.name, topic.is_braked()));

@@ -137,24 +137,34 @@ impl Reference {
     /// A connection is closing: its session ends now, or is left alone.
     pub(super) fn leave_session(&mut self, conn: ConnId, reason: EndReason) {
         if let Some(key) = self.session_of(conn).filter(|key| self.ends_with(*key, reason)) {
-            self.end_session(key, SessionEnd::Closed);
+            self.end_lanes_of(key, SessionEnd::Closed);
+        }
+    }
+
+    /// All lanes of a session end, and it will not live on.
+    fn end_lanes_of(&mut self, key: SessionKey, reason: SessionEnd) {
+        for lane in self.sessions[&key].lanes.clone() {
+            self.end_lane(lane, LossReason::Closed);
+        }
+        let session = self.session_mut(key);
+        let name = session.id;
+        if session.ttl.take().is_some() {
+            self.ended_sessions.push((name, reason));
         }
     }
 
     /// A session ends, and all its lanes.
     pub(super) fn end_session(&mut self, key: SessionKey, reason: SessionEnd) {
-        for lane in self.sessions[&key].lanes.clone() {
-            self.end_lane(lane, LossReason::Closed);
-        }
-        let session = self.sessions.remove(&key).expect("a session of the reference");
-        if session.ttl.is_some() {
-            self.ended_sessions.push((session.id, reason));
-        }
+        self.end_lanes_of(key, reason);
+        self.sessions.remove(&key);
     }
 
     /// A connection has ended, and what was outstanding has returned: its session lives on without it.
     pub(super) fn detach(&mut self, conn: ConnId) {
         let Some(key) = self.session_of(conn) else { return };
+        if self.sessions[&key].ttl.is_none() {
+            return self.end_session(key, SessionEnd::Closed);
+        }
         let now = self.now;
         let session = self.session_mut(key);
         session.time = session.time_at(now);

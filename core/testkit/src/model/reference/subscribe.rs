@@ -88,9 +88,7 @@ impl Reference {
         if lanes.len() >= self.options.lanes_per_session_max as usize {
             return Err(SubscribeError::LanesFull);
         }
-        let key = self.add_lane(topic, Owner::Session(session), wish, from)?;
-        self.sessions.get_mut(&session).expect("its session").lanes.push(key);
-        Ok(key)
+        self.add_lane(topic, Owner::Session(session), wish, from)
     }
 
     /// A lane for a reader in the process.
@@ -121,6 +119,9 @@ impl Reference {
         let lane = Lane::new(topic, owner, policy, [messages_max, bytes_max], age_max, wish.credit);
         self.lanes.insert(key, Lane { acks, ..lane });
         self.topics.get_mut(&topic).expect("a topic").lanes.push(key);
+        if let Some(session) = owner.session().and_then(|session| self.sessions.get_mut(&session)) {
+            session.lanes.push(key);
+        }
         self.start_lane(key, from, &[]);
         Ok(key)
     }
