@@ -20,6 +20,7 @@ pub type LaneInbox = Inbox<Entry, ()>;
 pub struct KeptMessage {
     payload: KeptPayload,
     key: Box<str>,
+    id: Box<str>,
 }
 
 #[derive(Clone, Debug)]
@@ -34,7 +35,7 @@ impl From<Message<'_>> for KeptMessage {
             Payload::Text(text) => KeptPayload::Text(text.into()),
             Payload::Binary(bytes) => KeptPayload::Binary(bytes.into()),
         };
-        Self { payload, key: message.key.into() }
+        Self { payload, key: message.key.into(), id: message.id.into() }
     }
 }
 
@@ -46,7 +47,7 @@ impl KeptMessage {
             KeptPayload::Text(text) => Payload::Text(text),
             KeptPayload::Binary(bytes) => Payload::Binary(bytes),
         };
-        Message::new(payload).with_key(&self.key)
+        Message::new(payload).with_key(&self.key).with_id(&self.id)
     }
 }
 
