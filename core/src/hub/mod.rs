@@ -13,6 +13,7 @@ mod input;
 mod lanes;
 mod latest;
 mod levels;
+mod limits;
 mod outputs;
 mod overflow;
 mod pressure;
@@ -67,6 +68,8 @@ enum TimerKey {
     Topic(u32),
     /// A level of a topic's lanes may fall.
     Levels(u32),
+    /// One more may be published to a topic.
+    Rate(u32),
     /// The hub's level may fall.
     Hub,
     Drain,

@@ -3,13 +3,14 @@
 use alloc::vec::Vec;
 
 use super::Hub;
+use crate::delivery::Class;
 use crate::dialect;
 use crate::error::PublishError;
 use crate::id::{LaneId, TopicId};
 use crate::lane::{Mark, Standing};
 use crate::output::{LossReason, Message, Position, Published};
 use crate::policy::Policy;
-use crate::stats::Count;
+use crate::stats::{Count, Level};
 use crate::topics::{Owner, Refusal, Topic, TopicLane};
 
 /// Sequence numbers stay below 2^53, so that a JSON number holds them exactly.
@@ -73,6 +74,11 @@ impl Hub {
         if topic.head.messages + 1 >= SEQ_LIMIT {
             return Err(PublishError::Exhausted);
         }
+        if topic.options.class == Class::Low && self.level.level() >= Level::High {
+            return Err(self.refused_overloaded());
+        }
+        self.look_at_rate(topic_id, publisher)?;
+        let topic = self.topics.get_mut(topic_id).expect("just looked up");
         let waits_behind_others = publisher != Publisher::Parked && !topic.parked.is_empty();
         if waits_behind_others {
             return Err(self.refused_full(topic_id, publisher));
@@ -213,6 +219,9 @@ impl Hub {
         }
         let before = topic.head;
         topic.head = Mark { messages: seq, bytes: topic.head.bytes + bytes };
+        if let Some(rate) = topic.options.publish_rate {
+            topic.published.take(rate, 1, self.now);
+        }
         topic.totals.enter(u64::from(topic.live_lanes), bytes);
         self.stats.lanes.enter(u64::from(topic.live_lanes), bytes);
         self.stats.published += Count::new(1, bytes);

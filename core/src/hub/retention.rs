@@ -64,7 +64,7 @@ impl Hub {
         budget - budget / RESERVED_FOR_CONNECTIONS
     }
 
-    fn refused_overloaded(&mut self) -> PublishError {
+    pub(super) fn refused_overloaded(&mut self) -> PublishError {
         self.stats.refused_overloaded += 1;
         PublishError::Overloaded
     }

@@ -22,6 +22,7 @@ use crate::log::Log;
 use crate::output::LossReason;
 use crate::policy::Policy;
 use crate::publish_ids::PublishIds;
+use crate::rate::Bucket;
 use crate::session::Session;
 use crate::slab::{Slab, grow_by_an_eighth};
 use crate::stats::{Count, Level, Totals};
@@ -151,6 +152,10 @@ pub(crate) struct Topic {
     pub(crate) keeping_parked: u32,
     /// Connections whose publish waits for room, in order of arrival.
     pub(crate) parked: VecDeque<ConnId>,
+    /// How fast it was published to.
+    pub(crate) published: Bucket,
+    /// When one more may be; there once a publish was parked for that.
+    pub(crate) rate_timer: Option<TimerId>,
     /// The application was refused and has not been told of room since.
     pub(crate) owes_drained: bool,
     /// Lanes with an `age_max` that have not ended.
@@ -202,6 +207,8 @@ impl Topic {
             refusing: 0,
             keeping_parked: 0,
             parked: VecDeque::new(),
+            published: Bucket::default(),
+            rate_timer: None,
             owes_drained: false,
             aging_lanes: 0,
             age_min: None,
