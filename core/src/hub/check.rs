@@ -190,6 +190,7 @@ impl Topic {
         let live = self.lanes.iter().filter(|lane| !lane.is_ended()).count();
         assert_eq!(self.live_lanes as usize, live, "lanes that have not ended");
         self.check_history();
+        self.publish_ids.check();
         for (log, mut needs) in self.logs.iter().zip(needs) {
             assert_eq!(log.as_ref().map_or(0, |encoded| encoded.lanes as usize), needs.len(), "readers of a log");
             if let Some(encoded) = log {

@@ -8,6 +8,7 @@ mod closing;
 mod direct;
 mod documents;
 mod drain;
+mod duplicates;
 mod input;
 mod lanes;
 mod latest;

@@ -40,12 +40,6 @@ struct Full {
 
 impl Hub {
     pub(super) fn publish_checked(&mut self, topic: TopicId, message: Message<'_>) -> Result<Published, PublishError> {
-        if self.topics.get(topic).is_none() {
-            return Err(PublishError::UnknownTopic);
-        }
-        if !dialect::is_publishable(message.payload) {
-            return Err(PublishError::NotJson);
-        }
         self.admit(topic, message, Publisher::Application)
     }
 
@@ -56,6 +50,17 @@ impl Hub {
         message: Message<'_>,
         publisher: Publisher,
     ) -> Result<Published, PublishError> {
+        if self.topics.get(topic_id).is_none() {
+            return Err(PublishError::UnknownTopic);
+        }
+        let id = self.publish_id(message)?;
+        if let Some(before) = self.duplicate(topic_id, id) {
+            return Ok(before);
+        }
+        // What a client publishes was looked at when its request was.
+        if publisher == Publisher::Application && !dialect::is_publishable(message.payload) {
+            return Err(PublishError::NotJson);
+        }
         let bytes = message.payload.as_bytes().len() as u64;
         let key_bytes_max = self.config.key_bytes_max as usize;
         if message.key.len() > key_bytes_max || has_control_characters(message.key) {
@@ -96,6 +101,7 @@ impl Hub {
         let full = self.make_room_in_lanes(topic_id, Count::new(1, bytes));
         full.overflowing.into_iter().for_each(|id| self.overflow(id, LossReason::Closed));
         let before = self.append(topic_id, message);
+        self.remember(topic_id, id);
         if full.rejects {
             self.reject_where_full(topic_id, before);
         }

@@ -21,6 +21,7 @@ use crate::latest::Resident;
 use crate::log::Log;
 use crate::output::LossReason;
 use crate::policy::Policy;
+use crate::publish_ids::PublishIds;
 use crate::rate::Bucket;
 use crate::session::Session;
 use crate::slab::{Slab, grow_by_an_eighth};
@@ -132,6 +133,7 @@ pub(crate) struct Topic {
     pub(crate) logs: [Option<Box<Encoded>>; ENCODINGS],
     /// Everything behind it is kept for those who come later; `None`: the topic has no history.
     history: Option<Mark>,
+    pub(crate) publish_ids: PublishIds,
     /// By `latest_place`.
     pub(crate) keyed: [Option<Box<Keyed>>; 2],
     pub(crate) settings: SettingsTable,
@@ -194,6 +196,7 @@ impl Topic {
             live_lanes: 0,
             logs: [const { None }; ENCODINGS],
             history: None,
+            publish_ids: PublishIds::new(options.publish_ids_max),
             keyed: [const { None }; 2],
             settings: SettingsTable::default(),
             idle: Vec::new(),
@@ -244,7 +247,7 @@ impl Topic {
     pub(crate) fn resident(&self) -> Resident {
         let logs: usize = self.logs.iter().flatten().map(|encoded| encoded.log.resident()).sum();
         let latest: Resident = self.keyed.iter().flatten().map(|keyed| keyed.latest.resident()).sum();
-        Resident::of_both(logs) + latest
+        Resident::of_both(logs) + latest + Resident { log: 0, hub: self.publish_ids.resident() }
     }
 
     /// Whether its level, or what follows for its sources, is not what was told.
