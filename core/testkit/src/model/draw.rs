@@ -111,6 +111,7 @@ impl Swarm {
         if has.is_tight {
             modes = modes.short_of_memory();
         }
+        modes.starts &= !policies.iter().any(|policy| matches!(policy, 3 | 4));
         let len_max = if has.is_tight { 300 } else { *choices.pick(&[8, 60, 300]) };
         let limits = Limits {
             messages: if has.is_tight { 300 } else { *choices.pick(&[2, 6, 30]) },
@@ -359,8 +360,18 @@ impl Swarm {
         };
         let mut args = [0; 21];
         let flags = flags | self.modes.topic_flags(choices);
-        args[..10]
-            .copy_from_slice(&[name, policy, messages, bytes, age, self.len_max, keys, keys_bytes, log_bytes, flags]);
+        args[..10].copy_from_slice(&[
+            name,
+            policy,
+            messages,
+            bytes,
+            age,
+            self.len_max,
+            keys,
+            keys_bytes,
+            log_bytes,
+            flags,
+        ]);
         args[10..].copy_from_slice(&self.modes.topic_args(choices, policy, self.len_max));
         args
     }

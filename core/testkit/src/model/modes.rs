@@ -11,6 +11,8 @@ pub(super) struct Modes {
     pub(super) credit: bool,
     pub(super) sessions: bool,
     pub(super) history: bool,
+    /// Lanes start elsewhere than behind the newest.
+    pub(super) starts: bool,
     pub(super) ids: bool,
     pub(super) inbound_rates: bool,
     pub(super) outbound_rates: bool,
@@ -25,6 +27,7 @@ const DRAWN: Modes = Modes {
     credit: false,
     sessions: false,
     history: true,
+    starts: true,
     ids: true,
     inbound_rates: false,
     outbound_rates: false,
@@ -47,6 +50,7 @@ impl Modes {
             credit: flag(DRAWN.credit, 4),
             sessions: flag(DRAWN.sessions, 3),
             history: flag(DRAWN.history, 3),
+            starts: flag(DRAWN.starts, 2),
             ids: flag(DRAWN.ids, 4),
             inbound_rates: flag(DRAWN.inbound_rates, 6),
             outbound_rates: flag(DRAWN.outbound_rates, 6),
@@ -58,7 +62,7 @@ impl Modes {
 
     /// Where memory is short.
     pub(super) fn short_of_memory(self) -> Self {
-        Self { history: self.history, ids: self.ids, ..Self::default() }
+        Self { history: self.history, starts: self.starts, ids: self.ids, ..Self::default() }
     }
 
     pub(super) fn note(self, had: &mut Had) {
@@ -67,6 +71,7 @@ impl Modes {
             ("credit", self.credit),
             ("sessions", self.sessions),
             ("history", self.history),
+            ("starts", self.starts),
             ("publish ids", self.ids),
             ("inbound rates", self.inbound_rates),
             ("outbound rates", self.outbound_rates),
@@ -154,7 +159,7 @@ impl Modes {
     /// From where, of how many, how, and with how much credit: the numbers of an act `subscribe` from the eighth on.
     pub(super) fn subscribe_args(self, choices: &mut Choices, is_local: bool) -> [u64; 4] {
         let mut args = [0; 4];
-        if self.history && !choices.one_in(3) {
+        if self.starts && !choices.one_in(3) {
             let most = if choices.one_in(10) { 6 } else { 5 };
             args[0] = choices.between(1, most);
             args[1] = choices.below(12);

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use forebay_core::{
-    AtLeastOnce, Class, CreateTopics, Delivery, Disconnect, DisconnectScope, Excess, History, LaneLimits, Options, Policies,
-    Policy, Rate, TopicOptions, Watermarks,
+    AtLeastOnce, Class, CreateTopics, Delivery, Disconnect, DisconnectScope, Excess, History, LaneLimits, Options,
+    Policies, Policy, Rate, TopicOptions, Watermarks,
 };
 
 macro_rules! plan {

@@ -66,9 +66,11 @@ impl Play {
         let place = &mut self.sides[side];
         let Some(conn) = place.conn_of(args[0]) else { return Ok(()) };
         let (key, id) = (place.topic_key(args[1]), place.topic_id(args[1]));
-        let (wish, from) = (wish(args), place.start(args[1], &args[7..]));
+        let wish = wish(args);
+        let from = place.start(args[1], &args[7..]);
         let made = place.hub.subscribe(conn, id, wish, from, now);
         place.model.advance(now.as_nanos());
+        place.shed_histories()?;
         let expected = place.model.subscribe(conn, key, wish, from);
         same("subscribe", made.err(), expected.err())?;
         place.model.end_call();
@@ -95,9 +97,11 @@ impl Play {
             return Ok(());
         }
         let (key, id) = (place.topic_key(args[1]), place.topic_id(args[1]));
-        let (wish, from) = (wish(args), place.start(args[1], &args[7..]));
+        let wish = wish(args);
+        let from = place.start(args[1], &args[7..]);
         let made = place.hub.subscribe_local(id, wish, from, now);
         place.model.advance(now.as_nanos());
+        place.shed_histories()?;
         let expected = place.model.subscribe_local(key, wish, from);
         same("subscribe_local", made.err(), expected.err())?;
         if let (Ok(id), Ok(lane)) = (made, expected) {

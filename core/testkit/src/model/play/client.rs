@@ -198,7 +198,8 @@ impl Play {
         let topic = name_of(args[1]);
         let (members, ask) = match op {
             Op::SaySubscribe => {
-                let (wish, from) = (wish(args), self.sides[side].start(args[1], &args[7..]));
+                let wish = wish(args);
+                let from = self.sides[side].start(args[1], &args[7..]);
                 let mut members = format!("\"op\":\"subscribe\",\"topic\":{}", text::quoted(topic));
                 if let Some(policy) = wish.policy {
                     members += &format!(",\"policy\":\"{}\"", policy.name());
@@ -230,7 +231,8 @@ impl Play {
                 let message_id = IDS[place(args[6], IDS.len())];
                 let id_member =
                     if args[6] == 0 { String::new() } else { format!(",\"message_id\":{}", text::quoted(message_id)) };
-                let members = format!("\"op\":\"publish\",\"topic\":{}{key_member}{id_member}{data}", text::quoted(topic));
+                let members =
+                    format!("\"op\":\"publish\",\"topic\":{}{key_member}{id_member}{data}", text::quoted(topic));
                 (members, Ask::Publish(topic.into(), Reference::draft(key, is_text, bytes).with_id(message_id)))
             }
             Op::SayPing => ("\"op\":\"ping\"".into(), Ask::Ping),

@@ -71,6 +71,7 @@ impl Side {
     pub(super) fn compare_numbers(&mut self) -> Verdict {
         self.name_new()?;
         self.shed()?;
+        self.shed_histories()?;
         self.compare_bounds()?;
         let stats = *self.hub.stats();
         let (lanes, direct) = (self.model.totals(), self.model.direct_totals());

@@ -57,13 +57,19 @@ impl Side {
         let topic = text::quoted(name);
         if op == Op::SayCredit {
             let credit = u32::try_from(args[2]).unwrap_or(u32::MAX);
-            return (format!("\"op\":\"credit\",\"topic\":{topic},\"credit\":{credit}"), Ask::Credit(name.into(), credit));
+            return (
+                format!("\"op\":\"credit\",\"topic\":{topic},\"credit\":{credit}"),
+                Ask::Credit(name.into(), credit),
+            );
         }
         let conn = self.conn_of(args[0]);
         let lane = conn.and_then(|conn| self.model.lane_on(conn, self.topic_key(args[1])));
         if args[3] == 0 {
             let seq = self.unacknowledged(lane, args[2]);
-            return (format!("\"op\":\"ack\",\"topic\":{topic},\"seq\":{seq}"), Ask::Ack(name.into(), Acked::Through(seq)));
+            return (
+                format!("\"op\":\"ack\",\"topic\":{topic},\"seq\":{seq}"),
+                Ask::Ack(name.into(), Acked::Through(seq)),
+            );
         }
         let seqs: Vec<u64> = (0..args[3].min(128)).map(|more| self.unacknowledged(lane, args[2] + more)).collect();
         let listed: Vec<String> = seqs.iter().map(u64::to_string).collect();

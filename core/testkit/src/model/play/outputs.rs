@@ -255,8 +255,7 @@ impl Side {
         let model = &mut self.model;
         let is_due = match event {
             Event::Opened { conn, session } => {
-                let is_opened =
-                    model.conns.get_mut(&conn).is_some_and(|conn| std::mem::take(&mut conn.news.is_opened));
+                let is_opened = model.conns.get_mut(&conn).is_some_and(|conn| std::mem::take(&mut conn.news.is_opened));
                 is_opened && model.learn_session(conn, session)
             }
             Event::Resumed { conn, session } => model.resumed_is_told(conn, session),

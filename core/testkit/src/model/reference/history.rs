@@ -38,8 +38,7 @@ impl Reference {
     pub(crate) fn history_of(&self, topic: TopicKey) -> (Count, Count) {
         let topic = &self.topics[&topic];
         let age = topic.options.history.and_then(|limits| limits.age_max);
-        let is_young =
-            |message: &&Rc<Message>| age.is_none_or(|age| message.at.saturating_add(nanos(age)) > self.now);
+        let is_young = |message: &&Rc<Message>| age.is_none_or(|age| message.at.saturating_add(nanos(age)) > self.now);
         (count(&topic.history), count(topic.history.iter().filter(is_young)))
     }
 
@@ -93,6 +92,7 @@ impl Reference {
         let is_latest = matches!(policy, Policy::LatestPerKey | Policy::LatestOnly);
         let missed = if is_latest { 0 } else { next.saturating_sub(first) };
         let lane = self.lane(key);
+        lane.asked_behind = first - 1;
         lane.waiting.extend(given);
         if is_reset {
             let to = if missed > 0 { next - 1 } else { 0 };
@@ -144,6 +144,9 @@ impl Reference {
     pub(super) fn number_before(&self, key: LaneKey) -> u64 {
         let lane = &self.lanes[&key];
         let head = self.topics[&lane.topic].head;
+        if matches!(lane.policy, Policy::LatestPerKey | Policy::LatestOnly) {
+            return lane.asked_behind;
+        }
         let again = lane.acks.as_ref().and_then(|acks| acks.again());
         again.or(lane.waiting.front()).map_or(head, |message| message.seq - 1)
     }

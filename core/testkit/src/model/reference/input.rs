@@ -4,8 +4,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use forebay_core::{
-    ConnId, CreateTopics, EndReason, Excess, LaneOptions, PublishError, ResumeError, SessionToken, Start, SubscribeError,
-    wire,
+    ConnId, CreateTopics, EndReason, Excess, LaneOptions, PublishError, ResumeError, SessionToken, Start,
+    SubscribeError, wire,
 };
 
 use super::place::place_bytes;

@@ -221,7 +221,9 @@ impl Reference {
                 if mark.is_overdue(lane.fill(), marks, now) { mark.target(lane.fill(), marks) } else { mark.level };
             let mut range = mark.fallen.map_or(target, |fallen| fallen.min(target))..=mark.level;
             if mark.is_loose {
-                range = Mark { level: Level::High, ..mark }.target(lane.fill(), marks)..=Level::Critical;
+                // A lane that starts with something may never have been tried.
+                let least = Mark { level: Level::High, ..mark }.target(lane.fill(), marks).min(*range.start());
+                range = least..=Level::Critical;
             }
             if !range.contains(&level) {
                 return Err(format!("{:?} is {level:?}, not within {range:?}", lane.id));

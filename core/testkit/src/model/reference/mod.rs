@@ -25,7 +25,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use forebay_core::{
-    Acks, ConnId, Count, EndReason, Gap, LaneId, Levels, LossReason, Options, Policy, SessionEnd, TopicId, TopicOptions, Totals,
+    Acks, ConnId, Count, EndReason, Gap, LaneId, Levels, LossReason, Options, Policy, SessionEnd, TopicId,
+    TopicOptions, Totals,
 };
 
 use front::{Front, Open};
@@ -111,6 +112,8 @@ pub(crate) struct Lane {
     pub(crate) mark: levels::Mark,
     /// Where it is at least once.
     pub(crate) acks: Option<acks::Ledger>,
+    /// What it asked for is behind this number.
+    asked_behind: u64,
     /// How many messages it may still be sent, where that is limited.
     pub(crate) credit: Option<u32>,
     /// Why it ended.

@@ -320,7 +320,8 @@ impl Reference {
             Front::Text { open: Open::Epoch(topic), .. } => self.learn_epoch(*topic, told),
             Front::Text { open: Open::Token(session), .. } => self.learn_token(*session, told),
             Front::Text { open: Open::Pieces(expected), .. } => {
-                let mut pieces: Vec<String> = told.split("},{").map(|piece| format!("{{{}}}", piece.trim_matches(['{', '}']))).collect();
+                let mut pieces: Vec<String> =
+                    told.split("},{").map(|piece| format!("{{{}}}", piece.trim_matches(['{', '}']))).collect();
                 pieces.retain(|piece| piece != "{}");
                 pieces.sort_unstable();
                 if pieces == *expected { Ok(()) } else { Err(format!("lanes {told}, not {expected:?}")) }

@@ -84,9 +84,9 @@ impl Reference {
 
     /// Bytes of messages that may leave now; without a rate any number.
     pub(super) fn outbound_units(&self, id: ConnId, is_high: bool) -> u64 {
-        self.options.outbound_bytes_rate.map_or(u64::MAX, |rate| {
-            self.conns[&id].outbound.units(rate, self.reserved(rate, is_high), self.now)
-        })
+        self.options
+            .outbound_bytes_rate
+            .map_or(u64::MAX, |rate| self.conns[&id].outbound.units(rate, self.reserved(rate, is_high), self.now))
     }
 
     pub(super) fn outbound_at(&self, id: ConnId, is_high: bool) -> u64 {

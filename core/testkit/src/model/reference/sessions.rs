@@ -4,8 +4,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use forebay_core::{
-    AuthenticateError, ConnId, EndReason, LaneId, LossReason, Policy, Position, ResumeError, SessionEnd, SessionId, SessionToken, Start,
-    wire::CloseCode,
+    AuthenticateError, ConnId, EndReason, LaneId, LossReason, Policy, Position, ResumeError, SessionEnd, SessionId,
+    SessionToken, Start, wire::CloseCode,
 };
 
 use super::clock::nanos;
@@ -176,8 +176,7 @@ impl Reference {
             return self.end_session(key, SessionEnd::Overflowed);
         }
         let detached = self.sessions.iter().filter(|(_, session)| session.conn.is_none());
-        let mut detached: Vec<(u64, SessionKey)> =
-            detached.map(|(key, session)| (session.detached_at, *key)).collect();
+        let mut detached: Vec<(u64, SessionKey)> = detached.map(|(key, session)| (session.detached_at, *key)).collect();
         detached.sort_unstable();
         if detached.len() > self.options.sessions_max as usize {
             self.end_session(detached[0].1, SessionEnd::Evicted);
@@ -242,7 +241,9 @@ impl Reference {
             let (session, own) = (&self.sessions[key], &self.sessions[&own]);
             session.ttl.is_some() && session.is_raw == own.is_raw && session.principal == own.principal
         };
-        let Some(key) = known.filter(is_good).filter(|key| *key != own) else { return Err(ResumeError::UnknownSession) };
+        let Some(key) = known.filter(is_good).filter(|key| *key != own) else {
+            return Err(ResumeError::UnknownSession);
+        };
         if let Some(old) = self.sessions[&key].conn {
             self.push_out(old);
         }

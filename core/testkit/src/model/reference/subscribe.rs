@@ -35,6 +35,7 @@ impl Lane {
             aged: 0,
             mark: Default::default(),
             acks: None,
+            asked_behind: 0,
             credit,
             ended: None,
             is_told: false,
