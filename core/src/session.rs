@@ -3,8 +3,10 @@
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use crate::id::{ConnId, LaneId, TopicId};
+use crate::timers::TimerId;
 use crate::watermark::ToldLevel;
 
 #[derive(Debug)]
@@ -16,6 +18,28 @@ pub(crate) struct Session {
     pub(crate) level: ToldLevel,
     /// Listed among the hub's events.
     pub(crate) is_listed: bool,
+    /// There while it says anything.
+    rare: Option<Box<Rare>>,
+}
+
+/// What most sessions do not have.
+#[derive(Debug, Default)]
+struct Rare {
+    principal: Box<str>,
+    resumable: Option<Resumable>,
+}
+
+/// A session that may outlive its connection.
+#[derive(Debug)]
+pub(crate) struct Resumable {
+    /// How long it lives on.
+    pub(crate) ttl: Duration,
+    /// Armed while it is detached.
+    pub(crate) timer: TimerId,
+    /// The encoding of its connections' dialect.
+    pub(crate) encoding: usize,
+    /// Its number among the detached ones, while it is.
+    pub(crate) detached: Option<u64>,
 }
 
 /// One lane, the usual case, is kept without an allocation.
@@ -36,7 +60,43 @@ struct Many {
 
 impl Session {
     pub(crate) fn new(conn: ConnId) -> Self {
-        Self { conn: Some(conn), lanes: Lanes::None, level: ToldLevel::default(), is_listed: false }
+        Self { conn: Some(conn), lanes: Lanes::None, level: ToldLevel::default(), is_listed: false, rare: None }
+    }
+
+    /// Whom it belongs to; empty: nobody.
+    pub(crate) fn principal(&self) -> &str {
+        self.rare.as_ref().map_or("", |rare| &rare.principal)
+    }
+
+    pub(crate) fn set_principal(&mut self, principal: &str) {
+        self.rare.get_or_insert_default().principal = principal.into();
+        self.forget_rare();
+    }
+
+    /// What it needs to live on without a connection.
+    pub(crate) fn resumable(&self) -> Option<&Resumable> {
+        self.rare.as_ref()?.resumable.as_ref()
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn resumable_mut(&mut self) -> Option<&mut Resumable> {
+        self.rare.as_mut()?.resumable.as_mut()
+    }
+
+    pub(crate) fn set_resumable(&mut self, resumable: Resumable) {
+        self.rare.get_or_insert_default().resumable = Some(resumable);
+    }
+
+    /// It ends with its connection after all.
+    pub(crate) fn take_resumable(&mut self) -> Option<Resumable> {
+        let resumable = self.rare.as_mut()?.resumable.take();
+        self.forget_rare();
+        resumable
+    }
+
+    /// Gives back what says nothing.
+    fn forget_rare(&mut self) {
+        self.rare.take_if(|rare| rare.principal.is_empty() && rare.resumable.is_none());
     }
 
     pub(crate) fn lane_on(&self, topic: TopicId) -> Option<LaneId> {
@@ -120,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_session_is_small() {
-        assert_eq!(size_of::<Session>(), 40);
+        assert_eq!(size_of::<Session>(), 48);
     }
 
     #[test]

@@ -43,6 +43,7 @@ impl Hub {
         assert_eq!(self.stats.lanes.conservation_error(), 0, "the queue law of the hub");
         assert_eq!(self.stats.direct.conservation_error(), 0, "the queue law of direct lanes");
         let mut direct = Count::default();
+        self.check_sessions();
         self.check_hub_level();
         for (_, conn) in self.conns.iter() {
             assert_eq!(conn.charged, conn.resident(), "a connection's charge");

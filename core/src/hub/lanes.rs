@@ -353,8 +353,11 @@ impl Hub {
         self.lane_returned(source, conn, cut);
         match source {
             Source::Lane(id) => {
-                let (topic, place) = self.topics.lane_mut(id);
-                topic.change(place, |lane, _| lane.unhold());
+                // What lives on without its connection loses nothing with it.
+                if !self.may_outlive_its_connection(id) {
+                    let (topic, place) = self.topics.lane_mut(id);
+                    topic.change(place, |lane, _| lane.unhold());
+                }
             }
             Source::Direct => {
                 let direct = self.conns.get_mut(conn).and_then(Conn::direct_mut);

@@ -17,6 +17,7 @@ mod overflow;
 mod pressure;
 mod publish;
 mod request;
+mod resume;
 mod retention;
 mod sent;
 mod sessions;
@@ -47,7 +48,7 @@ use crate::error::{
 use crate::id::{ConnId, LaneId, SessionId, TopicId};
 use crate::output::{
     ClientRequest, Deadline, Effect, EndReason, Entry, Event, LossReason, Message, OwnedPayload, Payload, Peer,
-    Published, ResumeLane, SessionToken, Upgraded,
+    Published, ResumeLane, SessionEnd, SessionToken, Upgraded,
 };
 use crate::session::Session;
 use crate::slab::Slab;
@@ -66,6 +67,8 @@ enum TimerKey {
     Topic(u32),
     /// A level of a topic's lanes may fall.
     Levels(u32),
+    /// A detached session was not resumed in time.
+    Session(u32),
     /// The hub's level may fall.
     Hub,
     Drain,
@@ -79,6 +82,7 @@ enum News {
     Lane(LaneId),
     LaneLevel(LaneId),
     LaneEnded(LaneId),
+    SessionEnded(SessionId, SessionEnd),
     Topic(TopicId),
     Hub,
 }
@@ -92,6 +96,8 @@ pub struct Hub {
     entropy: Entropy,
     conns: Slab<ConnId, Conn>,
     sessions: Slab<SessionId, Session>,
+    /// Sessions without a connection, by the order in which they lost it.
+    detached: BTreeMap<u64, SessionId>,
     topics: Topics,
     timers: Timers<TimerKey>,
     /// Connections that have something to send and may; each at most once.
@@ -139,6 +145,7 @@ impl Hub {
             entropy: Entropy::new(entropy),
             conns: Slab::new(),
             sessions: Slab::new(),
+            detached: BTreeMap::new(),
             topics: Topics::new(),
             timers: Timers::new(),
             ready: VecDeque::new(),

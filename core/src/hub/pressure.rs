@@ -100,7 +100,7 @@ impl Hub {
         }
     }
 
-    fn update_outbound_level(&mut self, id: ConnId) {
+    pub(super) fn update_outbound_level(&mut self, id: ConnId) {
         let Some(conn) = self.conns.get_mut(id).filter(|conn| !conn.is_ended()) else { return };
         let session = self.sessions.get(conn.session).expect("a connection's session exists").level.level();
         let level = session.max(conn.own_outbound_level());

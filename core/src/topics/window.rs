@@ -181,6 +181,14 @@ impl Topic {
         }
     }
 
+    /// The number behind which everything that waits in a lane lies.
+    pub(crate) fn place_of(&self, place: usize) -> u64 {
+        match &self.lanes[place].window {
+            Window::Log(lane) => lane.front(self.head).after.messages,
+            Window::Latest(lane) => lane.place().unwrap_or(self.head.messages),
+        }
+    }
+
     /// Whether the lane has something waiting, or to tell.
     pub(crate) fn has_something(&self, place: usize) -> bool {
         self.lanes[place].window.losses().gap().is_some() || self.next(place).is_some()
