@@ -27,6 +27,9 @@ impl Hub {
             let is_aging = |place: &usize| topic.age_max(*place).is_some() && !topic.lanes[*place].is_ended();
             let aging = (0..topic.lanes.len()).filter(is_aging).count();
             assert_eq!(aging, topic.aging_lanes as usize, "lanes with an age_max");
+            let armed = topic.age_timer.and_then(|timer| self.timers.deadline(timer));
+            let at = topic.history_expires_at();
+            assert!(at.is_none_or(|at| armed.is_some_and(|armed| armed <= at)), "a history is looked at in time");
             for place in 0..topic.lanes.len() {
                 let armed = topic.age_timer.and_then(|timer| self.timers.deadline(timer));
                 let at = topic.expires_at(place).filter(|_| !topic.lanes[place].is_ended());
@@ -185,12 +188,14 @@ impl Topic {
         assert!(self.parked.is_empty() || keeping > 0, "a parked publish waits for a lane");
         let live = self.lanes.iter().filter(|lane| !lane.is_ended()).count();
         assert_eq!(self.live_lanes as usize, live, "lanes that have not ended");
-        for (log, needs) in self.logs.iter().zip(&needs) {
+        self.check_history();
+        for (log, mut needs) in self.logs.iter().zip(needs) {
             assert_eq!(log.as_ref().map_or(0, |encoded| encoded.lanes as usize), needs.len(), "readers of a log");
             if let Some(encoded) = log {
                 assert_eq!(encoded.log.head(), self.head, "a log reaches the head");
+                needs.extend(self.history_needs());
                 encoded.log.check();
-                encoded.log.check_needs(needs);
+                encoded.log.check_needs(&needs);
             }
         }
         assert!(self.charged.log <= self.options.log_bytes_max, "the log bound");

@@ -21,6 +21,7 @@ mod resume;
 mod retention;
 mod sent;
 mod sessions;
+mod starts;
 mod timeouts;
 mod work;
 
@@ -39,7 +40,6 @@ use self::overflow::Overflowed;
 use self::pressure::HubLevel;
 use crate::config::{Config, LaneOptions, Start, TopicOptions};
 use crate::conn::{Conn, Outstanding, Phase, Work};
-use crate::dialect;
 use crate::entropy::Entropy;
 use crate::error::{
     AcceptError, AckError, AuthenticateError, ConnectError, DocumentError, PublishError, ResumeError, SendError,
@@ -55,7 +55,7 @@ use crate::slab::Slab;
 use crate::stats::{ConnectionPressure, LanePressure, Load, Pressure, SessionPressure, Stats, TopicPressure};
 use crate::time::Instant;
 use crate::timers::Timers;
-use crate::topics::{Owner, Topics};
+use crate::topics::Topics;
 use crate::watermark::fill;
 use crate::wire::CloseCode;
 
@@ -358,7 +358,7 @@ impl Hub {
         now: Instant,
     ) -> Result<LaneId, SubscribeError> {
         self.advance(now);
-        let added = self.add_lane(topic, Owner::Local, dialect::RAW, lane, from);
+        let added = self.add_local_lane(topic, lane, from);
         self.update_hub_level();
         added
     }

@@ -185,7 +185,8 @@ impl Hub {
     fn append(&mut self, topic_id: TopicId, message: Message<'_>) -> Mark {
         let hub_room = self.resident_bytes_max_for_logs().saturating_sub(self.stats.resident_bytes);
         let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
-        let is_aging = topic.aging_lanes > 0;
+        // Whoever starts in the history may have an `age_max`.
+        let is_aging = topic.aging_lanes > 0 || topic.options.history.is_some();
         let (seq, bytes) = (topic.head.messages + 1, message.payload.as_bytes().len() as u64);
         let (growth, log_room) = (topic.growth(message), topic.options.log_bytes_max.saturating_sub(topic.charged.log));
         // What is left when every log has what it needs: chunks may be as much larger.
@@ -215,7 +216,7 @@ impl Hub {
             self.unfrozen.push(topic_id);
         }
         self.put_latest(topic_id, message);
-        self.recharge_topic(topic_id);
+        self.trim_history(topic_id);
         self.look_at_age_from_now(topic_id);
         before
     }

@@ -225,7 +225,7 @@ impl Hub {
     /// A lane as its client is told of it, but for its topic's name.
     fn described(&self, lane: LaneId) -> SubscribedLane<'static> {
         let (topic, place) = self.topics.lane(lane);
-        let position = Position { epoch: topic.epoch, seq: topic.head.messages };
+        let position = Position { epoch: topic.epoch, seq: topic.place_of(place) };
         SubscribedLane { topic: "", position, policy: topic.policy(place), delivery: Delivery::BestEffort }
     }
 

@@ -49,7 +49,8 @@ impl Hub {
         let Some(old) = self.sessions.get(id).and_then(|session| session.conn) else { return };
         let conn = self.conn_mut(old);
         conn.news.resumed = false;
-        let is_between = conn.outstanding().is_none() && conn.outbound().is_none_or(|outbound| outbound.pinned.is_none());
+        let is_between =
+            conn.outstanding().is_none() && conn.outbound().is_none_or(|outbound| outbound.pinned.is_none());
         if conn.is_open() && is_between {
             // Nothing of the session is on its way there. What is left of the connection has one of its own, without lanes.
             let other = self.sessions.insert_with(|_| Session::new(old));
@@ -82,7 +83,14 @@ impl Hub {
 
     /// Its lanes go on from where the client says it stands.
     fn go_on(&mut self, id: SessionId, lanes: &[ResumeLane<'_>]) {
-        let _ = (id, lanes);
+        for ResumeLane { topic, position, .. } in lanes {
+            let topic = self.topics.by_name.get(*topic).copied();
+            let session = self.sessions.get(id).expect("the session exists");
+            if let (Some(lane), Some(position)) = (topic.and_then(|topic| session.lane_on(topic)), *position) {
+                // A position that is not there yet is left out of account.
+                let _ = self.replace_lane(id, lane, position);
+            }
+        }
     }
 
     /// The last message of a lane that was sent and will not come again.

@@ -198,7 +198,10 @@ impl Hub {
                 assert_eq!(topic_id, *topic);
                 let topic = self.topics.slab.get(topic_id).expect("a lane's topic exists");
                 let lane = &topic.lanes[place];
-                assert!(matches!(lane.owner(&self.sessions), Owner::Session(owner) if owner == id), "a lane has its session");
+                assert!(
+                    matches!(lane.owner(&self.sessions), Owner::Session(owner) if owner == id),
+                    "a lane has its session"
+                );
                 assert_eq!(lane.is(TopicLane::DETACHED), is_detached, "who cannot be waited for");
                 let may_stay = !is_detached || topic.watched(place).is_none_or(|watched| watched.refusal.is_none());
                 assert!(may_stay, "a detached session refuses nothing");

@@ -1,5 +1,7 @@
 //! Topics: a name, a numbering, lanes, and what they read: a log per encoding, and the latest messages by key.
 
+mod history;
+mod origin;
 mod settings;
 mod watch;
 mod window;
@@ -24,6 +26,7 @@ use crate::slab::{Slab, grow_by_an_eighth};
 use crate::stats::{Count, Level, Totals};
 use crate::timers::TimerId;
 use crate::watermark::ToldLevel;
+pub(crate) use origin::Origin;
 pub(crate) use settings::Settings;
 use settings::SettingsTable;
 pub(crate) use watch::Refusal;
@@ -128,6 +131,8 @@ pub(crate) struct Topic {
     /// Lanes that have not ended.
     pub(crate) live_lanes: u32,
     pub(crate) logs: [Option<Box<Encoded>>; ENCODINGS],
+    /// Everything behind it is kept for those who come later; `None`: the topic has no history.
+    history: Option<Mark>,
     /// By `latest_place`.
     pub(crate) keyed: [Option<Box<Keyed>>; 2],
     pub(crate) settings: SettingsTable,
@@ -174,7 +179,7 @@ pub(crate) struct Topic {
 
 impl Topic {
     pub(crate) fn new(name: &str, epoch: u64, (options, marks): (TopicOptions, Watermarks), is_declared: bool) -> Self {
-        Self {
+        let mut topic = Self {
             name: name.into(),
             epoch,
             head: Mark::default(),
@@ -185,6 +190,7 @@ impl Topic {
             lanes: Vec::new(),
             live_lanes: 0,
             logs: [const { None }; ENCODINGS],
+            history: None,
             keyed: [const { None }; 2],
             settings: SettingsTable::default(),
             idle: Vec::new(),
@@ -207,7 +213,10 @@ impl Topic {
             is_unfrozen: false,
             has_room: false,
             is_announced: false,
-        }
+        };
+        topic.begin_history();
+        topic.begin_latest();
+        topic
     }
 
     pub(crate) fn settings(&self, place: usize) -> &Settings {
@@ -309,20 +318,22 @@ impl Topics {
         self.id(&self.slab.get(topic).expect("the topic exists").lanes[place])
     }
 
-    /// Adds a lane at the head.
+    /// Adds a lane.
     pub(crate) fn add_lane(
         &mut self,
         topic_id: TopicId,
-        (terms, age_max): (Terms, Option<Duration>),
+        settings: Settings,
         owner: Owner,
         dialect: &'static dyn Dialect,
+        origin: Origin,
     ) -> LaneId {
         let topic = self.slab.get_mut(topic_id).expect("the topic was looked up");
-        let settings = topic.settings.add(Settings { terms, age_max, encoding: dialect.encoding() });
+        let Settings { terms, age_max, .. } = settings;
+        let settings = topic.settings.add(settings);
         assert!(settings & TopicLane::FLAGS == 0, "fewer than 2^27 settings");
         let window = match latest_place(terms.policy) {
-            None => Window::Log(topic.add_run_lane(dialect)),
-            Some(place) => Window::Latest(topic.add_latest_lane(place, dialect)),
+            None => Window::Log(topic.add_run_lane(dialect, origin)),
+            Some(place) => Window::Latest(topic.add_latest_lane(place, dialect, origin)),
         };
         let owner = match owner {
             Owner::Local => LOCAL,
@@ -340,7 +351,9 @@ impl Topics {
             topic.aging_lanes += 1;
         }
         topic.look_at(place);
-        topic.list_idle(place);
+        if !topic.has_something(place) {
+            topic.list_idle(place);
+        }
         id
     }
 
@@ -382,7 +395,9 @@ mod tests {
         fn add(&mut self) {
             let options = TopicOptions::default();
             let terms = Terms { limits: options.lane, policy: options.policy };
-            let id = self.topics.add_lane(self.topic, (terms, None), Owner::Local, RAW);
+            let settings = Settings { terms, age_max: None, encoding: RAW.encoding() };
+            let head = self.topics.slab.get(self.topic).unwrap().head;
+            let id = self.topics.add_lane(self.topic, settings, Owner::Local, RAW, Origin::at(head));
             assert!(self.lanes.insert(id, true).is_none(), "an id is given out once");
         }
 
@@ -468,7 +483,8 @@ mod tests {
             let topic = topics.slab.insert_with(|_| Topic::new("t", 1, (options, Watermarks::default()), true));
             let limits = crate::config::LaneLimits { messages_max, ..options.lane };
             let terms = Terms { limits, policy: options.policy };
-            topics.add_lane(topic, (terms, None), Owner::Local, RAW);
+            let settings = Settings { terms, age_max: None, encoding: RAW.encoding() };
+            topics.add_lane(topic, settings, Owner::Local, RAW, Origin::at(Mark::default()));
             let topic = topics.slab.get_mut(topic).unwrap();
             topic.look_around(Count::new(1, 10));
             let due = topic.due.messages - topic.head.messages;
