@@ -83,7 +83,7 @@ impl Hub {
         }
         assert_eq!(session.active().contains(&id), is_active, "active lanes are listed");
         assert!(!topic.has_something(place) || is_active, "a lane with something waiting is active");
-        let Some(conn) = session.conn else { return };
+        let Some(conn) = session.conn() else { return };
         let conn = self.conns.get(conn).expect("a session's connection exists");
         if is_active && conn.is_open() && !conn.is_writing() {
             assert!(conn.is_ready, "a connection with an active lane is ready");
@@ -103,7 +103,7 @@ impl Hub {
         if let Some(parked) = inbound.parked {
             assert!(conn.has_messages(), "a parked publish is in the inbox");
             let topic = self.topics.get(parked.topic).expect("a parked publish has a topic");
-            let id = self.sessions.get(conn.session).expect("a connection's session exists").conn;
+            let id = self.sessions.get(conn.session).expect("a connection's session exists").conn();
             assert_eq!(topic.parked.iter().filter(|waiting| Some(**waiting) == id).count(), 1, "it waits once");
         }
         if let Some(out) = &outbound.outstanding {

@@ -75,7 +75,7 @@ impl Hub {
                 Owner::Session(session) => {
                     let session = self.sessions.get_mut(session).expect("a lane's session exists");
                     session.remove(id);
-                    if let Some(conn) = session.conn {
+                    if let Some(conn) = session.conn() {
                         self.reply(conn, &Reply::Ended { topic: &name, code: "removed" }, None);
                         self.refresh(conn);
                     }

@@ -33,7 +33,7 @@ impl Hub {
             Owner::Session(session) => {
                 let session = self.sessions.get_mut(session).expect("a lane's session exists");
                 session.remove(topic_id);
-                let conn = session.conn.expect("it is not detached");
+                let conn = session.conn().expect("it is not detached");
                 if disconnect.scope == DisconnectScope::Topic {
                     // Now, so that it comes before the answer to another subscribe.
                     self.tell_overflow(conn, lane, &name);

@@ -256,7 +256,7 @@ impl Hub {
                 let id = self.topics.id_at(topic_id, place);
                 let session = self.sessions.get_mut(session).expect("a lane's session exists");
                 session.activate(id);
-                if let Some(conn) = session.conn {
+                if let Some(conn) = session.conn() {
                     self.make_ready(conn);
                 }
             }

@@ -30,7 +30,7 @@ impl Hub {
             // One that is to end with its connection at the end of this call has ended.
             is_alike
                 && session.principal() == own_session.principal()
-                && !session.conn.is_some_and(|conn| self.is_overflowed(conn))
+                && !session.conn().is_some_and(|conn| self.is_overflowed(conn))
         };
         if !is_right || id == own || !self.sessions.get(id).is_some_and(is_theirs) {
             return Err(ResumeError::UnknownSession);
@@ -46,7 +46,7 @@ impl Hub {
 
     /// The newer connection wins.
     fn take_from_its_connection(&mut self, id: SessionId) {
-        let Some(old) = self.sessions.get(id).and_then(|session| session.conn) else { return };
+        let Some(old) = self.sessions.get(id).and_then(|session| session.conn()) else { return };
         let conn = self.conn_mut(old);
         conn.news.resumed = false;
         let is_between =
@@ -55,7 +55,7 @@ impl Hub {
             // Nothing of the session is on its way there. What is left of the connection has one of its own, without lanes.
             let other = self.sessions.insert_with(|_| Session::new(old));
             self.conn_mut(old).session = other;
-            self.sessions.get_mut(id).expect("the session exists").conn = None;
+            self.sessions.get_mut(id).expect("the session exists").set_conn(None);
             self.update_outbound_level(old);
             let close = (CloseCode::RESUMED, "session resumed elsewhere");
             self.begin_close(old, EndReason::Resumed, close, true);
@@ -71,10 +71,10 @@ impl Hub {
         let conn = self.conn_mut(conn_id);
         let own = core::mem::replace(&mut conn.session, id);
         conn.news.resumed = true;
-        self.sessions.get_mut(own).expect("a connection's session exists").conn = None;
+        self.sessions.get_mut(own).expect("a connection's session exists").set_conn(None);
         self.end_session(own, SessionEnd::Closed, LossReason::Closed);
         self.forget_detached(id);
-        self.sessions.get_mut(id).expect("the session exists").conn = Some(conn_id);
+        self.sessions.get_mut(id).expect("the session exists").set_conn(Some(conn_id));
         self.set_detached(id, false);
         self.stats.resumed += 1;
         self.announce_conn(conn_id);

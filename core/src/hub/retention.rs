@@ -198,7 +198,7 @@ impl Hub {
     pub(super) fn copy_outstanding(&mut self, id: LaneId) {
         let (topic, place) = self.topics.lane(id);
         let Owner::Session(session) = topic.lanes[place].owner(&self.sessions) else { return };
-        let Some(conn_id) = self.sessions.get(session).expect("a lane's session exists").conn else { return };
+        let Some(conn_id) = self.sessions.get(session).expect("a lane's session exists").conn() else { return };
         let conn = self.conns.get_mut(conn_id).expect("a session's connection exists");
         let log = topic.log(place);
         let out = conn.outbound_mut().and_then(|outbound| outbound.outstanding.as_mut());

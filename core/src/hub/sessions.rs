@@ -103,7 +103,7 @@ impl Hub {
         let session = self.sessions.get_mut(id).expect("a connection's session exists");
         let is_kept = session.resumable().is_some();
         if is_kept {
-            session.conn = None;
+            session.set_conn(None);
         }
         is_kept
     }
@@ -159,7 +159,7 @@ impl Hub {
             self.timers.remove(resumable.timer);
             self.events.push_back(News::SessionEnded(id, end));
         }
-        if session.conn.is_none() {
+        if session.conn().is_none() {
             self.sessions.remove(id);
         }
     }
@@ -177,7 +177,7 @@ impl Hub {
             conn.is_none_or(|conn| !self.conns.get(conn).expect("a session's connection exists").is_open())
         };
         let ids: alloc::vec::Vec<SessionId> =
-            self.sessions.iter().filter(|(_, session)| is_left(session.conn)).map(|(id, _)| id).collect();
+            self.sessions.iter().filter(|(_, session)| is_left(session.conn())).map(|(id, _)| id).collect();
         ids.into_iter().for_each(|id| self.end_session(id, SessionEnd::Drained, LossReason::Closed));
     }
 
@@ -185,7 +185,7 @@ impl Hub {
     pub(super) fn check_sessions(&self) {
         let mut detached = 0;
         for (id, session) in self.sessions.iter() {
-            let conn = session.conn.map(|conn| self.conns.get(conn).expect("a session's connection exists"));
+            let conn = session.conn().map(|conn| self.conns.get(conn).expect("a session's connection exists"));
             assert!(conn.is_none_or(|conn| conn.session == id && !conn.is_ended()), "a session has its connection");
             let number = session.resumable().and_then(|resumable| resumable.detached);
             let armed = session.resumable().and_then(|resumable| self.timers.deadline(resumable.timer));
