@@ -26,9 +26,9 @@ pub(crate) enum Source {
 pub(crate) enum PinnedMessage {
     /// Of a log, with the cut behind it.
     Logged(Source, Mark),
-    Latest(LaneId, Unsettled),
+    Latest(LaneId, Box<Unsettled>),
     /// In nobody's account, but to be told again where the session lives on.
-    Notice(LaneId, Gap),
+    Notice(LaneId, Box<Gap>),
 }
 
 /// The rest of what was sent in part. Nothing else may be written before it.

@@ -126,8 +126,8 @@ impl Hub {
         let (mut sources, mut latest, mut notices) = (Vec::new(), Vec::new(), Vec::new());
         match pinned {
             Some(PinnedMessage::Logged(source, _)) => sources.push(source),
-            Some(PinnedMessage::Latest(lane, message)) => latest.push((lane, message)),
-            Some(PinnedMessage::Notice(lane, gap)) => notices.push((lane, gap)),
+            Some(PinnedMessage::Latest(lane, message)) => latest.push((lane, *message)),
+            Some(PinnedMessage::Notice(lane, gap)) => notices.push((lane, *gap)),
             None => {}
         }
         for segment in segments {

@@ -83,7 +83,7 @@ impl Hub {
             }
         }
         while let Some(conn) = self.topics.slab.get(id).and_then(|topic| topic.parked.front().copied()) {
-            self.refuse_parked(conn, Code::UnknownTopic, "the topic was removed");
+            self.refuse_parked(conn, &Reply::Error(Code::UnknownTopic, "the topic was removed"));
             self.refresh(conn);
         }
         self.recharge_topic(id); // Its history went.
@@ -104,6 +104,7 @@ impl Hub {
                 let topic = self.topics.slab.remove(id).expect("just looked up");
                 self.forget_timer(topic.age_timer);
                 self.forget_timer(topic.level_timer);
+                self.forget_timer(topic.rate_timer);
                 self.recharge(topic.charged.hub, 0);
                 self.stats.topics -= 1;
                 if !topic.is_removed {

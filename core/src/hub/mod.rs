@@ -8,10 +8,12 @@ mod closing;
 mod direct;
 mod documents;
 mod drain;
+mod duplicates;
 mod input;
 mod lanes;
 mod latest;
 mod levels;
+mod limits;
 mod outputs;
 mod overflow;
 mod pressure;
@@ -69,6 +71,8 @@ enum TimerKey {
     Levels(u32),
     /// A detached session was not resumed in time.
     Session(u32),
+    /// One more may be published to a topic.
+    Rate(u32),
     /// The hub's level may fall.
     Hub,
     Drain,

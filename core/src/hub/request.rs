@@ -23,8 +23,8 @@ enum Outcome {
 
 impl Hub {
     /// A message of a connection with a dialect.
-    pub(super) fn request(&mut self, id: ConnId, is_text: bool, bytes: &[u8]) {
-        if self.is_overflowed(id) {
+    pub(super) fn request(&mut self, id: ConnId, is_text: bool, bytes: &[u8], has_unit: bool) {
+        if self.is_overflowed(id) || (!has_unit && self.refuse_limited(id, is_text, bytes)) {
             return;
         }
         let conn = self.conn_mut(id);
@@ -84,7 +84,7 @@ impl Hub {
                 continue;
             }
             let before = inbound.undecoded.len();
-            if inbound.is_stopped || before == 0 {
+            if conn.is_stopped() || before == 0 {
                 break;
             }
             self.input_kept(id);
@@ -140,7 +140,7 @@ impl Hub {
     }
 
     /// A parked publish is refused after all.
-    pub(super) fn refuse_parked(&mut self, id: ConnId, code: Code, text: &str) {
+    pub(super) fn refuse_parked(&mut self, id: ConnId, reply: &Reply<'_>) {
         let dialect = self.conn_mut(id).dialect().expect("only a dialect parks");
         let OwnedPayload { is_text, bytes } =
             self.work_mut(id).inbound.first().cloned().expect("a parked publish is the first of its inbox");
@@ -148,7 +148,7 @@ impl Hub {
             Ok(request) => request.id,
             Err(fault) => fault.id,
         };
-        self.reply(id, &Reply::Error(code, text), request_id);
+        self.reply(id, reply, request_id);
         self.unpark(id);
         self.pop_inbox(id);
         self.pump(id);

@@ -46,11 +46,11 @@ impl Hub {
             let is_blocked = topic.refuse_where_pinned(bytes);
             return Err(if is_blocked { PublishError::Full } else { self.refused_overloaded() });
         }
-        let growth_at_most = topic.growth_at_most(message);
+        let (growth_at_most, ids) = (topic.growth_at_most(message), topic.id_growth(message));
         let over = |growth: usize| (self.stats.resident_bytes + growth).saturating_sub(hub_max);
         let freed_by_log_bound = if is_over_log { freeable.hub } else { 0 };
         // Shedding may take from this topic, too, and leave it with nothing: not even an index.
-        if over(growth.hub.max(growth_without)) > freed_by_log_bound && !self.shed(over(growth_at_most)) {
+        if over(growth.hub.max(growth_without + ids)) > freed_by_log_bound && !self.shed(over(growth_at_most + ids)) {
             return Err(self.refused_overloaded());
         }
         self.drop_for_log_bound(topic_id, message);
@@ -64,7 +64,7 @@ impl Hub {
         budget - budget / RESERVED_FOR_CONNECTIONS
     }
 
-    fn refused_overloaded(&mut self) -> PublishError {
+    pub(super) fn refused_overloaded(&mut self) -> PublishError {
         self.stats.refused_overloaded += 1;
         PublishError::Overloaded
     }
@@ -258,7 +258,7 @@ impl Topic {
         let logs = self.logs.iter_mut().flatten();
         let logs: usize =
             logs.map(|encoded| encoded.log.growth(encoded.dialect.message_bytes(&encoded.prefix, seq, message))).sum();
-        Resident::of_both(logs) + self.latest_growth(message)
+        Resident::of_both(logs) + self.latest_growth(message) + Resident { log: 0, hub: self.id_growth(message) }
     }
 
     /// The most a publish may add once lossy lanes have lost what they may.

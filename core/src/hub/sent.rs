@@ -20,6 +20,8 @@ impl Hub {
         let Some(mut outstanding) = outstanding else { return self.stale() };
         let bytes = bytes.min(outstanding.len);
         let is_partial = bytes < outstanding.len;
+        self.pay_outbound(id, bytes);
+        let conn = self.conns.get_mut(id).expect("just looked up");
         conn.is_blocked = is_partial;
         conn.stalled_since = match conn.stalled_since {
             _ if !is_partial => None,
@@ -55,7 +57,7 @@ impl Hub {
                         self.source_progressed(source);
                     }
                     PinnedMessage::Latest(lane, message) => {
-                        self.latest_sent(lane, message);
+                        self.latest_sent(lane, *message);
                         self.remove_lane_if_settled(lane);
                     }
                 }
@@ -74,7 +76,7 @@ impl Hub {
                 if left > 0 {
                     // It was begun, so it will be told.
                     self.stats.gaps_sent += 1;
-                    let (rest, message) = (frame.slice(left..), PinnedMessage::Notice(lane, gap));
+                    let (rest, message) = (frame.slice(left..), PinnedMessage::Notice(lane, Box::new(gap)));
                     self.work_mut(id).outbound.pinned = Some(Box::new(Pinned { rest, message }));
                 } else {
                     self.notice_returned(lane, gap);
@@ -132,7 +134,7 @@ impl Hub {
             self.remove_lane_if_settled(lane);
             return 0;
         }
-        let message = PinnedMessage::Latest(lane, message);
+        let message = PinnedMessage::Latest(lane, Box::new(message));
         self.work_mut(id).outbound.pinned = Some(Box::new(Pinned { rest, message }));
         0
     }

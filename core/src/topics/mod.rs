@@ -21,6 +21,8 @@ use crate::latest::Resident;
 use crate::log::Log;
 use crate::output::LossReason;
 use crate::policy::Policy;
+use crate::publish_ids::PublishIds;
+use crate::rate::Bucket;
 use crate::session::Session;
 use crate::slab::{Slab, grow_by_an_eighth};
 use crate::stats::{Count, Level, Totals};
@@ -133,6 +135,7 @@ pub(crate) struct Topic {
     pub(crate) logs: [Option<Box<Encoded>>; ENCODINGS],
     /// Everything behind it is kept for those who come later; `None`: the topic has no history.
     history: Option<Mark>,
+    pub(crate) publish_ids: PublishIds,
     /// By `latest_place`.
     pub(crate) keyed: [Option<Box<Keyed>>; 2],
     pub(crate) settings: SettingsTable,
@@ -151,6 +154,10 @@ pub(crate) struct Topic {
     pub(crate) keeping_parked: u32,
     /// Connections whose publish waits for room, in order of arrival.
     pub(crate) parked: VecDeque<ConnId>,
+    /// How fast it was published to.
+    pub(crate) published: Bucket,
+    /// When one more may be; there once a publish was parked for that.
+    pub(crate) rate_timer: Option<TimerId>,
     /// The application was refused and has not been told of room since.
     pub(crate) owes_drained: bool,
     /// Lanes with an `age_max` that have not ended.
@@ -191,6 +198,7 @@ impl Topic {
             live_lanes: 0,
             logs: [const { None }; ENCODINGS],
             history: None,
+            publish_ids: PublishIds::new(options.publish_ids_max),
             keyed: [const { None }; 2],
             settings: SettingsTable::default(),
             idle: Vec::new(),
@@ -201,6 +209,8 @@ impl Topic {
             refusing: 0,
             keeping_parked: 0,
             parked: VecDeque::new(),
+            published: Bucket::default(),
+            rate_timer: None,
             owes_drained: false,
             aging_lanes: 0,
             age_min: None,
@@ -239,7 +249,7 @@ impl Topic {
     pub(crate) fn resident(&self) -> Resident {
         let logs: usize = self.logs.iter().flatten().map(|encoded| encoded.log.resident()).sum();
         let latest: Resident = self.keyed.iter().flatten().map(|keyed| keyed.latest.resident()).sum();
-        Resident::of_both(logs) + latest
+        Resident::of_both(logs) + latest + Resident { log: 0, hub: self.publish_ids.resident() }
     }
 
     /// Whether its level, or what follows for its sources, is not what was told.
