@@ -25,7 +25,7 @@ pub(super) struct Modes {
 const DRAWN: Modes = Modes {
     acks: false,
     credit: false,
-    sessions: false,
+    sessions: true,
     history: true,
     starts: true,
     ids: true,

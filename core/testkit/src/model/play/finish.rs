@@ -75,11 +75,16 @@ impl Play {
             self.receive(side, &[seat, 64])?;
         }
         self.settle(side)?;
+        self.advance(self.plan.session_ttl_ms * 1_000_000, true)?;
+        self.settle(side)?;
         self.sides[side].compare_state()?;
         let (hub, stats) = (&self.sides[side].hub, self.sides[side].hub.stats());
         same("connections at last", hub.connections(), 0)?;
         same("topics at last", stats.topics, 0)?;
         same("lanes at last", stats.lanes_now, 0)?;
+        if self.now < super::NOW_MAX {
+            same("sessions at last", stats.detached, 0)?;
+        }
         same("waiting at last", hub.pressure().waiting.messages, 0)?;
         if stats.resident_bytes > 4_096 {
             return Err(format!("{} bytes are left", stats.resident_bytes));

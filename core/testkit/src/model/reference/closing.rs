@@ -254,6 +254,7 @@ impl Reference {
     /// Takes nothing new.
     pub(crate) fn drain(&mut self, until: u64) {
         self.draining.get_or_insert(until);
+        self.end_detached();
         self.end_call();
     }
 }

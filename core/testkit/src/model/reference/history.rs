@@ -151,6 +151,12 @@ impl Reference {
         again.or(lane.waiting.front()).map_or(head, |message| message.seq - 1)
     }
 
+    /// The last number that was sent and will not come again, and of which nothing is to be told.
+    pub(super) fn number_done(&self, key: LaneKey) -> u64 {
+        let before = self.number_before(key);
+        self.lanes[&key].gap.map_or(before, |gap| before.min(gap.from.saturating_sub(1)))
+    }
+
     /// A publish of a topic that is sent in batches.
     pub(super) fn await_flush(&mut self, topic: TopicKey) {
         let (now, is_draining) = (self.now, self.draining.is_some());

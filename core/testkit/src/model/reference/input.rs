@@ -336,7 +336,7 @@ impl Reference {
     }
 
     fn ask_keep(&mut self, conn: ConnId, ttl: Option<Duration>, id: Option<&str>) {
-        let ttl = self.keep(conn, ttl).expect("it is open");
+        let Ok(ttl) = self.keep(conn, ttl) else { return self.error(conn, "draining", id) };
         if let Some(id) = id {
             let session = self.conns[&conn].session;
             let start = format!("{{\"op\":\"ok\",\"id\":{id},\"session\":\"");
@@ -354,7 +354,7 @@ impl Reference {
                 let token = known.token.map_or(String::new(), |token| token.to_string());
                 let start = format!("{{\"op\":\"ok\",\"id\":{id},\"session\":\"{token}\",\"ttl_ms\":{ttl},\"lanes\":[");
                 let mut lanes: Vec<String> =
-                    known.lanes.iter().map(|lane| format!("{{{}}}", self.described(*lane))).collect();
+                    known.lanes.iter().map(|lane| format!("{{{}}}", self.described(*lane, self.number_done(*lane)))).collect();
                 lanes.sort_unstable();
                 self.reply(conn, Front::Text { start, end: Some("]}".into()), open: Open::Pieces(lanes) });
             }
@@ -409,7 +409,7 @@ impl Reference {
         match self.subscribe(conn, Some(topic), wish, from) {
             Ok(lane) => {
                 if let Some(id) = id {
-                    let known = self.described(lane);
+                    let known = self.described(lane, self.number_before(lane));
                     let (before, behind) = known.split_once(",\"epoch\":\"").expect("it has one");
                     let start = format!("{{\"op\":\"ok\",\"id\":{id},{before},\"epoch\":\"");
                     let end = format!("{}}}", &behind[16..]);

@@ -182,6 +182,9 @@ impl Reference {
         let counted = one(message.len());
         let lane = self.lane(key);
         lane.sent += counted;
+        if leaves_out(lane.policy) {
+            lane.asked_behind = lane.asked_behind.max(message.seq);
+        }
         let topic = lane.topic;
         self.touch(key, false);
         self.made_room(topic);

@@ -486,7 +486,11 @@ impl Reference {
     /// Whether nothing waits and nobody is waited for.
     pub(crate) fn is_at_rest(&self) -> bool {
         let is_quiet = |conn: &super::Conn| conn.requests.is_empty() && conn.inbox.is_empty();
-        self.totals().waiting.messages == 0
+        let is_done = |lane: &super::Lane| {
+            let is_local = lane.owner == super::Owner::Local;
+            lane.out.is_empty() && !(is_local && lane.ended.is_none() && lane.has_output(true, u64::MAX))
+        };
+        self.lanes.values().all(is_done)
             && self.direct_totals().waiting.messages == 0
             && self.conns.keys().all(|id| !self.has_output(*id))
             && self.conns.values().all(is_quiet)
