@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 
+use crate::clock::Clock;
 use crate::id::{ConnId, LaneId, TopicId};
 use crate::watermark::ToldLevel;
 
@@ -16,6 +17,26 @@ pub(crate) struct Session {
     pub(crate) level: ToldLevel,
     /// Listed among the hub's events.
     pub(crate) is_listed: bool,
+    /// There while it says anything.
+    pub(crate) rare: Option<Box<Rare>>,
+}
+
+/// What most sessions do not have.
+#[derive(Debug, Default)]
+pub(crate) struct Rare {
+    /// There while it has at-least-once lanes.
+    pub(crate) clock: Option<SessionClock>,
+}
+
+/// It shows the time in which the session's client could take and acknowledge: none passes while something is on its way
+/// to it, nor while there is none.
+#[derive(Debug)]
+pub(crate) struct SessionClock {
+    pub(crate) clock: Clock,
+    /// At-least-once lanes.
+    pub(crate) lanes: u32,
+    /// Those whose timers are to be armed when the clock goes on.
+    pub(crate) waiting: Vec<LaneId>,
 }
 
 /// One lane, the usual case, is kept without an allocation.
@@ -36,7 +57,39 @@ struct Many {
 
 impl Session {
     pub(crate) fn new(conn: ConnId) -> Self {
-        Self { conn: Some(conn), lanes: Lanes::None, level: ToldLevel::default(), is_listed: false }
+        Self { conn: Some(conn), lanes: Lanes::None, level: ToldLevel::default(), is_listed: false, rare: None }
+    }
+
+    pub(crate) fn clock(&self) -> Option<&SessionClock> {
+        self.rare.as_ref()?.clock.as_ref()
+    }
+
+    pub(crate) fn clock_mut(&mut self) -> Option<&mut SessionClock> {
+        self.rare.as_mut()?.clock.as_mut()
+    }
+
+    /// One at-least-once lane more.
+    pub(crate) fn add_clocked_lane(&mut self) {
+        let clock = &mut self.rare.get_or_insert_default().clock;
+        let new = || SessionClock { clock: Clock::new(), lanes: 0, waiting: Vec::new() };
+        clock.get_or_insert_with(new).lanes += 1;
+    }
+
+    /// One less.
+    pub(crate) fn remove_clocked_lane(&mut self) {
+        let Some(rare) = &mut self.rare else { return };
+        rare.clock.as_mut().expect("it has at-least-once lanes").lanes -= 1;
+        rare.clock.take_if(|clock| clock.lanes == 0);
+        self.forget_rare();
+    }
+
+    /// Gives back what says nothing.
+    fn forget_rare(&mut self) {
+        let is_idle = |rare: &mut Box<Rare>| {
+            let Rare { clock } = &**rare;
+            clock.is_none()
+        };
+        self.rare.take_if(is_idle);
     }
 
     pub(crate) fn lane_on(&self, topic: TopicId) -> Option<LaneId> {
@@ -120,7 +173,7 @@ mod tests {
 
     #[test]
     fn a_session_is_small() {
-        assert_eq!(size_of::<Session>(), 40);
+        assert_eq!(size_of::<Session>(), 48);
     }
 
     #[test]

@@ -37,6 +37,7 @@ impl Hub {
             let event = match news {
                 News::Conn(id) => self.conn_event(id),
                 News::LaneEnded(id) => Some(Event::LaneEnded(id)),
+                News::Abandoned(id) => self.abandoned_event(id),
                 News::Session(id) => self.session_event(id),
                 News::Lane(id) => self.lane_event(id),
                 News::LaneLevel(id) => self.lane_level_event(id),

@@ -156,9 +156,9 @@ impl Hub {
             if reads != encoding || lane.is_ended() {
                 continue;
             }
-            if terms.policy == Policy::Disconnect {
+            if terms.policy == Policy::Disconnect || topic.acking(place).is_some() {
                 // It loses nothing: it ends.
-                let is_there = lane.next(head).is_some_and(|next| next <= through.messages);
+                let is_there = topic.needed_after(place).is_some_and(|after| after.messages < through.messages);
                 overflowing.extend(is_there.then_some(place));
                 continue;
             }
@@ -277,12 +277,12 @@ impl Topic {
         self.logs.iter_mut().flatten().for_each(|encoded| encoded.log.shrink());
     }
 
-    /// Up to where every message may be dropped: before what the first `Block` lane waits for.
+    /// Up to where every message may be dropped: before what the first `Block` lane needs.
     fn droppable(&self) -> Mark {
         let is_blocking = |place: &usize| self.policy(*place) == Policy::Block;
-        let lanes = (0..self.lanes.len()).filter(is_blocking).filter_map(|place| self.run_lane(place));
-        let waiting = lanes.filter(|lane| !lane.is_ended()).map(|lane| lane.front(self.head).after);
-        waiting.min_by_key(|mark| mark.messages).unwrap_or(self.head)
+        let lanes = (0..self.lanes.len()).filter(is_blocking).filter(|place| !self.lanes[*place].is_ended());
+        let needed = lanes.filter_map(|place| self.needed_after(place));
+        needed.min_by_key(|mark| mark.messages).unwrap_or(self.head)
     }
 
     /// Bytes that would go if every lossy lane lost what it may.
@@ -311,7 +311,8 @@ impl Topic {
             if terms.policy == Policy::Block && !self.lanes[place].is_ended() {
                 let lane = self.run_lane(place).expect("its policy is about runs");
                 let is_waiting = lane.load(&terms, self.head).messages > 0;
-                if is_waiting && lane.front(self.head).after.messages <= limit.messages {
+                let after = self.needed_after(place).unwrap_or(self.head);
+                if is_waiting && after.messages <= limit.messages {
                     self.refuse(place, bytes, true);
                     is_pinned = true;
                 }

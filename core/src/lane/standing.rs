@@ -35,6 +35,8 @@ struct Rare {
     apart: Option<Apart>,
     /// The head when the lane ended, and why it did; nothing enters any more.
     ended: Option<(Mark, LossReason)>,
+    /// What was sent and counts on, until it is acknowledged or abandoned.
+    unacknowledged: Count,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -83,7 +85,8 @@ impl Standing {
     /// Gives back what says nothing.
     fn forget_rare(&mut self) {
         let is_idle = |rare: &Rare| {
-            rare.apart.is_none() && rare.older.is_empty() && rare.ended.is_none() && rare.losses.is_empty()
+            let is_usual = rare.apart.is_none() && rare.older.is_empty() && rare.unacknowledged == Count::default();
+            is_usual && rare.ended.is_none() && rare.losses.is_empty()
         };
         if self.rare.as_deref().is_some_and(is_idle) {
             self.rare = None;
@@ -165,7 +168,21 @@ impl Standing {
         if terms.policy.counts_outstanding() {
             load += self.outstanding().count();
         }
+        load += self.unacknowledged();
         load
+    }
+
+    /// What was sent and counts on.
+    pub(crate) fn unacknowledged(&self) -> Count {
+        self.rare.as_ref().map_or(Count::default(), |rare| rare.unacknowledged)
+    }
+
+    /// So much of what was sent counts on.
+    pub(crate) fn set_unacknowledged(&mut self, count: Count) {
+        if count != self.unacknowledged() {
+            self.rare_mut().unacknowledged = count;
+            self.forget_rare();
+        }
     }
 
     /// Whether `more` fits on top of what is there: `Count::new(1, bytes)` for one more message.

@@ -1,5 +1,6 @@
 //! Topics: a name, a numbering, lanes, and what they read: a log per encoding, and the latest messages by key.
 
+mod gates;
 mod settings;
 mod watch;
 mod window;
@@ -21,9 +22,10 @@ use crate::output::LossReason;
 use crate::policy::Policy;
 use crate::session::Session;
 use crate::slab::{Slab, grow_by_an_eighth};
-use crate::stats::{Count, Level, Totals};
+use crate::stats::{Acks, Level, Totals};
 use crate::timers::TimerId;
 use crate::watermark::ToldLevel;
+use gates::Gate;
 pub(crate) use settings::Settings;
 use settings::SettingsTable;
 pub(crate) use watch::Refusal;
@@ -62,7 +64,9 @@ impl TopicLane {
     pub(crate) const ANNOUNCED: u32 = 1 << 30;
     /// Whether it is listed in `Topic::watched`.
     const WATCHED: u32 = 1 << 29;
-    const FLAGS: u32 = Self::ACTIVE | Self::ANNOUNCED | Self::WATCHED;
+    /// Whether it is among `Topic::gates`.
+    pub(crate) const GATED: u32 = 1 << 28;
+    const FLAGS: u32 = Self::ACTIVE | Self::ANNOUNCED | Self::WATCHED | Self::GATED;
 
     pub(crate) fn is(&self, flag: u32) -> bool {
         self.bits & flag != 0
@@ -133,11 +137,15 @@ pub(crate) struct Topic {
     pub(crate) idle: Vec<u32>,
     /// Lanes that are nearly full, these first, or have something to remember.
     watched: Vec<Watched>,
+    /// What holds up lanes, by their place in `Topics::lanes`, where something may.
+    gates: BTreeMap<u32, Box<Gate>>,
     /// How many are nearly full.
     near: usize,
     /// Up to this head every message fits every other lane.
     due: Mark,
     pub(crate) totals: Totals,
+    /// Of its at-least-once lanes.
+    pub(crate) acks: Acks,
     /// Lanes with a refusal.
     pub(crate) refusing: u32,
     /// Lanes without room for the first parked publish: while there are any it is not tried again.
@@ -187,9 +195,11 @@ impl Topic {
             settings: SettingsTable::default(),
             idle: Vec::new(),
             watched: Vec::new(),
+            gates: BTreeMap::new(),
             near: 0,
             due: Mark { messages: u64::MAX, bytes: u64::MAX },
             totals: Totals::default(),
+            acks: Acks::default(),
             refusing: 0,
             keeping_parked: 0,
             parked: VecDeque::new(),
@@ -302,6 +312,11 @@ impl Topics {
         self.lanes.key_at(lane.index).expect("the lane exists")
     }
 
+    /// The id of the lane at a place among all lanes.
+    pub(crate) fn id_of(&self, index: u32) -> LaneId {
+        self.lanes.key_at(index).expect("the lane exists")
+    }
+
     /// The same by its place.
     pub(crate) fn id_at(&self, topic: TopicId, place: usize) -> LaneId {
         self.id(&self.slab.get(topic).expect("the topic exists").lanes[place])
@@ -317,7 +332,7 @@ impl Topics {
     ) -> LaneId {
         let topic = self.slab.get_mut(topic_id).expect("the topic was looked up");
         let settings = topic.settings.add(Settings { terms, age_max, encoding: dialect.encoding() });
-        assert!(settings & TopicLane::FLAGS == 0, "fewer than 2^29 settings");
+        assert!(settings & TopicLane::FLAGS == 0, "fewer than 2^28 settings");
         let window = match latest_place(terms.policy) {
             None => Window::Log(topic.add_run_lane(dialect)),
             Some(place) => Window::Latest(topic.add_latest_lane(place, dialect)),
@@ -342,18 +357,20 @@ impl Topics {
         id
     }
 
-    /// Takes out a lane that has ended and has nothing outstanding.
+    /// Takes out a lane that is settled.
     pub(crate) fn remove_lane(&mut self, id: LaneId) {
         let (topic_id, place) = self.of_lane(id).expect("the lane exists");
         self.lanes.remove(id);
         let topic = self.slab.get_mut(topic_id).expect("a lane's topic exists");
         let Settings { terms, encoding, .. } = *topic.settings(place);
+        let is_settled = topic.is_settled(place);
+        topic.remove_gate(place);
         let (lane, moved) = topic.swap_remove(place);
         if let Some(moved) = moved {
             let id = self.lanes.key_at(moved.index).expect("the moved lane exists");
             *self.lanes.get_mut(id).expect("the moved lane exists") = lane_place(topic_id, place);
         }
-        assert!(lane.is_ended() && lane.window.outstanding() == Count::default(), "only a settled lane goes");
+        assert!(is_settled, "only a settled lane goes");
         topic.settings.remove(lane.settings());
         match latest_place(terms.policy) {
             None => topic.remove_reader(encoding),
