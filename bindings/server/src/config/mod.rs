@@ -179,4 +179,8 @@ fn refuse(section: &Section<'_>, error: ConfigError) {
 #[cfg(test)]
 mod delivery_tests;
 #[cfg(test)]
+mod options_fields;
+#[cfg(test)]
+mod options_tests;
+#[cfg(test)]
 mod tests;

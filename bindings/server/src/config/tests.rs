@@ -12,7 +12,7 @@ pub(super) fn parsed(source: &str) -> Settings {
 }
 
 /// The lines of a refusal.
-fn refused(source: &str) -> Vec<String> {
+pub(super) fn refused(source: &str) -> Vec<String> {
     Settings::parse("f.toml", source).expect_err(source).lines
 }
 

@@ -10,7 +10,7 @@ pub mod json;
 
 use std::collections::VecDeque;
 
-pub use dialect::{Asked, Data, Reader, Sub, Told, Wish};
+pub use dialect::{Asked, Data, Place, Reader, Sub, Told, Wish};
 pub use frame::{Decoder, Item};
 
 use crate::rng::SplitMix;
@@ -266,6 +266,40 @@ impl Client {
     /// Publishes JSON text with a key.
     pub fn publish_keyed(&mut self, topic: &str, key: &str, json: &str) {
         let text = self.reader().publish_keyed(topic, key, &Data::Json(json.into()), 0, true, "");
+        self.text(&text);
+    }
+
+    /// Publishes JSON text with an id of its own.
+    pub fn publish_once(&mut self, topic: &str, message_id: &str, json: &str, tag: u64) {
+        let text = self.reader().publish_once(topic, message_id, &Data::Json(json.into()), tag);
+        self.text(&text);
+    }
+
+    /// Makes its session resumable.
+    pub fn keep(&mut self, ttl_ms: Option<u64>) {
+        let text = self.reader().keep(ttl_ms);
+        self.text(&text);
+    }
+
+    /// Takes a session over.
+    pub fn resume(&mut self, session: &str, places: &[Place<'_>]) {
+        let text = self.reader().resume(session, places);
+        self.text(&text);
+    }
+
+    /// Acknowledges everything up to a number.
+    pub fn ack(&mut self, topic: &str, seq: u64) {
+        self.text(&Reader::ack(topic, seq));
+    }
+
+    /// Acknowledges some messages.
+    pub fn ack_each(&mut self, topic: &str, seqs: &[u64]) {
+        self.text(&Reader::ack_each(topic, seqs));
+    }
+
+    /// Grants messages.
+    pub fn credit(&mut self, topic: &str, credit: u64) {
+        let text = self.reader().credit(topic, credit);
         self.text(&text);
     }
 

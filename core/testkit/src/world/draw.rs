@@ -33,8 +33,8 @@ pub(super) const CRIMES: [(&[u8], u16); 12] = [
 /// Members of texts that can only be answered by an error.
 pub(super) const NONSENSE: [&str; 9] = [
     "\"op\":\"dance\"",
-    "\"op\":\"ack\",\"topic\":\"a\",\"seq\":1",
-    "\"op\":\"credit\",\"topic\":\"a\",\"credit\":1",
+    "\"op\":\"ack\",\"topic\":\"a\"",
+    "\"op\":\"credit\",\"topic\":\"a\"",
     "\"op\":\"resume\",\"session\":\"x\"",
     "\"op\":\"subscribe\",\"topic\":\"\"",
     "\"op\":\"subscribe\",\"topic\":\"a\\u0000\"",
@@ -108,6 +108,9 @@ pub(super) fn wish(lane: LaneOptions) -> Wish<'static> {
         policy: lane.policy.map(Policy::name),
         messages_max: lane.messages_max.map(u64::from),
         bytes_max: lane.bytes_max,
+        delivery: lane.at_least_once.map(|yes| if yes { "at-least-once" } else { "best-effort" }),
+        from: None,
+        credit: lane.credit.map(u64::from),
         age_max_ms: lane.age_max.map(|age| u64::try_from(age.as_millis()).expect("short")),
     }
 }

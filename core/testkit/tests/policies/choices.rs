@@ -19,6 +19,9 @@ fn ask(options: TopicOptions, lane: LaneOptions) -> Result<Policy, SubscribeErro
         policy: lane.policy.map(Policy::name),
         messages_max: lane.messages_max.map(u64::from),
         bytes_max: lane.bytes_max,
+        delivery: lane.at_least_once.map(|yes| if yes { "at-least-once" } else { "best-effort" }),
+        from: None,
+        credit: lane.credit.map(u64::from),
         age_max_ms: lane.age_max.map(|age| u64::try_from(age.as_millis()).expect("short")),
     };
     stage.client(client).subscribe_as("t", wish);

@@ -67,7 +67,9 @@ impl House {
                 let policy = lane.policy.map(Policy::name);
                 let (messages_max, bytes_max) = (lane.messages_max.map(u64::from), lane.bytes_max);
                 let age_max_ms = lane.age_max.map(|age| u64::try_from(age.as_millis()).expect("short"));
-                stage.client(conn).subscribe_as("t", Wish { policy, messages_max, bytes_max, age_max_ms });
+                stage
+                    .client(conn)
+                    .subscribe_as("t", Wish { policy, messages_max, bytes_max, age_max_ms, ..Wish::default() });
                 stage.pump();
                 let told = briefs(stage, conn);
                 assert!(told.len() == 1 && told[0].starts_with("subscribed t "), "{told:?}");

@@ -6,7 +6,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::super::json;
-use super::{Asked, CODES, Data, POLICIES, Reader, Request, Sub, Told};
+use super::sessions::sub_of;
+use super::{Asked, CODES, Data, OTHER_REASONS, POLICIES, Reader, Request, Sub, Told};
 
 impl Reader {
     /// Takes a text message of the server in.
@@ -50,8 +51,8 @@ impl Reader {
 
     fn hello(&mut self, said: &Said<'_>) -> Result<Told, String> {
         let session = said.text("session")?;
-        if session.len() != 32 || !session.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Err("session is not 32 hexadecimal digits".into());
+        if session.len() != 48 || !session.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err("session is not 48 hexadecimal digits".into());
         }
         if said.number("version")? != 1 {
             return Err("version".into());
@@ -60,8 +61,14 @@ impl Reader {
         for (name, value) in json::members(said.get("limits")?)? {
             limits.insert(name, value.parse().map_err(|_| "a limit that is not a number")?);
         }
-        for name in ["message_bytes_max", "inbound_bytes_max", "topic_name_bytes_max", "lanes_max", "ping_interval_ms"]
-        {
+        for name in [
+            "message_bytes_max",
+            "inbound_bytes_max",
+            "topic_name_bytes_max",
+            "lanes_max",
+            "ping_interval_ms",
+            "session_ttl_ms",
+        ] {
             if !limits.contains_key(name) {
                 return Err(format!("no limit {name}"));
             }
@@ -92,7 +99,13 @@ impl Reader {
         if let Some(sub) = self.subs.get_mut(&topic) {
             epoch = Some(sub.epoch.clone());
             if seq <= sub.last {
-                return Err(format!("{seq} after {}", sub.last));
+                // Sent again: an acknowledgement may cross it on its way.
+                if sub.in_flight_max.is_none() || !sub.seen.contains(&seq) {
+                    return Err(format!("{seq} after {}", sub.last));
+                }
+                sub.again += 1;
+                let epoch = Some(sub.epoch.clone());
+                return Ok(Told::Message { topic, epoch, seq, key: key.unwrap_or_default(), data });
             }
             sub.last = seq;
             sub.told = sub.told.max(seq);
@@ -102,10 +115,10 @@ impl Reader {
             // Every number up to here was received, told as missed, or superseded where the policy supersedes; what a gap told
             // beyond may come on top.
             let covered = sub.received + sub.missed;
-            if covered < seq - sub.start && !sub.is_keyed() {
+            if covered < seq - sub.start && !sub.is_keyed() && !sub.is_uneven {
                 return Err(format!("a hole before {seq} that no gap has told: {sub:?}"));
             }
-            if sub.told == seq && covered > seq - sub.start {
+            if sub.told == seq && covered > seq - sub.start && !sub.is_uneven {
                 return Err(format!("more told as missed than there was: {sub:?}"));
             }
         } else if !self.loose.contains(&topic) {
@@ -119,18 +132,31 @@ impl Reader {
         let (from, to, missed) = (said.number("from")?, said.number("to")?, said.number("missed")?);
         let reasons: Vec<String> =
             serde_json::from_str(said.get("reasons")?).map_err(|error| format!("reasons: {error}"))?;
-        let policy = self.subs.get(&topic).map(|sub| sub.policy.as_str());
-        let own = POLICIES.iter().filter(|(name, _)| policy.is_none_or(|policy| policy == *name));
-        let known: Vec<&str> = own.flat_map(|(_, reasons)| *reasons).copied().collect();
+        let sub = self.subs.get(&topic);
+        let own = POLICIES.iter().filter(|(name, _)| sub.is_none_or(|sub| sub.policy == *name));
+        let may_be_sent_again = sub.is_none_or(|sub| sub.in_flight_max.is_some());
+        let others = OTHER_REASONS.iter().filter(|reason| **reason != "attempts" || may_be_sent_again);
+        let known: Vec<&str> = own.flat_map(|(_, reasons)| *reasons).chain(others).copied().collect();
         let unique: BTreeSet<&String> = reasons.iter().collect();
         if reasons.is_empty() || unique.len() < reasons.len() || reasons.iter().any(|r| !known.contains(&r.as_str())) {
             return Err("reasons".into());
         }
-        if from == 0 || from > to || missed == 0 || missed > to - from + 1 {
+        let is_reset = reasons.iter().any(|reason| reason == "reset");
+        let is_possible = from > 0 && missed > 0 || is_reset && from == 0;
+        if !is_possible || from > to || missed > to - from + 1 {
             return Err("a range that cannot be".into());
         }
         if let Some(sub) = self.subs.get_mut(&topic) {
-            if from <= sub.last {
+            let has_other = reasons.iter().any(|reason| OTHER_REASONS.contains(&reason.as_str()));
+            sub.gaps.push((from, to, missed));
+            if has_other {
+                // What was not there to begin with is in no sum, and neither is what was received, perhaps; what else was
+                // lost cannot be told from it.
+                sub.is_uneven |= to > sub.start;
+                sub.told = sub.told.max(to);
+                return Ok(Told::Gap { topic, from, to, missed, reasons });
+            }
+            if from <= sub.last && sub.in_flight_max.is_none() {
                 return Err(format!("a gap over what was received: {sub:?}"));
             }
             if from != sub.told + 1 || missed != to - from + 1 {
@@ -138,8 +164,7 @@ impl Reader {
             }
             sub.told = sub.told.max(to);
             sub.missed += missed;
-            sub.gaps.push((from, to, missed));
-            if sub.received + sub.missed > sub.told - sub.start {
+            if sub.received + sub.missed > sub.told - sub.start && !sub.is_uneven {
                 return Err(format!("more missed than there was: {sub:?}"));
             }
         } else if !self.loose.contains(&topic) {
@@ -151,24 +176,25 @@ impl Reader {
     fn ok(&mut self, said: &Said<'_>) -> Result<Told, String> {
         let id = said.get("id")?.to_string();
         let request = self.answered(Some(&id), |asked| !matches!(asked, Asked::Ping | Asked::Nonsense))?;
-        if request.asked != Asked::Publish && said.text("topic")? != request.topic {
+        let is_of_topic = matches!(request.asked, Asked::Subscribe | Asked::Unsubscribe | Asked::Credit);
+        if is_of_topic && said.text("topic")? != request.topic {
             return Err("the topic of another request".into());
         }
         Ok(match request.asked {
             Asked::Subscribe => {
-                let (epoch, seq, topic) = (said.text("epoch")?, said.number("seq")?, request.topic);
-                let policy = said.text("policy")?;
-                if !POLICIES.iter().any(|(name, _)| *name == policy) {
-                    return Err("an unknown policy".into());
+                let (topic, sub) = sub_of(said)?;
+                if request.policy.as_ref().is_some_and(|asked| *asked != sub.policy) {
+                    return Err(format!("not the policy that was asked for: {}", sub.policy));
                 }
-                if request.policy.as_ref().is_some_and(|asked| *asked != policy) {
-                    return Err(format!("not the policy that was asked for: {policy}"));
-                }
-                if self.subs.insert(topic.clone(), Sub::new(epoch.clone(), policy.clone(), seq)).is_some() {
+                let Sub { epoch, policy, start: seq, in_flight_max, .. } = sub.clone();
+                if self.subs.insert(topic.clone(), sub).is_some() {
                     return Err("subscribed twice".into());
                 }
-                Told::Subscribed { id, topic, epoch, seq, policy }
+                Told::Subscribed { id, topic, epoch, seq, policy, in_flight_max }
             }
+            Asked::Keep => self.kept(said, id)?,
+            Asked::Resume => self.resumed(said, id, &request.topic)?,
+            Asked::Credit => Told::Granted { id, topic: request.topic },
             Asked::Unsubscribe => {
                 let known = self.subs.remove(&request.topic).is_some();
                 if !self.loose.remove(&request.topic) && !known {
@@ -178,7 +204,11 @@ impl Reader {
             }
             _ => {
                 let (seq, matched) = (said.number("seq")?, said.number("matched")?);
-                Told::Published { id, seq, matched, tag: request.tag }
+                let is_duplicate = said.find("duplicate").is_some();
+                if is_duplicate && (said.get("duplicate")? != "true" || matched > 0) {
+                    return Err("a duplicate that is none".into());
+                }
+                Told::Published { id, seq, matched, tag: request.tag, is_duplicate }
             }
         })
     }
@@ -191,10 +221,14 @@ impl Reader {
         if said.text("message")?.is_empty() {
             return Err("an empty text for people".into());
         }
+        if said.find("retry_after_ms").is_some() != (code == "limited") {
+            return Err("retry_after_ms belongs to limited".into());
+        }
+        let retry_after_ms = said.find("retry_after_ms").map(|_| said.number("retry_after_ms")).transpose()?;
         let Some(id) = said.find("id").map(str::to_string) else {
             self.silent_errors =
                 self.silent_errors.checked_sub(1).ok_or("an error without id, and no request it could belong to")?;
-            return Ok(Told::Error { id: None, code, tag: 0 });
+            return Ok(Told::Error { id: None, code, tag: 0, retry_after_ms });
         };
         let request = self.answered(Some(&id), |asked| asked != Asked::Ping)?;
         match (request.asked, code.as_str()) {
@@ -204,15 +238,28 @@ impl Reader {
             (Asked::Unsubscribe, "not-subscribed") if self.subs.contains_key(&request.topic) => {
                 return Err("not-subscribed, but it is".into());
             }
-            (Asked::Subscribe, "full" | "not-subscribed" | "too-large" | "bad-key")
-            | (Asked::Unsubscribe, "full" | "already-subscribed" | "too-large" | "overloaded" | "bad-key")
-            | (Asked::Unsubscribe | Asked::Publish, "policy-not-allowed" | "bad-limits" | "lanes-full")
+            (Asked::Subscribe, "full" | "not-subscribed" | "too-large" | "bad-key" | "bad-id" | "unknown-session")
+            | (
+                Asked::Unsubscribe,
+                "full" | "already-subscribed" | "too-large" | "overloaded" | "bad-key" | "bad-id" | "limited",
+            )
+            | (
+                Asked::Unsubscribe | Asked::Publish,
+                "policy-not-allowed" | "bad-limits" | "lanes-full" | "bad-position" | "not-at-least-once"
+                | "unknown-session",
+            )
             | (Asked::Publish, "already-subscribed" | "not-subscribed") => {
+                return Err("a code that does not belong to the request".into());
+            }
+            (Asked::Keep, "draining" | "unknown-session" | "limited")
+            | (Asked::Resume, "draining" | "unknown-session" | "limited" | "already-subscribed" | "bad-message")
+            | (Asked::Credit, "not-subscribed" | "bad-topic") => {}
+            (Asked::Keep | Asked::Resume | Asked::Credit, _) => {
                 return Err("a code that does not belong to the request".into());
             }
             _ => {}
         }
-        Ok(Told::Error { id: Some(id), code, tag: request.tag })
+        Ok(Told::Error { id: Some(id), code, tag: request.tag, retry_after_ms })
     }
 
     fn is_subscribed(&self, topic: &str) -> bool {
@@ -241,7 +288,7 @@ impl Reader {
             .iter()
             .position(|request| request.id.as_deref() == id && (id.is_some() || fits(request.asked)))
             .ok_or("an answer nobody has asked for")?;
-        let overtakes = |asked| matches!(asked, Asked::Unsubscribe | Asked::Ping);
+        let overtakes = |asked| matches!(asked, Asked::Unsubscribe | Asked::Ping | Asked::Credit);
         let request = &self.pending[place];
         if !fits(request.asked) {
             return Err(format!("the answer to something else than {request:?}"));
@@ -273,24 +320,24 @@ impl Reader {
     }
 }
 
-struct Said<'a> {
-    members: &'a [(String, &'a str)],
+pub(super) struct Said<'a> {
+    pub(super) members: &'a [(String, &'a str)],
 }
 
 impl<'a> Said<'a> {
-    fn find(&self, name: &str) -> Option<&'a str> {
+    pub(super) fn find(&self, name: &str) -> Option<&'a str> {
         self.members.iter().find(|(member, _)| member == name).map(|(_, value)| *value)
     }
 
-    fn get(&self, name: &str) -> Result<&'a str, String> {
+    pub(super) fn get(&self, name: &str) -> Result<&'a str, String> {
         self.find(name).ok_or_else(|| format!("no {name}"))
     }
 
-    fn text(&self, name: &str) -> Result<String, String> {
+    pub(super) fn text(&self, name: &str) -> Result<String, String> {
         serde_json::from_str(self.get(name)?).map_err(|error| format!("{name}: {error}"))
     }
 
-    fn number(&self, name: &str) -> Result<u64, String> {
+    pub(super) fn number(&self, name: &str) -> Result<u64, String> {
         serde_json::from_str(self.get(name)?).map_err(|error| format!("{name}: {error}"))
     }
 }

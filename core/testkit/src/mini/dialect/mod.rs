@@ -2,6 +2,7 @@
 
 mod answers;
 mod requests;
+mod sessions;
 #[cfg(test)]
 mod tests;
 mod told;
@@ -9,7 +10,8 @@ mod told;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub use requests::Wish;
-pub use told::{CODES, Data, POLICIES, Told};
+pub use sessions::Place;
+pub use told::{CODES, Data, OTHER_REASONS, POLICIES, Told};
 
 /// A subscription and its ledger.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -18,6 +20,11 @@ pub struct Sub {
     pub epoch: String,
     /// The policy that holds.
     pub policy: String,
+    /// How many may be unacknowledged; `None`: best effort.
+    pub in_flight_max: Option<u64>,
+    /// What was received and missed does not add up to what was told: some of it was asked for and is not there, was sent
+    /// in vain, or belongs to another connection.
+    pub is_uneven: bool,
     /// Messages from `start + 1` on will come.
     pub start: u64,
     /// The last message received, or `start`.
@@ -26,6 +33,8 @@ pub struct Sub {
     pub told: u64,
     /// Messages received.
     pub received: u64,
+    /// Messages received again.
+    pub again: u64,
     /// Payload bytes received.
     pub bytes: u64,
     /// Messages told as lost.
@@ -37,14 +46,17 @@ pub struct Sub {
 }
 
 impl Sub {
-    const fn new(epoch: String, policy: String, start: u64) -> Self {
+    const fn new(epoch: String, policy: String, in_flight_max: Option<u64>, start: u64) -> Self {
         Self {
             epoch,
             policy,
+            in_flight_max,
+            is_uneven: false,
             start,
             last: start,
             told: start,
             received: 0,
+            again: 0,
             bytes: 0,
             missed: 0,
             gaps: Vec::new(),
@@ -70,6 +82,12 @@ pub enum Asked {
     Publish,
     /// `ping`
     Ping,
+    /// `keep`
+    Keep,
+    /// `resume`
+    Resume,
+    /// `credit`
+    Credit,
     /// Something that can only be answered by an error.
     Nonsense,
 }

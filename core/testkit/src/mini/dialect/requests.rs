@@ -16,14 +16,20 @@ pub struct Wish<'a> {
     pub bytes_max: Option<u64>,
     /// Age of what waits, in milliseconds.
     pub age_max_ms: Option<u64>,
+    /// `best-effort` or `at-least-once`.
+    pub delivery: Option<&'a str>,
+    /// Where it starts, as it is written.
+    pub from: Option<&'a str>,
+    /// Messages it may be sent until more are granted.
+    pub credit: Option<u64>,
 }
 
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     serde_json::to_string(text).expect("a text")
 }
 
 impl Reader {
-    fn ask(&mut self, asked: Asked, with_id: bool, topic: &str, tag: u64, members: &str) -> String {
+    pub(super) fn ask(&mut self, asked: Asked, with_id: bool, topic: &str, tag: u64, members: &str) -> String {
         self.last_id += 1;
         // Numbers, texts and texts with escapes take turns.
         let id = with_id.then(|| match self.last_id % 3 {
@@ -54,11 +60,17 @@ impl Reader {
         if let Some(policy) = wish.policy {
             members += &format!(",\"policy\":{}", quoted(policy));
         }
-        let limits =
-            [("messages_max", wish.messages_max), ("bytes_max", wish.bytes_max), ("age_max_ms", wish.age_max_ms)];
-        for (name, value) in limits {
+        let numbers = [
+            ("messages_max", wish.messages_max),
+            ("bytes_max", wish.bytes_max),
+            ("age_max_ms", wish.age_max_ms),
+            ("credit", wish.credit),
+        ];
+        for (name, value) in numbers {
             members += &value.map_or(String::new(), |value| format!(",\"{name}\":{value}"));
         }
+        members += &wish.delivery.map_or(String::new(), |delivery| format!(",\"delivery\":{}", quoted(delivery)));
+        members += &wish.from.map_or(String::new(), |from| format!(",\"from\":{from}"));
         let text = self.ask(Asked::Subscribe, with_id, topic, 0, &members);
         self.pending.back_mut().expect("asked").policy = wish.policy.map(Into::into);
         text
@@ -96,6 +108,17 @@ impl Reader {
             format!("{value},\"topic\":{},\"extra\":[{{}}],\"op\":\"publish\"", quoted(topic))
         };
         self.ask(Asked::Publish, with_id, topic, tag, &members)
+    }
+
+    /// The text of a publish with an id of its own, which may be repeated.
+    pub fn publish_once(&mut self, topic: &str, message_id: &str, data: &Data, tag: u64) -> String {
+        let value = match data {
+            Data::Json(text) => format!("\"data\":{text}"),
+            Data::Bytes(bytes) => format!("\"data64\":\"{}\"", STANDARD.encode(bytes)),
+        };
+        let (name, message_id) = (quoted(topic), quoted(message_id));
+        let members = format!("\"op\":\"publish\",\"topic\":{name},\"message_id\":{message_id},{value}");
+        self.ask(Asked::Publish, true, topic, tag, &members)
     }
 
     /// The text of a ping.

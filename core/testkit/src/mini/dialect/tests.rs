@@ -1,12 +1,12 @@
 use super::*;
 
-const HELLO: &str = r#"{"op":"hello","version":1,"session":"0123456789abcdef0123456789abcdef","limits":{"message_bytes_max":1,"inbound_bytes_max":2,"topic_name_bytes_max":3,"lanes_max":4,"ping_interval_ms":5}}"#;
+const HELLO: &str = r#"{"op":"hello","version":1,"session":"0123456789abcdef0123456789abcdef0123456789abcdef","limits":{"message_bytes_max":1,"inbound_bytes_max":2,"topic_name_bytes_max":3,"lanes_max":4,"ping_interval_ms":5,"session_ttl_ms":6}}"#;
 
 fn subscribed() -> Reader {
     let mut reader = Reader::default();
     reader.text(HELLO).unwrap();
     assert_eq!(reader.subscribe("t", true), r#"{"op":"subscribe","topic":"t","id":1}"#);
-    reader.text(r#"{"op":"ok","id":1,"topic":"t","epoch":"e","seq":10,"policy":"drop-oldest"}"#).unwrap();
+    reader.text(r#"{"op":"ok","id":1,"topic":"t","epoch":"0123456789abcdef","seq":10,"policy":"drop-oldest","delivery":"best-effort"}"#).unwrap();
     reader
 }
 
@@ -14,12 +14,18 @@ fn subscribed() -> Reader {
 fn subscribed_as(policy: &str) -> Reader {
     let mut reader = Reader::default();
     reader.text(HELLO).unwrap();
-    let wish = Wish { policy: Some(policy), messages_max: Some(3), bytes_max: Some(40), age_max_ms: Some(5) };
+    let wish = Wish {
+        policy: Some(policy),
+        messages_max: Some(3),
+        bytes_max: Some(40),
+        age_max_ms: Some(5),
+        ..Wish::default()
+    };
     let text = reader.subscribe_as("t", wish, true);
     let members =
         format!(r#""op":"subscribe","topic":"t","policy":"{policy}","messages_max":3,"bytes_max":40,"age_max_ms":5"#);
     assert_eq!(text, format!(r#"{{{members},"id":1}}"#));
-    reader.text(&format!(r#"{{"op":"ok","id":1,"topic":"t","epoch":"e","seq":10,"policy":"{policy}"}}"#)).unwrap();
+    reader.text(&format!(r#"{{"op":"ok","id":1,"topic":"t","epoch":"0123456789abcdef","seq":10,"policy":"{policy}","delivery":"best-effort"}}"#)).unwrap();
     reader
 }
 
@@ -99,7 +105,7 @@ fn what_a_policy_may_do() {
     let mut reader = Reader::default();
     reader.text(HELLO).unwrap();
     reader.subscribe_as("t", Wish { policy: Some("latest-only"), ..Wish::default() }, true);
-    let other = r#"{"op":"ok","id":1,"topic":"t","epoch":"e","seq":10,"policy":"drop-oldest"}"#;
+    let other = r#"{"op":"ok","id":1,"topic":"t","epoch":"0123456789abcdef","seq":10,"policy":"drop-oldest","delivery":"best-effort"}"#;
     assert!(reader.text(other).unwrap_err().contains("asked for"));
 }
 
@@ -127,7 +133,7 @@ fn answers_come_in_order_but_for_what_overtakes_a_publish() {
         reader.unsubscribe("t"); // "\u0069 \"5"
     };
     let published = r#"{"op":"ok","id":"\u0069 \"2","seq":11,"matched":0}"#;
-    let subscribed_u = r#"{"op":"ok","id":"i-3","topic":"u","epoch":"e","seq":0,"policy":"block"}"#;
+    let subscribed_u = r#"{"op":"ok","id":"i-3","topic":"u","epoch":"0123456789abcdef","seq":0,"policy":"block","delivery":"best-effort"}"#;
     let pong = r#"{"op":"pong","id":4}"#;
     let unsubscribed = r#"{"op":"ok","id":"\u0069 \"5","topic":"t"}"#;
     for (order, good) in [
@@ -160,4 +166,58 @@ fn requests_without_id_and_errors() {
     assert_eq!(reader.unanswered(), 0);
     assert_eq!(reader.ping(false), r#"{"op":"ping"}"#);
     reader.text(r#"{"op":"pong"}"#).unwrap();
+}
+
+#[test]
+fn sessions_acknowledgements_and_credit() {
+    const OK: &str = r#""topic":"t","epoch":"0123456789abcdef","seq":10,"policy":"block","delivery":"at-least-once","in_flight_max":3"#;
+    let token = "0123456789abcdef".repeat(3);
+    let mut reader = Reader::default();
+    reader.text(HELLO).unwrap();
+    assert_eq!(reader.keep(Some(5)), r#"{"op":"keep","ttl_ms":5,"id":1}"#);
+    reader.text(&format!(r#"{{"op":"ok","id":1,"session":"{token}","ttl_ms":5}}"#)).unwrap();
+    let position = Some(("0123456789abcdef", 9));
+    let text = reader.resume("x", &[Place { topic: "t", position, credit: Some(1) }, Place::default()]);
+    let lanes = r#"[{"topic":"t","epoch":"0123456789abcdef","seq":9,"credit":1},{"topic":""}]"#;
+    assert_eq!(
+        text,
+        format!(r#"{{"op":"resume","session":"x","lanes":{lanes},"id":"{}"}}"#, r#"\u0069 \"2"#),
+        "as forebay.md has it"
+    );
+    let resumed = format!(r#"{{"op":"ok","id":"{}","session":"x","ttl_ms":5,"lanes":[{{{OK}}}]}}"#, r#"\u0069 \"2"#);
+    reader.text(&resumed).unwrap();
+    assert_eq!(reader.session.as_deref(), Some("x"));
+    // What another connection has acknowledged does not come; what was not comes again, as often as it takes.
+    for (seq, good) in [(12, true), (13, true), (12, true), (11, false), (10, false)] {
+        assert_eq!(reader.text(&message(seq)).is_ok(), good, "{seq}");
+    }
+    reader.text(r#"{"op":"gap","topic":"t","from":12,"to":12,"missed":1,"reasons":["attempts"]}"#).unwrap();
+    assert_eq!(reader.credit("t", 7), r#"{"op":"credit","topic":"t","credit":7,"id":"i-3"}"#);
+    reader.text(r#"{"op":"ok","id":"i-3","topic":"t"}"#).unwrap();
+    let briefs: Vec<String> = reader.take_told().iter().map(Told::brief).collect();
+    assert_eq!(briefs[1..3], ["kept 5", "resumed 5 t@10"]);
+    assert_eq!(
+        (Reader::ack("t", 4), Reader::ack_each("t", &[4, 5])),
+        (r#"{"op":"ack","topic":"t","seq":4}"#.into(), r#"{"op":"ack","topic":"t","seqs":[4,5]}"#.into(),)
+    );
+}
+
+#[test]
+fn what_was_asked_for_and_is_not_there() {
+    let gap = |from: u64, to: u64, missed: u64, reason: &str| {
+        format!(r#"{{"op":"gap","topic":"t","from":{from},"to":{to},"missed":{missed},"reasons":["{reason}"]}}"#)
+    };
+    for (text, good) in [
+        (gap(5, 10, 6, "history"), true),
+        (gap(0, 10, 0, "reset"), true),
+        (gap(0, 10, 3, "history"), false),
+        (gap(5, 10, 0, "history"), false),
+        // It is best-effort.
+        (gap(11, 11, 1, "attempts"), false),
+    ] {
+        let mut reader = subscribed();
+        assert_eq!(reader.text(&text).is_ok(), good, "{text}");
+        // What was before the start is in no sum.
+        assert!(!good || reader.text(&message(11)).is_ok() && !reader.subs["t"].is_uneven, "{text}");
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// Every code an error may have.
-pub const CODES: [&str; 16] = [
+pub const CODES: [&str; 21] = [
     "bad-message",
     "unknown-op",
     "unsupported",
@@ -20,9 +20,17 @@ pub const CODES: [&str; 16] = [
     "too-large",
     "overloaded",
     "draining",
+    "bad-position",
+    "bad-id",
+    "not-at-least-once",
+    "unknown-session",
+    "limited",
 ];
 
-/// Every policy, and the reasons a subscription with it may be told in a gap.
+/// Reasons that have nothing to do with a policy: what was asked for is not there, or was sent in vain.
+pub const OTHER_REASONS: [&str; 3] = ["history", "reset", "attempts"];
+
+/// Every policy, and the other reasons a subscription with it may be told in a gap.
 pub const POLICIES: [(&str, &[&str]); 6] = [
     ("drop-oldest", &["oldest", "age", "log_bound", "overload"]),
     ("drop-newest", &["newest", "age", "log_bound", "overload"]),
@@ -108,6 +116,35 @@ pub enum Told {
         seq: u64,
         /// The policy that holds.
         policy: String,
+        /// How many may be unacknowledged; `None`: best effort.
+        in_flight_max: Option<u64>,
+    },
+    /// The session is resumable.
+    Kept {
+        /// The request's id as written.
+        id: String,
+        /// The session's text.
+        session: String,
+        /// For how long, in milliseconds.
+        ttl_ms: u64,
+    },
+    /// A session was taken over.
+    Resumed {
+        /// The request's id as written.
+        id: String,
+        /// The session's text.
+        session: String,
+        /// For how long it is kept, in milliseconds.
+        ttl_ms: u64,
+        /// Its subscriptions: topic and the last message that was sent and will not come again.
+        lanes: Vec<(String, u64)>,
+    },
+    /// Credit was granted.
+    Granted {
+        /// The request's id as written.
+        id: String,
+        /// The topic.
+        topic: String,
     },
     /// An unsubscribe was carried out.
     Unsubscribed {
@@ -126,6 +163,8 @@ pub enum Told {
         matched: u64,
         /// What was published.
         tag: u64,
+        /// Whether it had been published before.
+        is_duplicate: bool,
     },
     /// A request was not carried out.
     Error {
@@ -135,6 +174,8 @@ pub enum Told {
         code: String,
         /// The `tag` of the publish it belongs to.
         tag: u64,
+        /// When to try again, where it came too fast, in milliseconds.
+        retry_after_ms: Option<u64>,
     },
     /// A subscription was ended.
     Ended {
@@ -166,6 +207,13 @@ impl Told {
             }
             Self::Subscribed { topic, seq, .. } => format!("subscribed {topic} {seq}"),
             Self::Unsubscribed { topic, .. } => format!("unsubscribed {topic}"),
+            Self::Kept { ttl_ms, .. } => format!("kept {ttl_ms}"),
+            Self::Resumed { ttl_ms, lanes, .. } => {
+                let lanes: Vec<String> = lanes.iter().map(|(topic, seq)| format!(" {topic}@{seq}")).collect();
+                format!("resumed {ttl_ms}{}", lanes.concat())
+            }
+            Self::Granted { topic, .. } => format!("granted {topic}"),
+            Self::Published { seq, is_duplicate: true, .. } => format!("published {seq} before"),
             Self::Published { seq, matched, .. } => format!("published {seq} {matched}"),
             Self::Error { code, .. } => format!("error {code}"),
             Self::Ended { topic, code } => format!("ended {topic} {code}"),
