@@ -383,6 +383,7 @@ impl Topics {
 mod tests {
     use super::*;
     use crate::dialect::RAW;
+    use crate::stats::Count;
     use crate::output::LossReason;
     use std::collections::BTreeMap;
 
