@@ -17,15 +17,21 @@ pub(crate) struct Session {
     pub(crate) level: ToldLevel,
     /// Listed among the hub's events.
     pub(crate) is_listed: bool,
-    /// There while it says anything.
-    pub(crate) rare: Option<Box<Rare>>,
 }
 
 /// What most sessions do not have.
 #[derive(Debug, Default)]
-pub(crate) struct Rare {
+struct Rare {
     /// There while it has at-least-once lanes.
-    pub(crate) clock: Option<SessionClock>,
+    clock: Option<SessionClock>,
+}
+
+impl Rare {
+    /// Whether it says nothing.
+    fn is_idle(&self) -> bool {
+        let Self { clock } = self;
+        clock.is_none()
+    }
 }
 
 /// It shows the time in which the session's client could take and acknowledge: none passes while something is on its way
@@ -44,52 +50,83 @@ pub(crate) struct SessionClock {
 enum Lanes {
     None,
     One { lane: (TopicId, LaneId), is_active: bool },
+    /// Also of one or none, in a session that has what most have not.
     Many(Box<Many>),
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Many {
     /// By topic.
     lanes: Vec<(TopicId, LaneId)>,
     /// Those with something waiting or a gap to tell.
     active: Vec<LaneId>,
+    rare: Rare,
 }
 
 impl Session {
     pub(crate) fn new(conn: ConnId) -> Self {
-        Self { conn: Some(conn), lanes: Lanes::None, level: ToldLevel::default(), is_listed: false, rare: None }
+        Self { conn: Some(conn), lanes: Lanes::None, level: ToldLevel::default(), is_listed: false }
     }
 
     pub(crate) fn clock(&self) -> Option<&SessionClock> {
-        self.rare.as_ref()?.clock.as_ref()
+        self.rare()?.clock.as_ref()
     }
 
     pub(crate) fn clock_mut(&mut self) -> Option<&mut SessionClock> {
-        self.rare.as_mut()?.clock.as_mut()
+        match &mut self.lanes {
+            Lanes::Many(many) => many.rare.clock.as_mut(),
+            _ => None,
+        }
     }
 
     /// One at-least-once lane more.
     pub(crate) fn add_clocked_lane(&mut self) {
-        let clock = &mut self.rare.get_or_insert_default().clock;
+        let clock = &mut self.many().rare.clock;
         let new = || SessionClock { clock: Clock::new(), lanes: 0, waiting: Vec::new() };
         clock.get_or_insert_with(new).lanes += 1;
     }
 
     /// One less.
     pub(crate) fn remove_clocked_lane(&mut self) {
-        let Some(rare) = &mut self.rare else { return };
-        rare.clock.as_mut().expect("it has at-least-once lanes").lanes -= 1;
-        rare.clock.take_if(|clock| clock.lanes == 0);
-        self.forget_rare();
+        let clock = &mut self.many().rare.clock;
+        clock.as_mut().expect("it has at-least-once lanes").lanes -= 1;
+        clock.take_if(|clock| clock.lanes == 0);
+        self.shrink();
     }
 
-    /// Gives back what says nothing.
-    fn forget_rare(&mut self) {
-        let is_idle = |rare: &mut Box<Rare>| {
-            let Rare { clock } = &**rare;
-            clock.is_none()
-        };
-        self.rare.take_if(is_idle);
+    fn rare(&self) -> Option<&Rare> {
+        match &self.lanes {
+            Lanes::Many(many) => Some(&many.rare),
+            _ => None,
+        }
+    }
+
+    /// What is kept of it in an allocation, from now on.
+    fn many(&mut self) -> &mut Many {
+        match self.lanes {
+            Lanes::Many(_) => {}
+            Lanes::None => self.lanes = Lanes::Many(Box::default()),
+            Lanes::One { lane, .. } => {
+                let active = self.active().to_vec();
+                self.lanes = Lanes::Many(Box::new(Many { lanes: vec![lane], active, rare: Rare::default() }));
+            }
+        }
+        match &mut self.lanes {
+            Lanes::Many(many) => many,
+            _ => unreachable!("made just now"),
+        }
+    }
+
+    /// Gives back the allocation where one lane, or none, is all there is.
+    fn shrink(&mut self) {
+        let Lanes::Many(many) = &self.lanes else { return };
+        if many.rare.is_idle() {
+            match many.lanes[..] {
+                [] => self.lanes = Lanes::None,
+                [lane] => self.lanes = Lanes::One { lane, is_active: !many.active.is_empty() },
+                _ => {}
+            }
+        }
     }
 
     pub(crate) fn lane_on(&self, topic: TopicId) -> Option<LaneId> {
@@ -142,13 +179,9 @@ impl Session {
 
     pub(crate) fn add(&mut self, topic: TopicId, lane: LaneId) {
         let place = self.lanes().binary_search_by_key(&topic, |(topic, _)| *topic).expect_err("one lane per topic");
-        if let Lanes::One { lane: first, .. } = self.lanes {
-            let active = self.active().to_vec();
-            self.lanes = Lanes::Many(Box::new(Many { lanes: vec![first], active }));
-        }
         match &mut self.lanes {
-            Lanes::Many(many) => many.lanes.insert(place, (topic, lane)),
-            lanes => *lanes = Lanes::One { lane: (topic, lane), is_active: false },
+            lanes @ Lanes::None => *lanes = Lanes::One { lane: (topic, lane), is_active: false },
+            _ => self.many().lanes.insert(place, (topic, lane)),
         }
     }
 
@@ -160,9 +193,7 @@ impl Session {
         };
         let (_, lane) = many.lanes.remove(place);
         many.active.retain(|active| *active != lane);
-        if let [last] = many.lanes[..] {
-            self.lanes = Lanes::One { lane: last, is_active: !many.active.is_empty() };
-        }
+        self.shrink();
     }
 }
 
@@ -173,7 +204,7 @@ mod tests {
 
     #[test]
     fn a_session_is_small() {
-        assert_eq!(size_of::<Session>(), 48);
+        assert_eq!(size_of::<Session>(), 40);
     }
 
     #[test]

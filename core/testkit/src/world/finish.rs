@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use forebay_core::{Cause, ConnId, LossReason, Payload, wire};
+use forebay_core::{AbandonReason, Cause, ConnId, LossReason, Payload, wire};
 
 use super::draw::TOPICS;
 use super::{Side, Speaker, World};
@@ -32,6 +32,9 @@ impl World {
             self.summary.published += stats.published.messages;
             self.summary.refused_full += stats.refused_full;
             self.summary.parked += stats.parked;
+            self.summary.acknowledged += stats.acks.acknowledged.messages;
+            self.summary.retries += stats.acks.retries.messages;
+            self.summary.abandoned += stats.acks.abandoned_by(AbandonReason::Attempts).messages;
             self.summary.superseded += stats.lanes.lost_by(LossReason::Superseded).messages;
             self.summary.rejected += stats.lanes.lost_by(LossReason::Newest).messages;
             self.summary.opened += stats.opened;
@@ -120,6 +123,7 @@ impl World {
             lines
                 && deadline.is_none_or(|deadline| deadline.cause != Cause::Output)
                 && side.hub.pressure().waiting.messages == 0
+                && side.hub.stats().acks.unacknowledged.messages == 0
         });
         // What nobody reads any more does not count.
         let readers = self.guests.values().filter(|guest| !guest.has_left).map(|guest| guest.rx);
