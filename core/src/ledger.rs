@@ -26,6 +26,12 @@ impl Totals {
         self.waiting += count;
     }
 
+    /// What was published before entered a lane that starts there.
+    pub(crate) fn enter_again(&mut self, count: Count) {
+        self.entered += count;
+        self.waiting += count;
+    }
+
     /// What waited was sent.
     pub(crate) fn send(&mut self, count: Count) {
         self.waiting = self.waiting.minus(count);

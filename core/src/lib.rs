@@ -29,6 +29,7 @@ mod log;
 mod losses;
 mod output;
 mod policy;
+mod publish_ids;
 mod rate;
 mod session;
 mod slab;

@@ -22,11 +22,16 @@ impl Rate {
 }
 
 impl Bucket {
-    /// When there is a whole unit above `reserved` ones; at or before now: there is.
+    /// When there is a whole unit above `reserved` ones (which are less than the burst); at or before now: there is.
     pub(crate) fn next_at(self, rate: Rate, reserved: u32) -> Instant {
-        let full = rate.takes(rate.burst.into());
-        let wanted = rate.takes(u64::from(reserved) + 1);
-        Instant::from_nanos((self.full_at + wanted).as_nanos().saturating_sub(nanos(full)))
+        let may_miss = u64::from(rate.burst - reserved) - 1;
+        let early = may_miss * SECOND / u64::from(rate.per_second);
+        Instant::from_nanos(self.full_at.as_nanos().saturating_sub(early))
+    }
+
+    /// When it will be full: as good as none.
+    pub(crate) fn full_at(self) -> Instant {
+        self.full_at
     }
 
     /// Whole units above `reserved` ones.
@@ -42,10 +47,6 @@ impl Bucket {
         self.full_at = self.full_at.max(now) + rate.takes(units);
     }
 
-    /// Whether it is full: as good as none.
-    pub(crate) fn is_full(self, now: Instant) -> bool {
-        self.full_at <= now
-    }
 }
 
 fn nanos(duration: Duration) -> u64 {
@@ -77,7 +78,7 @@ mod tests {
                     assert_eq!(bucket.units(rate, reserved, now), if above < 0 { 0 } else { units });
                     let has_unit = above >= i128::from(SECOND);
                     assert_eq!(bucket.next_at(rate, reserved) <= now, has_unit, "{rate:?} {level}");
-                    assert_eq!(bucket.is_full(now), level == full);
+                    assert_eq!(bucket.full_at() <= now, level == full);
                     if has_unit && draw(3) > 0 {
                         let taken = 1 + draw(u64::from(burst) * 2);
                         bucket.take(rate, taken, now);
@@ -94,6 +95,26 @@ mod tests {
                     let passed = then.since(now);
                     now = now.max(then);
                     level = full.min(level + i128::from(nanos(passed)) * i128::from(per_second));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn there_is_a_unit_from_the_moment_on_at_which_the_next_is_due() {
+        for per_second in [3_u32, 7, 999_999_937] {
+            for (burst, reserved) in [(1_u32, 0_u32), (8, 0), (8, 6), (8, 7), (1_000, 33)] {
+                let rate = Rate { per_second, burst };
+                let (mut bucket, mut now) = (Bucket::default(), Instant::from_nanos(10 * SECOND));
+                for taken in 1..500 {
+                    bucket.take(rate, taken % 11 + 1, now);
+                    let next = bucket.next_at(rate, reserved).max(now);
+                    assert!(bucket.units(rate, reserved, next) > 0, "{rate:?} {reserved}");
+                    if next > now {
+                        let before = Instant::from_nanos(next.as_nanos() - 1);
+                        assert_eq!(bucket.units(rate, reserved, before), 0, "{rate:?} {reserved}");
+                    }
+                    now = next;
                 }
             }
         }

@@ -1,6 +1,7 @@
 //! A connection: its phase, what came in and is not done with, what goes out and has not left.
 
 mod inbound;
+mod limits;
 mod outbound;
 mod work;
 
@@ -10,6 +11,7 @@ use alloc::vec::Vec;
 use bytes::{Bytes, BytesMut};
 
 pub(crate) use inbound::{INBOX_ENTRY_BYTES, Inbound, Parked};
+pub(crate) use limits::{Limits, reserved};
 pub(crate) use outbound::{Outbound, Outstanding, Pinned, PinnedMessage, Segment, Source};
 pub(crate) use work::{Direct, Work};
 
@@ -157,6 +159,11 @@ impl Conn {
         self.work.as_ref().map(|work| &work.outbound)
     }
 
+    /// `None`: no bucket of it is used.
+    pub(crate) fn limits(&self) -> Option<&Limits> {
+        self.work.as_ref().and_then(|work| work.limits.as_deref())
+    }
+
     pub(crate) fn outbound_mut(&mut self) -> Option<&mut Outbound> {
         self.work.as_mut().map(|work| &mut work.outbound)
     }
@@ -187,9 +194,9 @@ impl Conn {
         self.is_blocked || self.outstanding().is_some()
     }
 
-    /// A bound was reached: decoding stops and the connection is not read.
+    /// A bound, or a rate, was reached: decoding stops and the connection is not read.
     pub(crate) fn is_stopped(&self) -> bool {
-        self.inbound().is_some_and(|inbound| inbound.is_stopped)
+        self.inbound().is_some_and(|inbound| inbound.is_stopped || inbound.is_limited)
     }
 
     pub(crate) fn has_messages(&self) -> bool {
@@ -222,7 +229,7 @@ impl Conn {
         let is_closing = matches!(self.phase, Phase::Closing { .. });
         let Some(Work { inbound, outbound, .. }) = self.work.as_deref_mut() else { return };
         if is_closing {
-            inbound.is_stopped = false; // Only the peer's Close frame is still of interest; the rest is not kept.
+            (inbound.is_stopped, inbound.is_limited) = (false, false); // Only the peer's Close frame is still of interest; the rest is not kept.
             return;
         }
         let (inbox, replies) = (inbound.inbox_bytes(), outbound.reply_bytes());
@@ -273,7 +280,11 @@ impl Conn {
 
     /// The next moment something has to be done.
     pub(crate) fn deadline(&self, options: &Options) -> Option<Instant> {
-        self.phase_deadline(options).into_iter().chain(self.levels_fall_at(options)).min()
+        let limits = self.limits().map(|limits| {
+            let is_limited = self.inbound().is_some_and(|inbound| inbound.is_limited);
+            limits.deadline(options, is_limited)
+        });
+        self.phase_deadline(options).into_iter().chain(self.levels_fall_at(options)).chain(limits).min()
     }
 
     fn phase_deadline(&self, options: &Options) -> Option<Instant> {
@@ -315,6 +326,6 @@ mod tests {
     #[test]
     fn an_idle_connection_is_small() {
         assert_eq!((size_of::<Phase>(), size_of::<Speech>(), size_of::<Conn>()), (16, 16, 96));
-        assert!(size_of::<Work>() <= 328, "{} bytes, lent to those that are not idle", size_of::<Work>());
+        assert!(size_of::<Work>() <= 336, "{} bytes, lent to those that are not idle", size_of::<Work>());
     }
 }

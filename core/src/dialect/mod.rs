@@ -32,6 +32,11 @@ pub(crate) fn choose<'a>(mut offered: impl Iterator<Item = &'a str>) -> Option<(
     named.map(|dialect| (dialect, true)).or_else(|| DIALECTS.first().map(|dialect| (dialect, false)))
 }
 
+/// All of them, `RAW` included.
+pub(crate) fn all() -> impl Iterator<Item = &'static dyn Dialect> {
+    core::iter::once(RAW).chain(DIALECTS.iter().copied())
+}
+
 #[cfg(feature = "json")]
 static DIALECTS: &[&dyn Dialect] = &[&forebay::Forebay];
 #[cfg(not(feature = "json"))]

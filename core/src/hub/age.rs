@@ -52,6 +52,16 @@ impl Hub {
         }
     }
 
+    /// Lets go of what is beyond the bounds of the topic's history, and sees that the rest is looked at in time.
+    pub(super) fn trim_history(&mut self, topic_id: TopicId) {
+        let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
+        topic.trim_history(self.now);
+        if let Some(at) = topic.history_expires_at() {
+            self.look_at_age(topic_id, at);
+        }
+        self.recharge_topic(topic_id);
+    }
+
     /// The topic's lanes are looked at then, if not sooner.
     fn look_at_age(&mut self, topic_id: TopicId, at: crate::Instant) {
         let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
@@ -63,6 +73,7 @@ impl Hub {
 
     /// A message may be too old in one of the topic's lanes.
     pub(super) fn expire_topic(&mut self, topic_id: TopicId) {
+        self.trim_history(topic_id);
         let mut place = 0;
         while let Some(lane) = self.topics.slab.get(topic_id).and_then(|topic| topic.lanes.get(place)) {
             let id = self.topics.id(lane);

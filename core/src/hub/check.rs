@@ -25,9 +25,13 @@ impl Hub {
             assert!(!topic.is_forgettable() || self.forgettable.contains(&id), "an empty topic is forgotten");
             assert_eq!(topic.has_room, self.room.contains(&id));
             self.check_levels(id, topic);
+            self.check_publish_rate(topic);
             let is_aging = |place: &usize| topic.age_max(*place).is_some() && !topic.lanes[*place].is_ended();
             let aging = (0..topic.lanes.len()).filter(is_aging).count();
             assert_eq!(aging, topic.aging_lanes as usize, "lanes with an age_max");
+            let armed = topic.age_timer.and_then(|timer| self.timers.deadline(timer));
+            let at = topic.history_expires_at();
+            assert!(at.is_none_or(|at| armed.is_some_and(|armed| armed <= at)), "a history is looked at in time");
             for place in 0..topic.lanes.len() {
                 let armed = topic.age_timer.and_then(|timer| self.timers.deadline(timer));
                 let at = topic.expires_at(place).filter(|_| !topic.lanes[place].is_ended());
@@ -62,6 +66,7 @@ impl Hub {
             assert!(conn.work.as_ref().is_none_or(|work| !work.is_idle()), "an idle connection has no work");
             self.check_conn(conn);
             self.check_conn_levels(conn);
+            self.check_limits(conn);
         }
         assert_eq!(self.stats.direct.waiting, direct, "direct lanes");
         assert_eq!(taken, 0, "a latest message is taken for as long as it is in a Transmit");
@@ -85,12 +90,13 @@ impl Hub {
         let Some(conn) = session.conn else { return };
         let conn = self.conns.get(conn).expect("a session's connection exists");
         if is_active && conn.is_open() && !conn.is_writing() {
-            assert!(conn.is_ready, "a connection with an active lane is ready");
+            let waits_for_unit = conn.limits().is_some_and(|limits| limits.starts_at.is_some());
+            assert!(conn.is_ready || waits_for_unit, "a connection with an active lane is ready");
         }
     }
 
     fn check_conn(&self, conn: &crate::conn::Conn) {
-        let Some(Work { inbound, outbound, direct }) = conn.work.as_deref() else { return };
+        let Some(Work { inbound, outbound, direct, .. }) = conn.work.as_deref() else { return };
         let payloads: usize = inbound.messages().map(|m| m.bytes.len() + crate::conn::INBOX_ENTRY_BYTES).sum();
         assert_eq!(inbound.inbox_bytes(), payloads, "the inbox");
         if let Phase::Ended { .. } = conn.phase {
@@ -192,16 +198,18 @@ impl Topic {
         assert_eq!(self.refusing as usize, refusing, "lanes that refused");
         let keeping = watched().filter(|watched| watched.keeps_parked.is_some()).count();
         assert_eq!(self.keeping_parked as usize, keeping, "lanes that keep a publish parked");
-        assert!(self.parked.is_empty() || keeping > 0, "a parked publish waits for a lane");
         let live = self.lanes.iter().filter(|lane| !lane.is_ended()).count();
         assert_eq!(self.live_lanes as usize, live, "lanes that have not ended");
         self.check_gates();
-        for ((log, needs), readers) in self.logs.iter().zip(&needs).zip(readers) {
+        self.check_history();
+        self.publish_ids.check();
+        for ((log, mut needs), readers) in self.logs.iter().zip(needs).zip(readers) {
             assert_eq!(log.as_ref().map_or(0, |encoded| encoded.lanes), readers, "readers of a log");
             if let Some(encoded) = log {
                 assert_eq!(encoded.log.head(), self.head, "a log reaches the head");
+                needs.extend(self.history_needs());
                 encoded.log.check();
-                encoded.log.check_needs(needs);
+                encoded.log.check_needs(&needs);
             }
         }
         assert!(self.charged.log <= self.options.log_bytes_max, "the log bound");

@@ -4,7 +4,9 @@ use bytes::{Bytes, BytesMut};
 use core::ops::Range;
 
 use super::Hub;
+use super::limits::Units;
 use crate::conn::{Conn, Outstanding, Segment, Source};
+use crate::delivery::Class;
 use crate::dialect::RAW;
 use crate::id::{ConnId, LaneId};
 use crate::lane::{Mark, Run};
@@ -114,15 +116,23 @@ impl<'a> core::ops::Deref for IoSlices<'a> {
 /// What is left of a Transmit's bounds.
 struct Room {
     bytes: usize,
+    /// How much of that may be messages.
+    units: Units,
     slices: usize,
     has_message: bool,
 }
 
-/// What a lane has next, by when it was published.
+/// When it is a message's turn: by class, and within a class by when it was published.
+type Turn = (Class, u64);
+
+/// Nothing is behind it.
+const LAST: Turn = (Class::Low, u64::MAX);
+
+/// What a lane has next.
 enum Front {
-    Next(u64, Source),
+    Next(Turn, Source),
     /// It has to wait for what is outstanding.
-    Held(u64),
+    Held(Turn),
 }
 
 impl Hub {
@@ -203,7 +213,9 @@ impl Hub {
 
     fn build(&mut self, id: ConnId) -> Outstanding {
         let mut out = self.spare.pop().unwrap_or_default();
-        let mut room = Room { bytes: self.config.transmit_bytes_max as usize, slices: SLICES_MAX, has_message: false };
+        let conn = self.conns.get(id).expect("the connection exists");
+        let (bytes, units) = (self.config.transmit_bytes_max as usize, self.units(conn));
+        let mut room = Room { bytes, units, slices: SLICES_MAX, has_message: false };
         let conn = self.conns.get_mut(id).expect("the connection exists");
         let mut is_control_whole = true;
         if let Some(outbound) = conn.outbound_mut() {
@@ -211,6 +223,7 @@ impl Hub {
             if let Some(pinned) = &outbound.pinned {
                 room.has_message = true;
                 out.push(Segment::Pinned, pinned.rest.len(), &mut room);
+                room.units.take(pinned.rest.len());
             }
             let control = outbound.control.len();
             let len = control.min(room.bytes);
@@ -225,43 +238,45 @@ impl Hub {
         out
     }
 
-    /// Adds what the connection's client would have seen next, had it one queue: the oldest publish first. Behind one that
-    /// has to wait for what is outstanding all newer ones wait, too.
+    /// Adds what the connection's client would have seen next, had it one queue per class: of the first class the oldest
+    /// publish. Behind one that has to wait for what is outstanding wait all newer ones of its class, and all of lower ones.
     fn add_next(&mut self, id: ConnId, out: &mut Outstanding, room: &mut Room) -> bool {
         let conn = self.conns.get(id).expect("the connection exists");
         let session = self.sessions.get(conn.session).expect("a connection's session exists");
-        let mut best: Option<(u64, Source)> = None;
-        let mut limit = u64::MAX;
-        let mut held = u64::MAX;
+        let mut best: Option<(Turn, Source)> = None;
+        let (mut limit, mut held) = (LAST, LAST);
         let direct = conn.direct().and_then(|direct| {
             let run = direct.lane.front(direct.log.head());
-            (!run.is_empty()).then(|| Front::Next(direct.log.stamp(run.first()), Source::Direct))
+            (!run.is_empty()).then(|| Front::Next((Class::Normal, direct.log.stamp(run.first())), Source::Direct))
         });
         let lanes = session.active().iter().filter_map(|lane| self.front(*lane));
         for front in direct.into_iter().chain(lanes) {
-            let (stamp, source) = match front {
-                Front::Next(stamp, source) => (stamp, source),
-                Front::Held(stamp) => {
-                    held = held.min(stamp);
+            let (turn, source) = match front {
+                Front::Next(turn, source) => (turn, source),
+                Front::Held(turn) => {
+                    held = held.min(turn);
                     continue;
                 }
             };
             match best {
-                Some((first, _)) if first <= stamp => limit = limit.min(stamp),
-                _ => limit = limit.min(best.replace((stamp, source)).map_or(u64::MAX, |(second, _)| second)),
+                Some((first, _)) if first <= turn => limit = limit.min(turn),
+                _ => limit = limit.min(best.replace((turn, source)).map_or(LAST, |(second, _)| second)),
             }
         }
-        let limit = limit.min(held);
-        match best.filter(|(stamp, _)| *stamp < held) {
-            None => false,
-            Some((_, Source::Direct)) => self.add_direct(id, limit, out, room),
-            Some((_, Source::Lane(lane))) => self.add_lane_messages(id, lane, limit, out, room),
+        let Some(((class, _), source)) = best.filter(|(turn, _)| *turn < held) else { return false };
+        // Whatever waits of a lower class is no limit.
+        let (_, limit) = Some(limit.min(held)).filter(|(next, _)| *next == class).unwrap_or(LAST);
+        match source {
+            _ if room.units.of(class) == 0 => false, // Nor is there one for lower classes.
+            Source::Direct => self.add_direct(id, limit, out, room),
+            Source::Lane(lane) => self.add_lane_messages(id, lane, limit, out, room),
         }
     }
 
     /// The lane's next message; `None` if only a notice is left, which waits for what is outstanding.
     fn front(&self, id: LaneId) -> Option<Front> {
         let (topic, place) = self.topics.lane(id);
+        let class = topic.options.class;
         let (again, is_shut) = (topic.next_again(place), topic.is_shut(place));
         if is_shut && again.is_none() {
             return None;
@@ -274,13 +289,13 @@ impl Hub {
                 let owes_notice = !is_shut && lane.losses().due_gap(next).is_some();
                 // What is outstanding is one run, so that it can be put back as one.
                 if !outstanding.is_empty() && (is_apart || owes_notice) {
-                    return next.map(|seq| Front::Held(log.stamp(seq)));
+                    return next.map(|seq| Front::Held((class, log.stamp(seq))));
                 }
                 next.map(|seq| log.stamp(seq))
             }
             View::Latest(lane, latest) => lane.next(latest).map(|(_, slot)| slot.stamp),
         };
-        Some(Front::Next(stamp.unwrap_or(0), Source::Lane(id))) // A notice alone goes first.
+        Some(Front::Next((class, stamp.unwrap_or(0)), Source::Lane(id))) // A notice alone goes first.
     }
 
     fn add_direct(&mut self, id: ConnId, limit: u64, out: &mut Outstanding, room: &mut Room) -> bool {
@@ -288,7 +303,7 @@ impl Hub {
         let direct = conn.direct_mut().expect("its front was just looked at");
         let head = direct.log.head();
         let front = direct.lane.front(head);
-        let Some((run, len, slices)) = room.plan(&direct.log, front, limit) else { return false };
+        let Some((run, len, slices)) = room.plan(&direct.log, front, (Class::Normal, limit)) else { return false };
         crate::topics::change_lane(&mut direct.lane, &mut direct.log, |lane, _| lane.start(head, run.through));
         out.push_messages(Source::Direct, run, len, slices, room);
         true
@@ -312,13 +327,15 @@ impl Hub {
                 let len = frame.len();
                 room.has_message = true; // It may cross the bound like one.
                 out.push(Segment::Notice { lane: lane_id, gap, frame: frame.freeze() }, len, room);
+                room.units.take(len);
             }
         } else if topic.next_again(place).is_some() {
             if !add_again(topic, place, (lane_id, limit), out, room) {
                 return false;
             }
         } else if let View::Log(_, log) = topic.view(place) {
-            let Some((run, len, slices)) = room.plan(log, topic.allowed_front(place), limit) else {
+            let (front, turn) = (topic.allowed_front(place), (topic.options.class, limit));
+            let Some((run, len, slices)) = room.plan(log, front, turn) else {
                 // Either the Transmit is full, or the lane was listed for nothing.
                 return self.drop_from_active(id, lane_id);
             };
@@ -356,19 +373,20 @@ fn add_latest(
     out: &mut Outstanding,
     room: &mut Room,
 ) -> bool {
-    let encoding = topic.settings(place).encoding;
+    let (encoding, class) = (topic.settings(place).encoding, topic.options.class);
     let mut is_added = false;
     while room.slices > 0
         && !topic.is_shut(place)
         && let ViewMut::Latest(lane, latest) = topic.view_mut(place)
         && let Some((_, slot)) = lane.next(latest)
         && slot.stamp < limit
-        && (slot.frame_bytes(encoding) <= room.bytes || !room.has_message)
+        && (slot.frame_bytes(encoding) <= room.message_bytes(class) || !room.has_message)
         && let Some(taken) = lane.start(latest, encoding)
     {
         let len = taken.frame.len();
         room.has_message = true;
         out.push(Segment::Latest { lane: lane_id, taken }, len, room);
+        room.units.take(len);
         topic.spend_credit(place, 1);
         is_added = true;
     }
@@ -385,25 +403,31 @@ fn add_again(
 ) -> bool {
     let mut is_added = false;
     while let Some(run) = topic.next_again(place)
-        && let Some((run, len, _)) = room.plan(topic.log(place), run, limit)
+        && let Some((run, len, _)) = room.plan(topic.log(place), run, (topic.options.class, limit))
     {
         topic.start_again(place, run.last());
         room.has_message = true;
         out.push(Segment::Again { lane, run, len }, len, room);
+        room.units.take(len);
         is_added = true;
     }
     is_added
 }
 
 impl Room {
+    /// For messages of a class.
+    fn message_bytes(&self, class: Class) -> usize {
+        self.bytes.min(self.units.of(class))
+    }
+
     /// How much of what was published before `limit` goes into the Transmit.
-    fn plan(&self, log: &Log, front: Run, limit: u64) -> Option<(Run, usize, usize)> {
+    fn plan(&self, log: &Log, front: Run, (class, limit): Turn) -> Option<(Run, usize, usize)> {
         if front.is_empty() {
             return None;
         }
         let through: Mark = if limit == u64::MAX { front.through } else { log.last_before(front, limit) };
         let run = Run { after: front.after, through };
-        let plan = log.plan(run, self.bytes, self.slices, !self.has_message);
+        let plan = log.plan(run, self.message_bytes(class), self.slices, !self.has_message);
         let run = Run { after: front.after, through: plan.cut };
         (!run.is_empty()).then_some((run, plan.bytes, plan.slices))
     }
@@ -426,6 +450,7 @@ impl Outstanding {
         self.len += len;
         room.has_message = true;
         room.take(len, slices);
+        room.units.take(len);
     }
 
     /// The parts, for use again.

@@ -142,9 +142,10 @@ impl Hub {
 
     fn message(&mut self, id: ConnId, is_text: bool, bytes: &[u8]) {
         self.stats.received += Count::new(1, bytes.len() as u64);
+        let has_unit = self.pay_inbound(id, bytes.len());
         let conn = self.conns.get_mut(id).expect("the connection exists");
         if conn.dialect().is_some() {
-            return self.request(id, is_text, bytes);
+            return self.request(id, is_text, bytes, has_unit);
         }
         if self.queue(id, is_text, bytes) {
             self.conn_mut(id).news.received = true;

@@ -16,7 +16,7 @@ use crate::log::Log;
 use crate::output::{Entry, LossReason};
 use crate::policy::Policy;
 use crate::stats::{Count, Level};
-use crate::topics::{Owner, Topic, TopicLane, ViewMut, Window};
+use crate::topics::{Owner, Settings, Topic, TopicLane, ViewMut, Window};
 use crate::wire::Role;
 
 impl Hub {
@@ -55,6 +55,7 @@ impl Hub {
     pub(super) fn remove_topic_now(&mut self, id: TopicId) -> bool {
         let Some(topic) = self.topics.get_mut(id) else { return false };
         topic.is_removed = true;
+        topic.cut_history(topic.head);
         let name = topic.name.clone();
         let topic = self.topics.slab.get(id).expect("just looked up");
         let live = topic.lanes.iter().filter(|lane| !lane.is_ended());
@@ -83,9 +84,10 @@ impl Hub {
             }
         }
         while let Some(conn) = self.topics.slab.get(id).and_then(|topic| topic.parked.front().copied()) {
-            self.refuse_parked(conn, Code::UnknownTopic, "the topic was removed");
+            self.refuse_parked(conn, &Reply::Error(Code::UnknownTopic, "the topic was removed"));
             self.refresh(conn);
         }
+        self.recharge_topic(id); // Its history went.
         self.may_be_forgotten(id);
         true
     }
@@ -103,6 +105,7 @@ impl Hub {
                 let topic = self.topics.slab.remove(id).expect("just looked up");
                 self.forget_timer(topic.age_timer);
                 self.forget_timer(topic.level_timer);
+                self.forget_timer(topic.rate_timer);
                 self.recharge(topic.charged.hub, 0);
                 self.stats.topics -= 1;
                 if !topic.is_removed {
@@ -133,16 +136,18 @@ impl Hub {
         }
         let lane = self.add_lane(topic_id, Owner::Session(session_id), dialect, options, from)?;
         self.sessions.get_mut(session_id).expect("a connection's session exists").add(topic_id, lane);
+        self.begin(lane);
         Ok(lane)
     }
 
-    pub(super) fn add_lane(
+    /// Makes a lane, for its owner to list and to [`begin`](Self::begin).
+    fn add_lane(
         &mut self,
         topic_id: TopicId,
         owner: Owner,
         dialect: &'static dyn Dialect,
         options: LaneOptions,
-        _from: Start,
+        from: Start,
     ) -> Result<LaneId, SubscribeError> {
         if self.draining.is_some() {
             return Err(SubscribeError::Draining);
@@ -182,8 +187,8 @@ impl Hub {
         if !is_younger {
             return Err(SubscribeError::InvalidLimits);
         }
-        let id = self.topics.add_lane(topic_id, (Terms { limits, policy }, age_max), owner, dialect);
-        self.aging_lanes += u32::from(age_max.is_some());
+        let settings = Settings { terms: Terms { limits, policy }, age_max, encoding: dialect.encoding() };
+        let id = self.make_lane(topic_id, settings, (owner, dialect), from)?;
         if let Owner::Session(session) = owner {
             let (topic, place) = self.topics.lane_mut(id);
             topic.add_gate(place, is_at_least_once, options.credit);
@@ -191,9 +196,18 @@ impl Hub {
                 self.add_acking(session);
             }
         }
-        self.stats.lanes_now += 1;
-        self.recharge_topic(topic_id);
         Ok(id)
+    }
+
+    pub(super) fn add_local_lane(
+        &mut self,
+        topic: TopicId,
+        options: LaneOptions,
+        from: Start,
+    ) -> Result<LaneId, SubscribeError> {
+        let lane = self.add_lane(topic, Owner::Local, RAW, options, from)?;
+        self.begin(lane);
+        Ok(lane)
     }
 
     pub(super) fn end_session_lane(&mut self, conn: ConnId, topic: TopicId, reason: LossReason) -> bool {

@@ -8,10 +8,12 @@ mod closing;
 mod direct;
 mod documents;
 mod drain;
+mod duplicates;
 mod input;
 mod lanes;
 mod latest;
 mod levels;
+mod limits;
 mod outputs;
 mod overflow;
 mod pressure;
@@ -20,6 +22,7 @@ mod request;
 mod retention;
 mod sent;
 mod sessions;
+mod starts;
 mod timeouts;
 mod work;
 
@@ -38,7 +41,6 @@ use self::overflow::Overflowed;
 use self::pressure::HubLevel;
 use crate::config::{Config, LaneOptions, Start, TopicOptions};
 use crate::conn::{Conn, Outstanding, Phase, Work};
-use crate::dialect;
 use crate::entropy::Entropy;
 use crate::error::{
     AcceptError, AckError, AuthenticateError, ConnectError, DocumentError, PublishError, ResumeError, SendError,
@@ -54,7 +56,7 @@ use crate::slab::Slab;
 use crate::stats::{ConnectionPressure, LanePressure, Load, Pressure, SessionPressure, Stats, TopicPressure};
 use crate::time::Instant;
 use crate::timers::Timers;
-use crate::topics::{Owner, Topics};
+use crate::topics::Topics;
 use crate::watermark::fill;
 use crate::wire::CloseCode;
 
@@ -68,6 +70,8 @@ enum TimerKey {
     Levels(u32),
     /// An at-least-once lane has waited for an acknowledgement.
     Acks(u32),
+    /// One more may be published to a topic.
+    Rate(u32),
     /// The hub's level may fall.
     Hub,
     Drain,
@@ -357,7 +361,7 @@ impl Hub {
         now: Instant,
     ) -> Result<LaneId, SubscribeError> {
         self.advance(now);
-        let added = self.add_lane(topic, Owner::Local, dialect::RAW, lane, from);
+        let added = self.add_local_lane(topic, lane, from);
         self.update_hub_level();
         added
     }

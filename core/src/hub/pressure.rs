@@ -177,7 +177,7 @@ impl Hub {
             log_bytes_max: topic.options.log_bytes_max,
             level: topic.level.level(),
             acks: topic.acks,
-            history: Count::default(),
+            history: topic.kept(),
         })
     }
 

@@ -3,13 +3,14 @@
 use alloc::vec::Vec;
 
 use super::Hub;
+use crate::delivery::Class;
 use crate::dialect;
 use crate::error::PublishError;
 use crate::id::{LaneId, TopicId};
 use crate::lane::{Mark, Standing};
 use crate::output::{LossReason, Message, Position, Published};
 use crate::policy::Policy;
-use crate::stats::Count;
+use crate::stats::{Count, Level};
 use crate::topics::{Owner, Refusal, Topic, TopicLane};
 
 /// Sequence numbers stay below 2^53, so that a JSON number holds them exactly.
@@ -39,12 +40,6 @@ struct Full {
 
 impl Hub {
     pub(super) fn publish_checked(&mut self, topic: TopicId, message: Message<'_>) -> Result<Published, PublishError> {
-        if self.topics.get(topic).is_none() {
-            return Err(PublishError::UnknownTopic);
-        }
-        if !dialect::is_publishable(message.payload) {
-            return Err(PublishError::NotJson);
-        }
         self.admit(topic, message, Publisher::Application)
     }
 
@@ -55,6 +50,17 @@ impl Hub {
         message: Message<'_>,
         publisher: Publisher,
     ) -> Result<Published, PublishError> {
+        if self.topics.get(topic_id).is_none() {
+            return Err(PublishError::UnknownTopic);
+        }
+        let id = self.publish_id(message)?;
+        if let Some(before) = self.duplicate(topic_id, id) {
+            return Ok(before);
+        }
+        // What a client publishes was looked at when its request was.
+        if publisher == Publisher::Application && !dialect::is_publishable(message.payload) {
+            return Err(PublishError::NotJson);
+        }
         let bytes = message.payload.as_bytes().len() as u64;
         let key_bytes_max = self.config.key_bytes_max as usize;
         if message.key.len() > key_bytes_max || has_control_characters(message.key) {
@@ -68,6 +74,11 @@ impl Hub {
         if topic.head.messages + 1 >= SEQ_LIMIT {
             return Err(PublishError::Exhausted);
         }
+        if topic.options.class == Class::Low && self.level.level() >= Level::High {
+            return Err(self.refused_overloaded());
+        }
+        self.look_at_rate(topic_id, publisher)?;
+        let topic = self.topics.get_mut(topic_id).expect("just looked up");
         let waits_behind_others = publisher != Publisher::Parked && !topic.parked.is_empty();
         if waits_behind_others {
             return Err(self.refused_full(topic_id, publisher));
@@ -90,6 +101,7 @@ impl Hub {
         let full = self.make_room_in_lanes(topic_id, Count::new(1, bytes));
         full.overflowing.into_iter().for_each(|id| self.overflow(id, LossReason::Closed));
         let before = self.append(topic_id, message);
+        self.remember(topic_id, id);
         if full.rejects {
             self.reject_where_full(topic_id, before);
         }
@@ -184,7 +196,8 @@ impl Hub {
     fn append(&mut self, topic_id: TopicId, message: Message<'_>) -> Mark {
         let hub_room = self.resident_bytes_max_for_logs().saturating_sub(self.stats.resident_bytes);
         let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
-        let is_aging = topic.aging_lanes > 0;
+        // Whoever starts in the history may have an `age_max`.
+        let is_aging = topic.aging_lanes > 0 || topic.options.history.is_some();
         let (seq, bytes) = (topic.head.messages + 1, message.payload.as_bytes().len() as u64);
         let (growth, log_room) = (topic.growth(message), topic.options.log_bytes_max.saturating_sub(topic.charged.log));
         // What is left when every log has what it needs: chunks may be as much larger.
@@ -206,6 +219,9 @@ impl Hub {
         }
         let before = topic.head;
         topic.head = Mark { messages: seq, bytes: topic.head.bytes + bytes };
+        if let Some(rate) = topic.options.publish_rate {
+            topic.published.take(rate, 1, self.now);
+        }
         topic.totals.enter(u64::from(topic.live_lanes), bytes);
         self.stats.lanes.enter(u64::from(topic.live_lanes), bytes);
         self.stats.published += Count::new(1, bytes);
@@ -214,7 +230,7 @@ impl Hub {
             self.unfrozen.push(topic_id);
         }
         self.put_latest(topic_id, message);
-        self.recharge_topic(topic_id);
+        self.trim_history(topic_id);
         self.look_at_age_from_now(topic_id);
         before
     }

@@ -22,8 +22,8 @@ enum Outcome {
 
 impl Hub {
     /// A message of a connection with a dialect.
-    pub(super) fn request(&mut self, id: ConnId, is_text: bool, bytes: &[u8]) {
-        if self.is_overflowed(id) {
+    pub(super) fn request(&mut self, id: ConnId, is_text: bool, bytes: &[u8], has_unit: bool) {
+        if self.is_overflowed(id) || (!has_unit && self.refuse_limited(id, is_text, bytes)) {
             return;
         }
         let conn = self.conn_mut(id);
@@ -83,7 +83,7 @@ impl Hub {
                 continue;
             }
             let before = inbound.undecoded.len();
-            if inbound.is_stopped || before == 0 {
+            if conn.is_stopped() || before == 0 {
                 break;
             }
             self.input_kept(id);
@@ -139,7 +139,7 @@ impl Hub {
     }
 
     /// A parked publish is refused after all.
-    pub(super) fn refuse_parked(&mut self, id: ConnId, code: Code, text: &str) {
+    pub(super) fn refuse_parked(&mut self, id: ConnId, reply: &Reply<'_>) {
         let dialect = self.conn_mut(id).dialect().expect("only a dialect parks");
         let OwnedPayload { is_text, bytes } =
             self.work_mut(id).inbound.first().cloned().expect("a parked publish is the first of its inbox");
@@ -147,7 +147,7 @@ impl Hub {
             Ok(request) => request.id,
             Err(fault) => fault.id,
         };
-        self.reply(id, &Reply::Error(code, text), request_id);
+        self.reply(id, reply, request_id);
         self.unpark(id);
         self.pop_inbox(id);
         self.pump(id);
@@ -224,7 +224,7 @@ impl Hub {
     /// A lane as its client is told of it, but for its topic's name.
     fn described(&self, lane: LaneId) -> SubscribedLane<'static> {
         let (topic, place) = self.topics.lane(lane);
-        let position = Position { epoch: topic.epoch, seq: topic.head.messages };
+        let position = Position { epoch: topic.epoch, seq: topic.place_of(place) };
         let is_at_least_once = topic.acking(place).is_some();
         let delivery = if is_at_least_once { topic.options.delivery } else { Delivery::BestEffort };
         SubscribedLane { topic: "", position, policy: topic.policy(place), delivery }

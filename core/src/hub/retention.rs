@@ -1,7 +1,7 @@
 //! Memory: the log bound of a topic and the budget of the hub, by allocated capacity.
 //!
-//! At a bound, idle capacity goes first, then lossy lanes on the oldest blocks of the largest log. A `Block` lane loses
-//! nothing: where it stands on the oldest block, its topic counts as full.
+//! At a bound, idle capacity goes first, then history, then lossy lanes on the oldest blocks of the largest log. A `Block`
+//! lane loses nothing: where it stands on the oldest block, its topic counts as full.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -46,11 +46,11 @@ impl Hub {
             let is_blocked = topic.refuse_where_pinned(bytes);
             return Err(if is_blocked { PublishError::Full } else { self.refused_overloaded() });
         }
-        let growth_at_most = topic.growth_at_most(message);
+        let (growth_at_most, ids) = (topic.growth_at_most(message), topic.id_growth(message));
         let over = |growth: usize| (self.stats.resident_bytes + growth).saturating_sub(hub_max);
         let freed_by_log_bound = if is_over_log { freeable.hub } else { 0 };
         // Shedding may take from this topic, too, and leave it with nothing: not even an index.
-        if over(growth.hub.max(growth_without)) > freed_by_log_bound && !self.shed(over(growth_at_most)) {
+        if over(growth.hub.max(growth_without + ids)) > freed_by_log_bound && !self.shed(over(growth_at_most + ids)) {
             return Err(self.refused_overloaded());
         }
         self.drop_for_log_bound(topic_id, message);
@@ -64,7 +64,7 @@ impl Hub {
         budget - budget / RESERVED_FOR_CONNECTIONS
     }
 
-    fn refused_overloaded(&mut self) -> PublishError {
+    pub(super) fn refused_overloaded(&mut self) -> PublishError {
         self.stats.refused_overloaded += 1;
         PublishError::Overloaded
     }
@@ -114,6 +114,9 @@ impl Hub {
             return false;
         }
         let wanted = target.saturating_sub(self.config.resident_bytes_max / SHED_MORE);
+        for (_, id) in &topics {
+            while self.stats.resident_bytes > wanted && self.drop_history(*id) {}
+        }
         for (nth, (_, id)) in topics.iter().enumerate() {
             // The largest log gives until it is as small as the next one; so all end up level.
             let floor = topics.get(nth + 1).map_or(0, |(charged, _)| *charged);
@@ -137,10 +140,21 @@ impl Hub {
         self.topics.slab.get(id).map_or(0, |topic| topic.charged.log)
     }
 
-    /// The oldest key is forgotten; where none is known, lossy lanes on the oldest block that can go lose it. `false` if
-    /// there is none either.
+    /// The history loses its oldest block; where no lane would let go of anything by that, the oldest key is forgotten; where
+    /// none is known, lossy lanes on the oldest block that can go lose it. `false` if there is none either.
     fn drop_oldest(&mut self, topic_id: TopicId, reason: LossReason) -> bool {
-        self.forget_key(topic_id, reason) || self.drop_oldest_block(topic_id, reason)
+        self.drop_history(topic_id) || self.forget_key(topic_id, reason) || self.drop_oldest_block(topic_id, reason)
+    }
+
+    /// The history loses its oldest block, if it keeps it alone.
+    fn drop_history(&mut self, topic_id: TopicId) -> bool {
+        let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
+        let is_dropped = topic.drop_history_block();
+        if is_dropped {
+            topic.shrink_empty();
+            self.recharge_topic(topic_id);
+        }
+        is_dropped
     }
 
     fn drop_oldest_block(&mut self, topic_id: TopicId, reason: LossReason) -> bool {
@@ -148,6 +162,7 @@ impl Hub {
         let limit = topic.droppable();
         let Some((encoding, through)) = topic.oldest_block(limit) else { return false };
         let head = topic.head;
+        topic.cut_history(through); // Nobody lets go of it while the history keeps it.
         let mut overflowing = Vec::new();
         for place in 0..topic.lanes.len() {
             let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
@@ -172,12 +187,7 @@ impl Hub {
             overflowing.into_iter().map(|place| self.topics.id_at(topic_id, place)).collect();
         overflowing.into_iter().for_each(|id| self.overflow(id, reason));
         let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
-        topic
-            .logs
-            .iter_mut()
-            .flatten()
-            .filter(|encoded| encoded.log.is_empty())
-            .for_each(|encoded| encoded.log.shrink());
+        topic.shrink_empty();
         self.recharge_topic(topic_id);
         true
     }
@@ -246,7 +256,7 @@ impl Topic {
         let logs = self.logs.iter_mut().flatten();
         let logs: usize =
             logs.map(|encoded| encoded.log.growth(encoded.dialect.message_bytes(&encoded.prefix, seq, message))).sum();
-        Resident::of_both(logs) + self.latest_growth(message)
+        Resident::of_both(logs) + self.latest_growth(message) + Resident { log: 0, hub: self.id_growth(message) }
     }
 
     /// The most a publish may add once lossy lanes have lost what they may.
@@ -275,6 +285,12 @@ impl Topic {
     /// Gives back idle capacity.
     fn shrink(&mut self) {
         self.logs.iter_mut().flatten().for_each(|encoded| encoded.log.shrink());
+    }
+
+    /// Gives back the capacity of logs that hold nothing.
+    fn shrink_empty(&mut self) {
+        let empty = self.logs.iter_mut().flatten().filter(|encoded| encoded.log.is_empty());
+        empty.for_each(|encoded| encoded.log.shrink());
     }
 
     /// Up to where every message may be dropped: before what the first `Block` lane needs.

@@ -19,6 +19,8 @@ impl Hub {
         let Some(mut outstanding) = outstanding else { return self.stale() };
         let bytes = bytes.min(outstanding.len);
         let is_partial = bytes < outstanding.len;
+        self.pay_outbound(id, bytes);
+        let conn = self.conns.get_mut(id).expect("just looked up");
         conn.is_blocked = is_partial;
         conn.stalled_since = match conn.stalled_since {
             _ if !is_partial => None,

@@ -4,7 +4,6 @@ use bytes::BytesMut;
 
 use super::{Hub, TimerKey};
 use crate::conn::Phase;
-use crate::dialect::Code;
 use crate::id::ConnId;
 use crate::output::EndReason;
 use crate::time::Instant;
@@ -28,6 +27,10 @@ impl Hub {
                     self.expire_topic(id);
                 }
                 Some(TimerKey::Acks(index)) => self.acks_are_due(self.topics.id_of(index)),
+                Some(TimerKey::Rate(place)) => {
+                    let id = self.topics.slab.key_at(place).expect("a timer's topic exists");
+                    self.may_have_room(id); // For the first that is parked.
+                }
                 Some(TimerKey::Levels(place)) => {
                     let id = self.topics.slab.key_at(place).expect("a timer's topic exists");
                     self.levels_fall(id);
@@ -87,10 +90,10 @@ impl Hub {
             }
         }
         let parked = self.conn_mut(id).inbound().and_then(|inbound| inbound.parked);
-        if parked.is_some_and(|parked| parked.until <= now) {
-            self.stats.refused_full += 1;
-            self.refuse_parked(id, Code::Full, "a lane with the policy block stayed full for block_max");
+        if let Some(parked) = parked.filter(|parked| parked.until <= now) {
+            self.give_up_parked(id, parked.topic);
         }
+        self.resume_limited(id);
     }
 
     /// Brings everything that follows from a connection's state up to date: whether it is over, whether it is read, its
@@ -108,6 +111,7 @@ impl Hub {
         if !conn.is_ready && !conn.is_writing() {
             conn.stalled_since = None; // Nothing is left that the peer would have to take.
         }
+        self.forget_limits(id);
         self.rest(id);
         self.update_deadline(id);
         self.hold_budget(id);
@@ -139,21 +143,23 @@ impl Hub {
         }
     }
 
-    /// Lists a connection that has something to send and may.
+    /// Lists a connection that has something to send and may, or sees that it is when its rate allows.
     pub(super) fn make_ready(&mut self, id: ConnId) {
-        let Some(conn) = self.conns.get_mut(id) else { return };
+        let Some(conn) = self.conns.get(id) else { return };
         if conn.is_ready || conn.is_writing() || conn.is_ended() {
             return;
         }
-        let has_lanes = || {
-            let session = self.sessions.get(conn.session).expect("a connection's session exists");
-            conn.is_open()
-                && (!session.active().is_empty()
-                    || conn.direct().is_some_and(|direct| !direct.lane.front(direct.log.head()).is_empty()))
-        };
-        if conn.has_control() || has_lanes() {
+        let starts_at = if conn.has_control() { Some(self.now) } else { self.starts_at(conn) };
+        let is_ready = starts_at.is_some_and(|at| at <= self.now);
+        let conn = self.conn_mut(id);
+        if let Some(limits) = conn.work.as_mut().and_then(|work| work.limits.as_mut()) {
+            limits.starts_at = starts_at.filter(|_| !is_ready);
+        }
+        if is_ready {
             conn.is_ready = true;
             self.ready.push_back(id);
+        } else if starts_at.is_some() {
+            self.update_deadline(id);
         }
     }
 }

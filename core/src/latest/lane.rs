@@ -50,6 +50,28 @@ impl LatestLane {
         }
     }
 
+    /// A lane that has just begun gets what is behind `place`, too: the newest that have a frame in its encoding and are not
+    /// too old.
+    pub(crate) fn enter(
+        &mut self,
+        latest: &mut Latest,
+        place: u64,
+        encoding: usize,
+        is_too_old: impl Fn(Instant) -> bool,
+    ) {
+        for (seq, slot) in latest.by_seq.range_mut(place + 1..).rev() {
+            if slot.frame_bytes(encoding) == 0 || is_too_old(slot.at) {
+                self.place = *seq;
+                return;
+            }
+            slot.waiting += 1;
+            // What entered is what lies behind this.
+            self.began.messages -= 1;
+            self.began.bytes -= slot.bytes;
+        }
+        self.place = place;
+    }
+
     fn rare_mut(&mut self) -> &mut Rare {
         self.rare.get_or_insert_default()
     }

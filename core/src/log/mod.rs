@@ -302,6 +302,12 @@ impl Log {
         (block.last <= limit).then(|| self.mark(block.last))
     }
 
+    /// The last message of the first block that a reader at `tail` needs, where nobody else has a tail in it or before it.
+    pub(crate) fn kept_only_behind(&self, tail: Mark) -> Option<Mark> {
+        let block = self.blocks.get(self.swept).filter(|_| tail.messages < self.head.messages)?;
+        (block.starts == 1 && self.find(tail.messages + 1) == self.swept).then(|| self.mark(block.last))
+    }
+
     /// How many resident bytes appending `len` bytes may add once nobody needs the messages up to `seq`.
     pub(crate) fn growth_without(&mut self, seq: u64, len: usize) -> usize {
         if self.is_whole_freeable(seq) {

@@ -1,6 +1,8 @@
 //! Topics: a name, a numbering, lanes, and what they read: a log per encoding, and the latest messages by key.
 
 mod gates;
+mod history;
+mod origin;
 mod settings;
 mod watch;
 mod window;
@@ -20,12 +22,15 @@ use crate::latest::Resident;
 use crate::log::Log;
 use crate::output::LossReason;
 use crate::policy::Policy;
+use crate::publish_ids::PublishIds;
+use crate::rate::Bucket;
 use crate::session::Session;
 use crate::slab::{Slab, grow_by_an_eighth};
 use crate::stats::{Acks, Level, Totals};
 use crate::timers::TimerId;
 use crate::watermark::ToldLevel;
 use gates::Gate;
+pub(crate) use origin::Origin;
 pub(crate) use settings::Settings;
 use settings::SettingsTable;
 pub(crate) use watch::Refusal;
@@ -130,6 +135,9 @@ pub(crate) struct Topic {
     /// Lanes that have not ended.
     pub(crate) live_lanes: u32,
     pub(crate) logs: [Option<Box<Encoded>>; ENCODINGS],
+    /// Everything behind it is kept for those who come later; `None`: the topic has no history.
+    history: Option<Mark>,
+    pub(crate) publish_ids: PublishIds,
     /// By `latest_place`.
     pub(crate) keyed: [Option<Box<Keyed>>; 2],
     pub(crate) settings: SettingsTable,
@@ -152,6 +160,10 @@ pub(crate) struct Topic {
     pub(crate) keeping_parked: u32,
     /// Connections whose publish waits for room, in order of arrival.
     pub(crate) parked: VecDeque<ConnId>,
+    /// How fast it was published to.
+    pub(crate) published: Bucket,
+    /// When one more may be; there once a publish was parked for that.
+    pub(crate) rate_timer: Option<TimerId>,
     /// The application was refused and has not been told of room since.
     pub(crate) owes_drained: bool,
     /// Lanes with an `age_max` that have not ended.
@@ -180,7 +192,7 @@ pub(crate) struct Topic {
 
 impl Topic {
     pub(crate) fn new(name: &str, epoch: u64, (options, marks): (TopicOptions, Watermarks), is_declared: bool) -> Self {
-        Self {
+        let mut topic = Self {
             name: name.into(),
             epoch,
             head: Mark::default(),
@@ -191,6 +203,8 @@ impl Topic {
             lanes: Vec::new(),
             live_lanes: 0,
             logs: [const { None }; ENCODINGS],
+            history: None,
+            publish_ids: PublishIds::new(options.publish_ids_max),
             keyed: [const { None }; 2],
             settings: SettingsTable::default(),
             idle: Vec::new(),
@@ -203,6 +217,8 @@ impl Topic {
             refusing: 0,
             keeping_parked: 0,
             parked: VecDeque::new(),
+            published: Bucket::default(),
+            rate_timer: None,
             owes_drained: false,
             aging_lanes: 0,
             age_min: None,
@@ -215,7 +231,10 @@ impl Topic {
             is_unfrozen: false,
             has_room: false,
             is_announced: false,
-        }
+        };
+        topic.begin_history();
+        topic.begin_latest();
+        topic
     }
 
     pub(crate) fn settings(&self, place: usize) -> &Settings {
@@ -238,7 +257,7 @@ impl Topic {
     pub(crate) fn resident(&self) -> Resident {
         let logs: usize = self.logs.iter().flatten().map(|encoded| encoded.log.resident()).sum();
         let latest: Resident = self.keyed.iter().flatten().map(|keyed| keyed.latest.resident()).sum();
-        Resident::of_both(logs) + latest
+        Resident::of_both(logs) + latest + Resident { log: 0, hub: self.publish_ids.resident() }
     }
 
     /// Whether its level, or what follows for its sources, is not what was told.
@@ -322,20 +341,22 @@ impl Topics {
         self.id(&self.slab.get(topic).expect("the topic exists").lanes[place])
     }
 
-    /// Adds a lane at the head.
+    /// Adds a lane.
     pub(crate) fn add_lane(
         &mut self,
         topic_id: TopicId,
-        (terms, age_max): (Terms, Option<Duration>),
+        settings: Settings,
         owner: Owner,
         dialect: &'static dyn Dialect,
+        origin: Origin,
     ) -> LaneId {
         let topic = self.slab.get_mut(topic_id).expect("the topic was looked up");
-        let settings = topic.settings.add(Settings { terms, age_max, encoding: dialect.encoding() });
+        let Settings { terms, age_max, .. } = settings;
+        let settings = topic.settings.add(settings);
         assert!(settings & TopicLane::FLAGS == 0, "fewer than 2^28 settings");
         let window = match latest_place(terms.policy) {
-            None => Window::Log(topic.add_run_lane(dialect)),
-            Some(place) => Window::Latest(topic.add_latest_lane(place, dialect)),
+            None => Window::Log(topic.add_run_lane(dialect, origin)),
+            Some(place) => Window::Latest(topic.add_latest_lane(place, dialect, origin)),
         };
         let owner = match owner {
             Owner::Local => LOCAL,
@@ -353,7 +374,9 @@ impl Topics {
             topic.aging_lanes += 1;
         }
         topic.look_at(place);
-        topic.list_idle(place);
+        if !topic.has_something(place) {
+            topic.list_idle(place);
+        }
         id
     }
 
@@ -398,7 +421,9 @@ mod tests {
         fn add(&mut self) {
             let options = TopicOptions::default();
             let terms = Terms { limits: options.lane, policy: options.policy };
-            let id = self.topics.add_lane(self.topic, (terms, None), Owner::Local, RAW);
+            let settings = Settings { terms, age_max: None, encoding: RAW.encoding() };
+            let head = self.topics.slab.get(self.topic).unwrap().head;
+            let id = self.topics.add_lane(self.topic, settings, Owner::Local, RAW, Origin::at(head));
             assert!(self.lanes.insert(id, true).is_none(), "an id is given out once");
         }
 
@@ -484,7 +509,8 @@ mod tests {
             let topic = topics.slab.insert_with(|_| Topic::new("t", 1, (options, Watermarks::default()), true));
             let limits = crate::config::LaneLimits { messages_max, ..options.lane };
             let terms = Terms { limits, policy: options.policy };
-            topics.add_lane(topic, (terms, None), Owner::Local, RAW);
+            let settings = Settings { terms, age_max: None, encoding: RAW.encoding() };
+            topics.add_lane(topic, settings, Owner::Local, RAW, Origin::at(Mark::default()));
             let topic = topics.slab.get_mut(topic).unwrap();
             topic.look_around(Count::new(1, 10));
             let due = topic.due.messages - topic.head.messages;

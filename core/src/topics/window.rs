@@ -2,9 +2,9 @@
 
 use alloc::boxed::Box;
 
-use super::{Encoded, Settings, Topic};
+use super::{Encoded, Origin, Settings, Topic};
 use crate::config::TopicOptions;
-use crate::dialect::{Dialect, ENCODINGS, raw_payload};
+use crate::dialect::{self, Dialect, ENCODINGS, raw_payload};
 use crate::lane::{Run, Standing};
 use crate::latest::{Latest, LatestLane};
 use crate::log::Log;
@@ -149,6 +149,15 @@ impl Topic {
         keyed.expect("a lane's latest messages exist")
     }
 
+    /// The dialect of the lane at `place`.
+    pub(crate) fn dialect(&self, place: usize) -> &'static dyn Dialect {
+        let Settings { terms, encoding, .. } = *self.settings(place);
+        let of_latest = || self.keyed_of(terms.policy).readers[encoding].as_ref().map(|reader| reader.dialect);
+        let of_log = || self.logs[encoding].as_ref().map(|encoded| encoded.dialect);
+        let found = if latest_place(terms.policy).is_some() { of_latest() } else { of_log() };
+        found.expect("what a lane reads exists")
+    }
+
     /// The log that the lane at `place` reads.
     pub(crate) fn log(&self, place: usize) -> &Log {
         match self.view(place) {
@@ -178,6 +187,14 @@ impl Topic {
         match self.view(place) {
             View::Log(lane, _) => lane.next(self.head),
             View::Latest(lane, latest) => lane.next(latest).map(|(seq, _)| seq),
+        }
+    }
+
+    /// The number behind which everything that waits in a lane lies.
+    pub(crate) fn place_of(&self, place: usize) -> u64 {
+        match &self.lanes[place].window {
+            Window::Log(lane) => lane.front(self.head).after.messages,
+            Window::Latest(lane) => lane.place().unwrap_or(self.head.messages),
         }
     }
 
@@ -280,8 +297,10 @@ impl Topic {
         lost
     }
 
-    pub(super) fn add_run_lane(&mut self, dialect: &'static dyn Dialect) -> Standing {
-        let lane = Standing::new(self.head);
+    /// Its log has what is behind the origin.
+    pub(super) fn add_run_lane(&mut self, dialect: &'static dyn Dialect, origin: Origin) -> Standing {
+        let mut lane = Standing::new(origin.after);
+        origin.tell(|| lane.losses_mut());
         let encoded = self.logs[dialect.encoding()].get_or_insert_with(|| {
             let prefix = dialect.prefix(&self.name);
             Box::new(Encoded { dialect, prefix, log: Log::new(self.head), lanes: 0 })
@@ -291,7 +310,19 @@ impl Topic {
         lane
     }
 
-    pub(super) fn add_latest_lane(&mut self, place: usize, dialect: &'static dyn Dialect) -> LatestLane {
+    /// Where the latest messages are kept though no lane needs them, they are so in every encoding.
+    pub(super) fn begin_latest(&mut self) {
+        if self.options.keeps_latest {
+            for place in 0..self.keyed.len() {
+                for dialect in dialect::all() {
+                    self.latest_reader(place, dialect);
+                }
+            }
+        }
+    }
+
+    /// The latest messages, with a place for readers of a dialect.
+    fn latest_reader(&mut self, place: usize, dialect: &'static dyn Dialect) -> &mut Keyed {
         let is_constant = latest_place(Policy::LatestOnly) == Some(place);
         let TopicOptions { keys_max, keys_bytes_max, .. } = self.options;
         let keyed = self.keyed[place].get_or_insert_with(|| {
@@ -299,14 +330,31 @@ impl Topic {
             let latest = if is_constant { Latest::new(1, u64::MAX) } else { Latest::new(keys_max, keys_bytes_max) };
             Box::new(Keyed { latest, is_constant, readers: [const { None }; ENCODINGS], live_lanes: 0 })
         });
-        let reader = keyed.readers[dialect.encoding()].get_or_insert_with(|| Reader {
+        keyed.readers[dialect.encoding()].get_or_insert_with(|| Reader {
             dialect,
             prefix: dialect.prefix(&self.name),
             lanes: 0,
         });
-        reader.lanes += 1;
+        keyed
+    }
+
+    pub(super) fn add_latest_lane(
+        &mut self,
+        place: usize,
+        dialect: &'static dyn Dialect,
+        origin: Origin,
+    ) -> LatestLane {
+        let head = self.head;
+        let keyed = self.latest_reader(place, dialect);
+        keyed.readers[dialect.encoding()].as_mut().expect("just made").lanes += 1;
         keyed.live_lanes += 1;
-        LatestLane::new(self.head)
+        let mut lane = LatestLane::new(head);
+        if origin.after.messages < head.messages {
+            let is_too_old = |at| origin.is_too_old(at);
+            lane.enter(&mut keyed.latest, origin.after.messages, dialect.encoding(), is_too_old);
+        }
+        origin.tell(|| lane.losses_mut());
+        lane
     }
 
     /// A lane that reads a log goes, and the log with the last of them.
@@ -314,7 +362,7 @@ impl Topic {
         let log = &mut self.logs[encoding];
         let encoded = log.as_mut().expect("a lane's log exists");
         encoded.lanes -= 1;
-        if encoded.lanes == 0 {
+        if encoded.lanes == 0 && self.options.history.is_none() {
             *log = None;
         }
     }
@@ -325,6 +373,9 @@ impl Topic {
         let reader = &mut keyed.readers[encoding];
         let lanes = &mut reader.as_mut().expect("a lane is counted").lanes;
         *lanes -= 1;
+        if self.options.keeps_latest {
+            return;
+        }
         if *lanes == 0 {
             *reader = None;
         }

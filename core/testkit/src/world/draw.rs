@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use forebay_core::wire::{CloseCode, CloseReason};
 use forebay_core::{
-    AtLeastOnce, CreateTopics, Delivery, Disconnect, DisconnectScope, LaneLimits, LaneOptions, Options, Policies, Policy, TopicOptions,
+    AtLeastOnce, Class, CreateTopics, Delivery, Disconnect, DisconnectScope, LaneLimits, LaneOptions, Options, Policies,
+    Policy, TopicOptions,
     Watermarks,
 };
 
@@ -91,6 +92,7 @@ pub(super) fn topic(choices: &mut Choices) -> TopicOptions {
         keys_max: choices.small(1, messages_max) + more * messages_max,
         keys_bytes_max: choices.between(u64::from(message_bytes_max), bytes_max) + u64::from(more) * bytes_max,
         disconnect: disconnect(choices),
+        class: *choices.pick(&Class::ALL),
         ..TopicOptions::default()
     }
 }

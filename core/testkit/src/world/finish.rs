@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use forebay_core::{AbandonReason, Cause, ConnId, LossReason, Payload, wire};
+use forebay_core::{AbandonReason, Cause, Class, ConnId, Level, LossReason, Payload, PublishError, wire};
 
 use super::draw::TOPICS;
 use super::{Side, Speaker, World};
@@ -134,6 +134,15 @@ impl World {
         guests && sides && readers.chain(lines).all(|pipe| self.pipes[&pipe].unread() == 0)
     }
 
+    /// Lets time pass.
+    fn pass(&mut self, duration: Duration) {
+        let target = self.now + duration;
+        while self.now < target {
+            self.now = self.next_event().map_or(target, |next| next.min(target));
+            self.rest();
+        }
+    }
+
     /// One more message on every topic tells where its numbering stands.
     fn publish_markers(&mut self, side: usize, heads: &mut BTreeMap<(usize, String), u64>) {
         for name in TOPICS {
@@ -141,13 +150,23 @@ impl World {
             let data = Data::Json(format!("[\"marker\",{}]", self.fresh()));
             let tag = self.truth.tried(side, name, "", &data);
             let Data::Json(text) = &data else { continue };
-            let published = self.sides[side].hub.publish(id, Payload::Text(text), self.now);
-            let pressure = self.sides[side].hub.pressure();
-            let position = published
-                .unwrap_or_else(|error| panic!("{error:?} on {name}, but all is at rest: {pressure:?}"))
-                .position;
-            self.truth.numbered(side, tag, position.seq, Some(position.epoch));
-            heads.insert((side, name.to_string()), position.seq);
+            let head = loop {
+                let place = &mut self.sides[side];
+                let (pressure, class) = (place.hub.pressure(), place.hub.topic_options(id).expect("found").class);
+                match place.hub.publish(id, Payload::Text(text), self.now) {
+                    Ok(published) => {
+                        self.truth.numbered(side, tag, published.position.seq, Some(published.position.epoch));
+                        break published.position.seq;
+                    }
+                    Err(PublishError::Limited { retry_after }) => self.pass(retry_after),
+                    Err(PublishError::Overloaded) if class == Class::Low && pressure.level > Level::Nominal => {
+                        self.truth.refused(side, tag);
+                        break self.sides[side].hub.topic_pressure(id).expect("found").head.seq;
+                    }
+                    Err(error) => panic!("{error:?} on {name}, but all is at rest: {pressure:?}"),
+                }
+            };
+            heads.insert((side, name.to_string()), head);
             self.rest();
         }
     }

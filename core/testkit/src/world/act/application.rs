@@ -54,6 +54,7 @@ impl World {
                     }
                     PublishError::InvalidKey => assert!(!is_good_key, "refused the key {key:?}"),
                     PublishError::TooLarge | PublishError::Overloaded | PublishError::UnknownTopic => {}
+                    PublishError::Limited { retry_after } => assert!(!retry_after.is_zero(), "there is a unit now"),
                     other => panic!("{other:?} for {data:?}"),
                 }
             }
