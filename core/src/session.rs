@@ -49,7 +49,10 @@ pub(crate) struct SessionClock {
 #[derive(Debug)]
 enum Lanes {
     None,
-    One { lane: (TopicId, LaneId), is_active: bool },
+    One {
+        lane: (TopicId, LaneId),
+        is_active: bool,
+    },
     /// Also of one or none, in a session that has what most have not.
     Many(Box<Many>),
 }

@@ -30,16 +30,15 @@ impl Hub {
         settled
     }
 
-    pub(super) fn acknowledge_message(
-        &mut self,
-        session: SessionId,
-        topic: TopicId,
-        seq: u64,
-    ) -> Result<(), AckError> {
+    pub(super) fn acknowledge_message(&mut self, session: SessionId, topic: TopicId, seq: u64) -> Result<(), AckError> {
         let settled = self.acked_lane(session, topic).and_then(|lane| {
             let (topic, place) = self.topics.lane_mut(lane);
             let count = topic.settle_one(place, seq);
-            if count.messages == 0 { Err(AckError::UnknownMessage) } else { Ok(self.acknowledged(lane, count)) }
+            if count.messages == 0 {
+                return Err(AckError::UnknownMessage);
+            }
+            self.acknowledged(lane, count);
+            Ok(())
         });
         self.stats.unknown_acks += u64::from(settled.is_err());
         settled

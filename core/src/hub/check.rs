@@ -180,8 +180,7 @@ impl Topic {
             }
             self.check_limits(place, totals);
             let is_idle = self.idle.contains(&u32::try_from(place).expect("as many lanes as sessions"));
-            let is_woken =
-                self.next(place).is_some() || is_idle || lane.is(TopicLane::ACTIVE) || self.is_shut(place);
+            let is_woken = self.next(place).is_some() || is_idle || lane.is(TopicLane::ACTIVE) || self.is_shut(place);
             assert!(is_woken, "an empty lane is woken by the next publish");
         }
         for (keyed, places) in self.keyed.iter().zip(&places) {

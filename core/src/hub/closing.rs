@@ -178,7 +178,10 @@ impl Hub {
         let conn = self.conns.get(id).expect("just looked up");
         let session = self.sessions.get(conn.session).expect("a connection's session exists");
         let direct_waits = conn.direct().is_some_and(|direct| direct.lane.load(direct.log.head()).messages > 0);
-        session.active().is_empty() && !self.is_held_up(session) && !direct_waits && conn.inbound().is_none_or(|inbound| inbound.parked.is_none())
+        session.active().is_empty()
+            && !self.is_held_up(session)
+            && !direct_waits
+            && conn.inbound().is_none_or(|inbound| inbound.parked.is_none())
     }
 
     pub(super) fn start_draining(&mut self, until: crate::Instant) {

@@ -191,12 +191,7 @@ impl Flight {
     }
 
     /// Settles those of the messages up to `through` of which `is` holds. What they counted.
-    fn settle_through(
-        &mut self,
-        through: u64,
-        is: impl Fn(&Message) -> bool,
-        mut let_go: impl FnMut(u64),
-    ) -> Count {
+    fn settle_through(&mut self, through: u64, is: impl Fn(&Message) -> bool, mut let_go: impl FnMut(u64)) -> Count {
         let before = self.unacknowledged;
         let mut place = 0;
         while let Some(message) = self.messages.get(place).filter(|message| message.seq() <= through) {

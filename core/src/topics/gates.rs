@@ -3,7 +3,6 @@
 //! A lane that is *shut* sends nothing new, nor notices, until it is granted more or something is acknowledged; meanwhile it
 //! is neither idle nor active, unless something is to be sent again.
 
-
 use super::{Topic, TopicLane, View, ViewMut, Window};
 use crate::delivery::{AtLeastOnce, Delivery};
 use crate::lane::{Fired, Flight, Mark, Run};

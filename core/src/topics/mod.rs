@@ -406,8 +406,8 @@ impl Topics {
 mod tests {
     use super::*;
     use crate::dialect::RAW;
-    use crate::stats::Count;
     use crate::output::LossReason;
+    use crate::stats::Count;
     use std::collections::BTreeMap;
 
     struct World {

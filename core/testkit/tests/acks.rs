@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use forebay_core::{
-    AbandonReason, AckError, Acks, AtLeastOnce, ConnId, Count, Delivery, EndReason, Event, LaneId, LaneOptions, Payload,
-    Policies, Policy, PublishError, SessionId, Start, SubscribeError, TopicId, TopicOptions,
+    AbandonReason, AckError, Acks, AtLeastOnce, ConnId, Count, Delivery, EndReason, Event, LaneId, LaneOptions,
+    Payload, Policies, Policy, PublishError, SessionId, Start, SubscribeError, TopicId, TopicOptions,
 };
 use forebay_testkit::mini::Wish;
 use forebay_testkit::stage::{Stage, briefs, frame_len, is_open, json_of_len};
@@ -110,7 +110,10 @@ fn what_was_sent_is_unacknowledged_until_it_is_acknowledged_together_or_one_by_o
     house.stage.client(house.conn).ack("t", 5);
     house.stage.pump();
     let acks = house.acks();
-    assert_eq!((acks.sent, acks.acknowledged, acks.unacknowledged), (Count::new(5, 5), Count::new(5, 5), Count::new(0, 0)));
+    assert_eq!(
+        (acks.sent, acks.acknowledged, acks.unacknowledged),
+        (Count::new(5, 5), Count::new(5, 5), Count::new(0, 0))
+    );
     assert_eq!(house.stage.hub.topic_pressure(house.topic).unwrap().acks, acks);
     assert_eq!(house.stage.hub.stats().acks, acks);
     assert_eq!((house.told(), house.stage.hub.stats().unknown_acks), (Vec::<String>::new(), 0), "no answers");
@@ -476,7 +479,11 @@ fn a_lane_that_ends_abandons_what_is_unacknowledged() {
         house.seqs();
         end(&mut house);
         let acks = house.stage.hub.stats().acks;
-        assert_eq!((acks.abandoned_by(reason), acks.unacknowledged), (Count::new(2, 2), Count::new(0, 0)), "{reason:?}");
+        assert_eq!(
+            (acks.abandoned_by(reason), acks.unacknowledged),
+            (Count::new(2, 2), Count::new(0, 0)),
+            "{reason:?}"
+        );
         assert_eq!(acks.conservation_error(), 0);
         house.stage.advance(S * 20);
         assert_eq!((house.told(), house.stage.hub.lane(house.lane)), (Vec::<String>::new(), None));
@@ -549,7 +556,10 @@ fn who_is_at_least_once() {
     assert_eq!(lane(plain, None, None), Ok(false));
     assert_eq!(lane(plain, None, Some(true)), refused);
     let at_least_once = LaneOptions { at_least_once: Some(true), ..LaneOptions::default() };
-    assert_eq!(stage.hub.subscribe_local(topic, at_least_once, Start::Latest, now), refused.map(|_: bool| unreachable!()));
+    assert_eq!(
+        stage.hub.subscribe_local(topic, at_least_once, Start::Latest, now),
+        refused.map(|_: bool| unreachable!())
+    );
     let local = stage.hub.subscribe_local(topic, LaneOptions::default(), Start::Latest, now).unwrap();
     assert_eq!(stage.hub.lane(local).unwrap().acks, None, "never in the process");
     // An age would thin it.
@@ -675,7 +685,11 @@ fn at_the_logs_bound_block_makes_its_topic_full_and_the_others_end() {
         } else {
             assert_eq!(refused, None);
             assert!(published > 10, "{published}");
-            assert_eq!(acks.abandoned_by(AbandonReason::SessionEnded).messages, published - 1, "the last is the others'");
+            assert_eq!(
+                acks.abandoned_by(AbandonReason::SessionEnded).messages,
+                published - 1,
+                "the last is the others'"
+            );
             assert_eq!(acks.unacknowledged.messages, 0);
         }
     }

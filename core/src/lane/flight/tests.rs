@@ -111,7 +111,8 @@ impl World {
             3 => {
                 let through = self.draw(self.head.messages + 2);
                 // Mostly what is in the window.
-                let through = if self.draw(3) > 0 { through.max(self.head.messages.saturating_sub(5)) } else { through };
+                let through =
+                    if self.draw(3) > 0 { through.max(self.head.messages.saturating_sub(5)) } else { through };
                 let (expected, count) = self.settle(|message| message.seq <= through);
                 assert_eq!(self.flight.acknowledge_through(through, |seq| gone.push(seq)), count);
                 assert_eq!(gone, expected);

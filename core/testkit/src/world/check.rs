@@ -1,7 +1,8 @@
 //! What must hold after every step.
 
 use forebay_core::{
-    Delivery, DisconnectScope, LaneId, LaneOptions, LanePressure, Options, Policy, SubscribeError, TopicId, TopicOptions, Totals,
+    Delivery, DisconnectScope, LaneId, LaneOptions, LanePressure, Options, Policy, SubscribeError, TopicId,
+    TopicOptions, Totals,
 };
 
 use super::Side;
@@ -44,7 +45,10 @@ fn lane(pressure: &LanePressure, topic: &TopicOptions) {
             "a lane above its bound with what is unacknowledged: {pressure:?}"
         );
         let Delivery::AtLeastOnce(terms) = topic.delivery else { panic!("at least once, unlike its topic") };
-        assert!(unacknowledged.messages + out.messages <= u64::from(terms.in_flight_max), "in_flight_max: {pressure:?}");
+        assert!(
+            unacknowledged.messages + out.messages <= u64::from(terms.in_flight_max),
+            "in_flight_max: {pressure:?}"
+        );
         let sent_again_max = u64::from(terms.attempts_max) * acks.sent.bytes;
         assert!(acks.retries.bytes <= sent_again_max, "more attempts than there may be: {pressure:?}");
     }
@@ -77,7 +81,9 @@ pub(super) fn subscribed(
             assert!(is_allowed && are_good, "{lane:?} of {topic:?}");
             assert!(can || lane.at_least_once != Some(true), "{lane:?} of {topic:?}");
         }
-        Err(SubscribeError::NotAtLeastOnce) => assert!(lane.at_least_once == Some(true) && !can, "{lane:?} of {topic:?}"),
+        Err(SubscribeError::NotAtLeastOnce) => {
+            assert!(lane.at_least_once == Some(true) && !can, "{lane:?} of {topic:?}")
+        }
         Err(SubscribeError::PolicyNotAllowed) => assert!(!is_allowed, "{lane:?} of {topic:?}"),
         Err(SubscribeError::InvalidLimits) => assert!(!are_good, "{lane:?} of {topic:?}"),
         Err(_) => {}

@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use forebay_core::wire::{CloseCode, CloseReason};
 use forebay_core::{
-    AtLeastOnce, Class, CreateTopics, Delivery, Disconnect, DisconnectScope, LaneLimits, LaneOptions, Options, Policies,
-    Policy, TopicOptions,
-    Watermarks,
+    AtLeastOnce, Class, CreateTopics, Delivery, Disconnect, DisconnectScope, LaneLimits, LaneOptions, Options,
+    Policies, Policy, TopicOptions, Watermarks,
 };
 
 use crate::mini::{Data, Wish};

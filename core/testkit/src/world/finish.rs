@@ -42,6 +42,7 @@ impl World {
     }
 
     fn heal(&mut self) {
+        self.is_healed = true;
         for pipe in self.pipes.values_mut() {
             pipe.frozen = false;
             pipe.capacity = 1 << 20;
@@ -167,7 +168,7 @@ impl World {
                 }
             };
             heads.insert((side, name.to_string()), head);
-            self.rest();
+            self.until("quiet between markers", Duration::from_secs(60), World::is_quiet);
         }
     }
 

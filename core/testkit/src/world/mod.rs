@@ -233,6 +233,8 @@ struct World {
     summary: Summary,
     next: u64,
     has_leapt: bool,
+    /// Faults have stopped.
+    is_healed: bool,
     label: String,
     /// What was done, for the reader of a failure (`FOREBAY_TRACE`).
     trace: Option<Vec<String>>,
@@ -253,6 +255,7 @@ impl World {
             summary: Summary::default(),
             next: 0,
             has_leapt: false,
+            is_healed: false,
             label,
             trace: std::env::var_os("FOREBAY_TRACE").map(|_| Vec::new()),
         }

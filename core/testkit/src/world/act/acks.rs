@@ -10,6 +10,7 @@ impl World {
     /// How somebody acknowledges a message; `None`: not yet.
     fn acknowledgement(&mut self, topic: &str, seq: u64) -> Option<String> {
         match self.choices.below(8) {
+            _ if self.is_healed => Some(Reader::ack(topic, seq)),
             0..=2 => Some(Reader::ack(topic, seq)),
             3 | 4 => Some(Reader::ack_each(topic, &[seq])),
             5 => Some(Reader::ack(topic, self.choices.below(seq + 1))),
@@ -23,7 +24,8 @@ impl World {
         for told in told {
             let Told::Message { topic, seq, .. } = told else { continue };
             let guest = &self.guests[&name];
-            let is_best_effort = |reader: &Reader| reader.subs.get(topic).is_some_and(|sub| sub.in_flight_max.is_none());
+            let is_best_effort =
+                |reader: &Reader| reader.subs.get(topic).is_some_and(|sub| sub.in_flight_max.is_none());
             if !guest.is_usable() || guest.client.reader.as_ref().is_none_or(is_best_effort) {
                 continue;
             }
