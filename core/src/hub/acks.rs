@@ -70,7 +70,7 @@ impl Hub {
         let now = self.now;
         let (topic, place) = self.topics.lane(lane);
         let Owner::Session(session) = topic.lanes[place].owner(&self.sessions) else { return };
-        let Some(conn) = self.sessions.get(session).expect("a lane's session exists").conn else { return };
+        let Some(conn) = self.sessions.get(session).expect("a lane's session exists").conn() else { return };
         self.conn_mut(conn).stalled_since.as_mut().into_iter().for_each(|since| *since = now);
     }
 
@@ -82,14 +82,16 @@ impl Hub {
         entry(&mut self.stats.acks);
     }
 
-    /// Less is in flight in a lane than before, or it has credit again: it may go on, and so may those it refused.
+    /// Less is in flight in a lane than before, or its credit has changed: it may go on, and so may those it refused.
     fn reopen(&mut self, lane: LaneId) {
         let (topic_id, place) = self.topics.of_lane(lane).expect("the lane exists");
         let topic = self.topics.slab.get_mut(topic_id).expect("a lane's topic exists");
         if topic.has_something(place) {
             self.activate(lane);
-        } else if !topic.is_shut(place) && !topic.lanes[place].is(crate::topics::TopicLane::ACTIVE) {
-            topic.list_idle(place);
+        } else if let Owner::Session(session) = topic.lanes[place].owner(&self.sessions)
+            && self.rest_if_empty(lane)
+        {
+            self.sessions.get_mut(session).expect("a lane's session exists").rest(lane);
         }
         self.lane_progressed(lane);
         self.recharge_topic(topic_id);
@@ -103,6 +105,13 @@ impl Hub {
         topic.grant(place, credit);
         self.reopen(lane);
         true
+    }
+
+    /// A lane may be sent so many messages from now on.
+    pub(super) fn set_credit(&mut self, lane: LaneId, credit: u32) {
+        let (topic, place) = self.topics.lane_mut(lane);
+        topic.set_credit(place, credit);
+        self.reopen(lane);
     }
 
     /// What is outstanding of an at-least-once lane is about to be counted as sent, up to `cut`.
@@ -191,7 +200,6 @@ impl Hub {
     }
 
     /// Everything unacknowledged is to be sent again, as if each message's timer had fired.
-    #[expect(dead_code, reason = "for sessions that are resumed")]
     pub(super) fn send_all_again(&mut self, lane: LaneId) {
         let (topic, place) = self.topics.lane(lane);
         if topic.acking(place).is_some() {
@@ -208,7 +216,7 @@ impl Hub {
             let owner = topic.lanes[place].owner(&self.sessions);
             self.fire(lane, Fired::At(now));
             if let Owner::Session(session) = owner
-                && let Some(conn) = self.sessions.get(session).and_then(|session| session.conn)
+                && let Some(conn) = self.sessions.get(session).and_then(|session| session.conn())
             {
                 self.refresh(conn); // It may be closed now, when draining.
             }
@@ -270,12 +278,12 @@ impl Hub {
         self.timers.arm(timer, at);
     }
 
-    /// The session's clock runs while its connection can be written to.
+    /// The session's clock runs while it has a connection that can be written to.
     pub(super) fn update_clock(&mut self, session: SessionId) {
         let now = self.now;
         let Some(state) = self.sessions.get_mut(session) else { return };
-        let conn = state.conn.and_then(|conn| self.conns.get(conn));
-        let is_running = conn.is_some_and(|conn| !conn.is_writing());
+        let conn = state.conn().and_then(|conn| self.conns.get(conn));
+        let is_running = conn.is_some_and(|conn| conn.is_open() && !conn.is_writing());
         let Some(clock) = state.clock_mut() else { return };
         if clock.clock.run(is_running, now) {
             for lane in core::mem::take(&mut clock.waiting) {

@@ -76,7 +76,7 @@ impl Hub {
                 Owner::Session(session) => {
                     let session = self.sessions.get_mut(session).expect("a lane's session exists");
                     session.remove(id);
-                    if let Some(conn) = session.conn {
+                    if let Some(conn) = session.conn() {
                         self.reply(conn, &Reply::Ended { topic: &name, code: "removed" }, None);
                         self.refresh(conn);
                     }
@@ -391,9 +391,11 @@ impl Hub {
         self.lane_returned(source, conn, cut);
         match source {
             Source::Lane(id) => {
+                // What lives on without its connection loses nothing with it, and at least once it may have to be sent again.
+                let is_kept = self.may_outlive_its_connection(id);
                 let (topic, place) = self.topics.lane_mut(id);
-                // At least once it may have to be sent again as a whole.
-                if topic.acking(place).is_none() || topic.lanes[place].is_ended() {
+                let is_kept = is_kept || (topic.acking(place).is_some() && !topic.lanes[place].is_ended());
+                if !is_kept {
                     topic.change(place, |lane, _| lane.unhold());
                 }
             }

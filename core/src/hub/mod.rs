@@ -19,6 +19,7 @@ mod overflow;
 mod pressure;
 mod publish;
 mod request;
+mod resume;
 mod retention;
 mod sent;
 mod sessions;
@@ -49,7 +50,7 @@ use crate::error::{
 use crate::id::{ConnId, LaneId, SessionId, TopicId};
 use crate::output::{
     ClientRequest, Deadline, Effect, EndReason, Entry, Event, LossReason, Message, OwnedPayload, Payload, Peer,
-    Published, ResumeLane, SessionToken, Upgraded,
+    Published, ResumeLane, SessionEnd, SessionToken, Upgraded,
 };
 use crate::session::Session;
 use crate::slab::Slab;
@@ -70,6 +71,8 @@ enum TimerKey {
     Levels(u32),
     /// An at-least-once lane has waited for an acknowledgement.
     Acks(u32),
+    /// A detached session was not resumed in time.
+    Session(u32),
     /// One more may be published to a topic.
     Rate(u32),
     /// The hub's level may fall.
@@ -86,6 +89,7 @@ enum News {
     LaneLevel(LaneId),
     LaneEnded(LaneId),
     Abandoned(LaneId),
+    SessionEnded(SessionId, SessionEnd),
     Topic(TopicId),
     Hub,
 }
@@ -99,6 +103,8 @@ pub struct Hub {
     entropy: Entropy,
     conns: Slab<ConnId, Conn>,
     sessions: Slab<SessionId, Session>,
+    /// Sessions without a connection, by the order in which they lost it.
+    detached: BTreeMap<u64, SessionId>,
     topics: Topics,
     timers: Timers<TimerKey>,
     /// Connections that have something to send and may; each at most once.
@@ -148,6 +154,7 @@ impl Hub {
             entropy: Entropy::new(entropy),
             conns: Slab::new(),
             sessions: Slab::new(),
+            detached: BTreeMap::new(),
             topics: Topics::new(),
             timers: Timers::new(),
             ready: VecDeque::new(),

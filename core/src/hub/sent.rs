@@ -10,6 +10,7 @@ use crate::id::{ConnId, LaneId};
 use crate::lane::{Mark, Run};
 use crate::latest::Taken;
 use crate::log::Log;
+use crate::output::Gap;
 
 impl Hub {
     pub(super) fn sent(&mut self, id: ConnId, bytes: usize) {
@@ -50,14 +51,14 @@ impl Hub {
                     return 0;
                 }
                 match pinned.message {
-                    None => {}
-                    Some(PinnedMessage::Logged(source, through)) => {
+                    PinnedMessage::Notice(..) => {}
+                    PinnedMessage::Logged(source, through) => {
                         self.lane_sent(source, id, through);
                         self.source_progressed(source);
                     }
-                    Some(PinnedMessage::Again(lane, seq)) => self.sent_again(lane, seq),
-                    Some(PinnedMessage::Latest(lane, message)) => {
-                        self.latest_sent(lane, message);
+                    PinnedMessage::Again(lane, seq) => self.sent_again(lane, seq),
+                    PinnedMessage::Latest(lane, message) => {
+                        self.latest_sent(lane, *message);
                         self.remove_lane_if_settled(lane);
                     }
                 }
@@ -76,14 +77,10 @@ impl Hub {
                 if left > 0 {
                     // It was begun, so it will be told.
                     self.stats.gaps_sent += 1;
-                    let rest = frame.slice(left..);
-                    self.work_mut(id).outbound.pinned = Some(Box::new(Pinned { rest, message: None }));
-                } else if self.topics.of_lane(lane).is_some() {
-                    let (topic, place) = self.topics.lane_mut(lane);
-                    topic.lanes[place].window.losses_mut().return_gap(gap);
-                    if !topic.lanes[place].is_ended() {
-                        self.activate(lane);
-                    }
+                    let (rest, message) = (frame.slice(left..), PinnedMessage::Notice(lane, Box::new(gap)));
+                    self.work_mut(id).outbound.pinned = Some(Box::new(Pinned { rest, message }));
+                } else {
+                    self.notice_returned(lane, gap);
                 }
                 0
             }
@@ -95,7 +92,7 @@ impl Hub {
             Segment::Again { lane, run, len } if left < len => {
                 let (_, rest) = self.source_log(id, Source::Lane(lane)).split(run, left);
                 let rest = Bytes::copy_from_slice(rest.expect("it was sent in part"));
-                let message = Some(PinnedMessage::Again(lane, run.last()));
+                let message = PinnedMessage::Again(lane, run.last());
                 self.work_mut(id).outbound.pinned = Some(Box::new(Pinned { rest, message }));
                 0
             }
@@ -127,6 +124,17 @@ impl Hub {
         }
     }
 
+    /// A notice that was not sent, or not to its end, is still to be told.
+    pub(super) fn notice_returned(&mut self, lane: LaneId, gap: Gap) {
+        if self.topics.of_lane(lane).is_some() {
+            let (topic, place) = self.topics.lane_mut(lane);
+            topic.lanes[place].window.losses_mut().return_gap(gap);
+            if !topic.lanes[place].is_ended() {
+                self.activate(lane);
+            }
+        }
+    }
+
     /// Settles a latest message of which `left` bytes or more were sent; what is left for the next.
     fn latest_answered(&mut self, id: ConnId, lane: LaneId, taken: Taken, left: usize) -> usize {
         let len = taken.frame.len();
@@ -142,7 +150,7 @@ impl Hub {
             self.remove_lane_if_settled(lane);
             return 0;
         }
-        let message = Some(PinnedMessage::Latest(lane, message));
+        let message = PinnedMessage::Latest(lane, Box::new(message));
         self.work_mut(id).outbound.pinned = Some(Box::new(Pinned { rest, message }));
         0
     }
@@ -165,7 +173,7 @@ impl Hub {
             None => self.lane_returned(source, id, cut),
             Some((through, rest)) => {
                 self.lane_pinned(source, id, through);
-                let message = Some(PinnedMessage::Logged(source, through));
+                let message = PinnedMessage::Logged(source, through);
                 self.work_mut(id).outbound.pinned = Some(Box::new(Pinned { rest, message }));
             }
         }

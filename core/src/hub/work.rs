@@ -32,7 +32,7 @@ impl Hub {
 
     /// The end of a call on a session.
     pub(super) fn settle_session(&mut self, session: SessionId) {
-        if let Some(conn) = self.sessions.get(session).and_then(|session| session.conn) {
+        if let Some(conn) = self.sessions.get(session).and_then(|session| session.conn()) {
             self.refresh(conn);
         }
         self.retry_parked();

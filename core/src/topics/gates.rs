@@ -149,6 +149,11 @@ impl Topic {
         *credit = Some(credit.unwrap_or(0).saturating_add(more));
     }
 
+    /// A lane may be sent so many from now on.
+    pub(crate) fn set_credit(&mut self, place: usize, credit: u32) {
+        self.gate_or_new(place).credit = Some(credit);
+    }
+
     /// The cut before the oldest message that a lane needs, whether it waits or is unacknowledged, if it needs any.
     pub(crate) fn needed_after(&self, place: usize) -> Option<Mark> {
         let unacknowledged = self.acking(place).and_then(|acking| acking.flight.needed_after());
