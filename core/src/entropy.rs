@@ -44,6 +44,18 @@ impl Entropy {
         secret
     }
 
+    /// 128 bits that belong to a text of up to 2^64 bits: nobody can find two texts with the same ones who does not know the
+    /// secret.
+    pub(crate) fn hash_of(&self, text: &str) -> u128 {
+        let mut hash = Sha1::new();
+        hash.update(self.secret);
+        hash.update(b"publish id ");
+        hash.update(text.as_bytes());
+        let mut bits = [0; 16];
+        bits.copy_from_slice(&hash.finalize()[..16]);
+        u128::from_le_bytes(bits)
+    }
+
     fn refill(&mut self) {
         let mut hash = Sha1::new();
         hash.update(self.secret);
@@ -75,6 +87,9 @@ mod tests {
         all.sort_unstable();
         all.dedup();
         assert_eq!(all.len(), 200, "no number comes twice");
+        let hash = |secret, text| Entropy::new([secret; 32]).hash_of(text);
+        assert_eq!(hash(1, "a"), hash(1, "a"));
+        assert!(hash(1, "a") != hash(1, "b") && hash(1, "a") != hash(2, "a"));
         assert_eq!(std::format!("{:?}", Entropy::new([7; 32])), "Entropy(secret)");
     }
 }

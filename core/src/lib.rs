@@ -28,6 +28,7 @@ mod log;
 mod losses;
 mod output;
 mod policy;
+mod publish_ids;
 mod rate;
 mod session;
 mod slab;

@@ -20,6 +20,7 @@ pub type LaneInbox = Inbox<Entry, ()>;
 pub struct KeptMessage {
     payload: KeptPayload,
     key: Box<str>,
+    id: Box<str>,
 }
 
 #[derive(Clone, Debug)]
@@ -34,7 +35,7 @@ impl From<Message<'_>> for KeptMessage {
             Payload::Text(text) => KeptPayload::Text(text.into()),
             Payload::Binary(bytes) => KeptPayload::Binary(bytes.into()),
         };
-        Self { payload, key: message.key.into() }
+        Self { payload, key: message.key.into(), id: message.id.into() }
     }
 }
 
@@ -46,7 +47,7 @@ impl KeptMessage {
             KeptPayload::Text(text) => Payload::Text(text),
             KeptPayload::Binary(bytes) => Payload::Binary(bytes),
         };
-        Message::new(payload).with_key(&self.key)
+        Message::new(payload).with_key(&self.key).with_id(&self.id)
     }
 }
 
@@ -60,7 +61,7 @@ pub struct Publish {
     pub topic: Box<str>,
     /// The message.
     pub message: KeptMessage,
-    /// Whether it waits where a lane is full, until its caller gives up.
+    /// Whether it waits where a lane is full or the topic's rate is used up, until its caller gives up.
     pub waits: bool,
     /// Where it is answered.
     pub answer: Answer<Result<Published, CallError<PublishError>>>,
@@ -96,7 +97,7 @@ pub enum Command {
     /// Declare a topic.
     Declare(Box<str>, TopicOptions, Answer<Result<(), TopicError>>),
     /// Subscribe this process.
-    Subscribe(Box<str>, LaneOptions, Answer<Subscribed>),
+    Subscribe(Box<str>, LaneOptions, Start, Answer<Subscribed>),
     /// The subscription with that lane waits for entries.
     Take(LaneId),
     /// The subscription with that lane is not wanted any more.
@@ -137,6 +138,8 @@ pub(crate) struct Calls {
     takers: Vec<Option<Taker>>,
     /// Publishes that wait for room in their topic, in order.
     waiting: BTreeMap<TopicId, VecDeque<Publish>>,
+    /// When the first of these that wait for their topic's rate is tried again.
+    limited: BTreeMap<TopicId, Instant>,
     /// Who waits for a topic that brakes its sources.
     braked: BTreeMap<TopicId, Vec<Answer<()>>>,
     batch: Vec<Entry>,
@@ -156,13 +159,22 @@ impl Calls {
     }
 
     /// To be called before events are polled: publishes that wait for a topic which was forgotten meanwhile, when its
-    /// lanes had ended, are published anew.
+    /// lanes had ended, are published anew; and those whose topic's rate allows them again.
     pub(crate) fn before_events(&mut self, hub: &mut Hub, now: Instant) {
+        while let Some(topic) = self.limited.iter().find(|(_, at)| **at <= now).map(|(topic, _)| *topic) {
+            self.limited.remove(&topic);
+            self.retry(hub, topic, now);
+        }
         while let Some(gone) = self.waiting.keys().find(|topic| hub.topic_pressure(**topic).is_none()).copied() {
             for publish in self.waiting.remove(&gone).into_iter().flatten() {
                 self.publish(hub, publish, now);
             }
         }
+    }
+
+    /// When [`before_events`](Self::before_events) has to be called again, at the latest.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.limited.values().copied().min()
     }
 
     /// Whether every subscription has taken what waited for it.
@@ -210,7 +222,7 @@ impl Calls {
                 return waiting.push_back(publish);
             }
         }
-        if !attempt(hub, topic, &publish, now) {
+        if !self.attempt(hub, topic, &publish, now) {
             self.waiting.entry(topic).or_default().push_back(publish);
         }
     }
@@ -218,7 +230,7 @@ impl Calls {
     fn retry(&mut self, hub: &mut Hub, topic: TopicId, now: Instant) {
         let Some(mut waiting) = self.waiting.remove(&topic) else { return };
         while let Some(publish) = waiting.front() {
-            if !attempt(hub, topic, publish, now) {
+            if !self.attempt(hub, topic, publish, now) {
                 break;
             }
             waiting.pop_front();
@@ -228,23 +240,36 @@ impl Calls {
         }
     }
 
-    /// Makes a lane and an inbox for what is taken from it.
+    /// Publishes, unless its caller gave up; whether the matter is settled. No lock of the caller's is a system call.
+    fn attempt(&mut self, hub: &mut Hub, topic: TopicId, publish: &Publish, now: Instant) -> bool {
+        publish.answer.attempt(|| match hub.publish(topic, publish.message.as_message(), now) {
+            Err(PublishError::Full) if publish.waits => None,
+            Err(PublishError::Limited { retry_after }) if publish.waits => {
+                self.limited.insert(topic, now + retry_after);
+                None
+            }
+            result => Some(result.map_err(CallError::Refused)),
+        })
+    }
+
+    /// Makes a lane, and an inbox for what is taken from it; and says in which epoch it is.
     pub(crate) fn subscribe(
         &mut self,
         hub: &mut Hub,
         topic: &str,
-        lane: LaneOptions,
+        (lane, from): (LaneOptions, Start),
         now: Instant,
-    ) -> Result<(LaneId, Arc<LaneInbox>), CallError<SubscribeError>> {
+    ) -> Result<(LaneId, u64, Arc<LaneInbox>), CallError<SubscribeError>> {
         let topic = hub.find_topic(topic).map_or_else(|| hub.open_topic(topic), Ok).map_err(CallError::Topic)?;
-        let lane = hub.subscribe_local(topic, lane, Start::Latest, now).map_err(CallError::Refused)?;
+        let lane = hub.subscribe_local(topic, lane, from, now).map_err(CallError::Refused)?;
+        let epoch = hub.topic_pressure(topic).expect("a lane's topic exists").head.epoch;
         let index = lane.index();
         if index >= self.takers.len() {
             self.takers.resize_with(index + 1, || None);
         }
         let inbox = Arc::new(LaneInbox::default());
         self.takers[index] = Some(Taker { lane, inbox: Arc::clone(&inbox) });
-        Ok((lane, inbox))
+        Ok((lane, epoch, inbox))
     }
 
     /// Ends the subscription with that lane, if there is one.
@@ -280,12 +305,4 @@ impl Calls {
 /// Whether a topic's sources are to wait.
 fn is_braking(hub: &Hub, topic: TopicId) -> bool {
     hub.topic_pressure(topic).is_some_and(|topic| topic.level > Level::Nominal)
-}
-
-/// Publishes, unless its caller gave up; whether the matter is settled. No lock of the caller's is a system call.
-fn attempt(hub: &mut Hub, topic: TopicId, publish: &Publish, now: Instant) -> bool {
-    publish.answer.attempt(|| match hub.publish(topic, publish.message.as_message(), now) {
-        Err(PublishError::Full) if publish.waits => None,
-        result => Some(result.map_err(CallError::Refused)),
-    })
 }

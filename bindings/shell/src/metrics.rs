@@ -94,6 +94,17 @@ const TERMS: [(&str, &str, bool, Term); 3] = [
     ("waiting", "that wait in lanes", false, |totals| totals.waiting),
 ];
 
+/// What a sample counts of acknowledgements.
+type AckTerm = fn(&Acks) -> Count;
+
+/// The terms of the ack law but what was given up, and the retries: as [`TERMS`].
+const ACK_TERMS: [(&str, &str, bool, AckTerm); 4] = [
+    ("sent", "that were sent by at-least-once lanes, each once", true, |acks| acks.sent),
+    ("acknowledged", "that were acknowledged", true, |acks| acks.acknowledged),
+    ("unacknowledged", "that were sent and not acknowledged yet", false, |acks| acks.unacknowledged),
+    ("retries", "that were sent again", true, |acks| acks.retries),
+];
+
 struct Page<'a>(DescriptorEncoder<'a>);
 
 impl Page<'_> {
@@ -159,6 +170,28 @@ impl Page<'_> {
         }
         Ok(())
     }
+
+    /// The terms of the ack law, in messages and in bytes, for each of these labels.
+    fn acks(&mut self, prefix: &str, all: &[(Vec<(&'static str, &str)>, &Acks)]) -> fmt::Result {
+        for (what, unit, number) in UNITS {
+            for (name, help, is_counter, term) in ACK_TERMS {
+                let (name, help) = (format!("{prefix}acks_{name}"), format!("{what} {help}"));
+                let samples = all.iter().map(|(labels, acks)| (labels.clone(), number(term(acks))));
+                let descriptor = (&*name, unit(), &*help);
+                if is_counter { self.counter(descriptor, samples)? } else { self.gauge(descriptor, samples)? }
+            }
+            let (name, help) =
+                (format!("{prefix}acks_abandoned"), format!("{what} that were sent and given up, by reason"));
+            let samples = all.iter().flat_map(|(labels, acks)| {
+                AbandonReason::ALL.map(|reason| {
+                    let labels = labels.iter().copied().chain([("reason", reason.name())]);
+                    (labels.collect(), number(acks.abandoned_by(reason)))
+                })
+            });
+            self.counter((&name, unit(), &help), samples)?;
+        }
+        Ok(())
+    }
 }
 
 fn messages() -> Option<Unit> {
@@ -208,6 +241,8 @@ fn put_hub(page: &mut Page<'_>, snapshot: &Snapshot) -> fmt::Result {
     let help = "Entered less sent, waiting and lost: 0, or messages are miscounted";
     let errors = kinds.map(|(kind, totals)| (vec![("kind", kind)], clamped(totals.conservation_error())));
     page.gauge(("conservation_error", None, help), errors)?;
+    let help = "Sent less acknowledged, unacknowledged and abandoned: 0, or messages are miscounted";
+    page.gauge(("acks_conservation_error", None, help), one(clamped(acks.conservation_error())))?;
 
     for (name, help, count) in [
         ("published", "of publishes that were taken", published),
@@ -249,7 +284,7 @@ fn put_hub(page: &mut Page<'_>, snapshot: &Snapshot) -> fmt::Result {
     ] {
         page.gauge((name, None, help), one(*count))?;
     }
-    put_acks(page, acks)?;
+    page.acks("", &[(Vec::new(), acks)])?;
     let samples = [
         ("lane", &levels.lanes),
         ("session", &levels.sessions),
@@ -273,28 +308,6 @@ fn put_hub(page: &mut Page<'_>, snapshot: &Snapshot) -> fmt::Result {
     page.gauge(("level", None, "How full memory is: 0 nominal, 1 high, 2 critical"), one(number(pressure.level)))
 }
 
-/// The terms of the ack law.
-fn put_acks(page: &mut Page<'_>, acks: &Acks) -> fmt::Result {
-    let Acks { sent, acknowledged, unacknowledged, abandoned, retries } = acks;
-    for (what, unit, number) in UNITS {
-        for (name, help, count) in [
-            ("acks_sent", "that were sent by at-least-once lanes, each once", sent),
-            ("acks_acknowledged", "that were acknowledged", acknowledged),
-            ("acks_retries", "that were sent again", retries),
-        ] {
-            page.counter((name, unit(), &format!("{what} {help}")), one(number(*count)))?;
-        }
-        let help = format!("{what} that were sent and not acknowledged yet");
-        page.gauge(("acks_unacknowledged", unit(), &help), one(number(*unacknowledged)))?;
-        let help = format!("{what} that were sent and given up, by reason");
-        let samples = AbandonReason::ALL.iter().zip(abandoned);
-        let samples = samples.map(|(reason, count)| (vec![("reason", reason.name())], number(*count)));
-        page.counter(("acks_abandoned", unit(), &help), samples)?;
-    }
-    let help = "Sent less acknowledged, unacknowledged and abandoned: 0, or messages are miscounted";
-    page.gauge(("acks_conservation_error", None, help), one(clamped(acks.conservation_error())))
-}
-
 fn number(level: Level) -> u32 {
     match level {
         Level::Nominal => 0,
@@ -304,9 +317,12 @@ fn number(level: Level) -> u32 {
 }
 
 /// What is shown of a topic, or of several.
+#[derive(Default)]
 struct Topic<'a> {
     name: &'a str,
     totals: Totals,
+    acks: Acks,
+    history: Count,
     resident_bytes: u64,
     lanes: u64,
     parked: u64,
@@ -315,30 +331,44 @@ struct Topic<'a> {
 
 fn put_topics(page: &mut Page<'_>, snapshot: &Snapshot) -> fmt::Result {
     // Less what is told by name, and not summed up: counters do not fall when a topic is forgotten.
-    let mut others =
-        Topic { name: "", totals: snapshot.stats.lanes, resident_bytes: 0, lanes: 0, parked: 0, level: Level::Nominal };
+    let (totals, acks) = (snapshot.stats.lanes, snapshot.stats.acks);
+    let mut others = Topic { name: "", totals, acks, ..Topic::default() };
     let mut shown = Vec::new();
     for topic in &snapshot.topics {
-        let (pressure, name) = (&topic.pressure, &*topic.name);
-        let (resident_bytes, lanes, parked) =
-            (pressure.resident_bytes as u64, u64::from(pressure.lanes), u64::from(pressure.parked));
-        if topic.is_declared {
-            subtract(&mut others.totals, &pressure.totals);
-            shown.push(Topic { name, totals: pressure.totals, resident_bytes, lanes, parked, level: pressure.level });
+        let pressure = &topic.pressure;
+        let topic = Topic {
+            name: if topic.is_declared { &topic.name } else { "" },
+            totals: pressure.totals,
+            acks: pressure.acks,
+            history: pressure.history,
+            resident_bytes: pressure.resident_bytes as u64,
+            lanes: pressure.lanes.into(),
+            parked: pressure.parked.into(),
+            level: pressure.level,
+        };
+        if pressure.is_declared {
+            subtract(&mut others.totals, &topic.totals);
+            subtract_acks(&mut others.acks, &topic.acks);
+            shown.push(topic);
         } else {
-            others.resident_bytes += resident_bytes;
-            others.lanes += lanes;
-            others.parked += parked;
-            others.level = others.level.max(pressure.level);
+            others.history += topic.history;
+            others.resident_bytes += topic.resident_bytes;
+            others.lanes += topic.lanes;
+            others.parked += topic.parked;
+            others.level = others.level.max(topic.level);
         }
     }
     shown.push(others);
     let all: Vec<_> = shown.iter().map(|topic| (topic.name, &topic.totals)).collect();
     page.law("topic_", "topic", &all)?;
+    let all: Vec<_> = shown.iter().map(|topic| (vec![("topic", topic.name)], &topic.acks)).collect();
+    page.acks("topic_", &all)?;
     let mut gauge = |descriptor, number: fn(&Topic<'_>) -> u64| {
         page.gauge(descriptor, shown.iter().map(|topic| (vec![("topic", topic.name)], number(topic))))
     };
     gauge(("topic_resident", bytes(), "Memory that the topic's log holds"), |topic| topic.resident_bytes)?;
+    gauge(("topic_history", messages(), "Messages kept for those who come later"), |topic| topic.history.messages)?;
+    gauge(("topic_history", bytes(), "Payload bytes kept for those who come later"), |topic| topic.history.bytes)?;
     gauge(("topic_lanes", None, "Lanes of the topic now"), |topic| topic.lanes)?;
     gauge(("topic_parked_publishes", None, "Publishes of clients that wait for room now"), |topic| topic.parked)?;
     let help = "How full the topic's lanes are that brake its sources: 0 nominal, 1 high, 2 critical";
@@ -350,15 +380,26 @@ fn put_topics(page: &mut Page<'_>, snapshot: &Snapshot) -> fmt::Result {
     page.gauge(("topic_oldest_age", Some(Unit::Seconds), "Age of the oldest message that waits in any lane"), ages)
 }
 
+fn less(count: &mut Count, part: Count) {
+    count.messages = count.messages.saturating_sub(part.messages);
+    count.bytes = count.bytes.saturating_sub(part.bytes);
+}
+
 fn subtract(totals: &mut Totals, part: &Totals) {
-    let less = |count: &mut Count, part: Count| {
-        count.messages = count.messages.saturating_sub(part.messages);
-        count.bytes = count.bytes.saturating_sub(part.bytes);
-    };
-    less(&mut totals.entered, part.entered);
-    less(&mut totals.sent, part.sent);
-    less(&mut totals.waiting, part.waiting);
-    totals.lost.iter_mut().zip(part.lost).for_each(|(lost, part)| less(lost, part));
+    let Totals { entered, sent, waiting, lost } = totals;
+    less(entered, part.entered);
+    less(sent, part.sent);
+    less(waiting, part.waiting);
+    lost.iter_mut().zip(part.lost).for_each(|(lost, part)| less(lost, part));
+}
+
+fn subtract_acks(acks: &mut Acks, part: &Acks) {
+    let Acks { sent, acknowledged, unacknowledged, abandoned, retries } = acks;
+    less(sent, part.sent);
+    less(acknowledged, part.acknowledged);
+    less(unacknowledged, part.unacknowledged);
+    less(retries, part.retries);
+    abandoned.iter_mut().zip(part.abandoned).for_each(|(abandoned, part)| less(abandoned, part));
 }
 
 fn clamped(error: i128) -> i64 {

@@ -185,6 +185,7 @@ impl ServerWork {
         }
         let deadlines = [
             timeout,
+            self.calls.deadline().map(|at| at.since(now)),
             self.acceptor.as_ref().and_then(Acceptor::deadline).map(|at| at.since(now)),
             self.drain_until.filter(|until| *until > now).map(|until| until.since(now)),
         ];
@@ -219,9 +220,9 @@ impl ServerWork {
         match command {
             Command::Publish(publish) => self.calls.publish(hub, publish, now),
             Command::Declare(name, options, answer) => answer.give(hub.topic(&name, options).map(drop)),
-            Command::Subscribe(topic, lane, answer) => {
-                let link = |(lane, inbox)| SubscriptionLink::new(Arc::clone(&self.link), lane, inbox);
-                answer.attempt(|| Some(self.calls.subscribe(hub, &topic, lane, now).map(link)));
+            Command::Subscribe(topic, lane, from, answer) => {
+                let link = |(lane, epoch, inbox)| SubscriptionLink::new(Arc::clone(&self.link), lane, epoch, inbox);
+                answer.attempt(|| Some(self.calls.subscribe(hub, &topic, (lane, from), now).map(link)));
             }
             Command::Take(lane) => self.calls.serve(hub, lane, now),
             Command::Unsubscribe(lane) => self.calls.unsubscribe(hub, lane, now),

@@ -3,7 +3,9 @@
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use forebay_core::{ConnectionPressure, Hub, LaneId, LanePressure, Policy, Pressure, Stats, TopicId, TopicPressure};
+use forebay_core::{
+    ConnectionPressure, Delivery, Hub, LaneId, LanePressure, Policy, Pressure, Stats, TopicId, TopicPressure,
+};
 use forebay_sys::Watched;
 
 use crate::Driver;
@@ -33,6 +35,8 @@ pub struct TopicSnapshot {
     pub name: String,
     /// The policy of lanes whose subscriber does not choose one.
     pub policy: Policy,
+    /// Whether its subscribers acknowledge.
+    pub delivery: Delivery,
     /// Whether it was declared. If not, it is forgotten with its last lane.
     pub is_declared: bool,
     /// Its pressure.
@@ -47,9 +51,10 @@ pub struct TopicSnapshot {
 pub struct LaneSnapshot {
     /// The name of its topic.
     pub topic: String,
-    /// The address of its connection's peer; `None`: an in-process consumer, or the connection is broken.
+    /// The address of its connection's peer; `None`: an in-process consumer, a detached session, or a broken connection.
     pub peer: Option<SocketAddr>,
-    /// Its connection's id ([`ConnId::to_bits`](forebay_core::ConnId::to_bits)); `None`: an in-process consumer.
+    /// Its connection's id ([`ConnId::to_bits`](forebay_core::ConnId::to_bits)); `None`: an in-process consumer, or a
+    /// detached session.
     pub conn: Option<u64>,
     /// Its pressure.
     pub pressure: LanePressure,
@@ -85,13 +90,13 @@ impl Driver<Watched<TcpStream>> {
             let (Some(pressure), Some(options)) = (hub.topic_pressure(topic), hub.topic_options(topic)) else {
                 continue;
             };
-            let policy = options.policy;
+            let (policy, delivery) = (options.policy, options.delivery);
             let oldest_age = oldest_age(hub, topic, &pressure, &mut ages_left);
             let lanes: Vec<LaneId> = hub.lanes(topic).take(lanes_max - snapshot.lanes.len()).collect();
             snapshot.lanes_omitted += u64::from(pressure.lanes).saturating_sub(lanes.len() as u64);
             snapshot.lanes.extend(lanes.into_iter().filter_map(|lane| self.lane_snapshot(&name, lane)));
             let is_declared = pressure.is_declared;
-            snapshot.topics.push(TopicSnapshot { name, policy, is_declared, pressure, oldest_age });
+            snapshot.topics.push(TopicSnapshot { name, policy, delivery, is_declared, pressure, oldest_age });
         }
         snapshot
     }

@@ -14,13 +14,20 @@ use crate::{Command, NextError, Nothing, Place, ServerLink};
 pub struct SubscriptionLink {
     server: Arc<ServerLink>,
     lane: LaneId,
+    epoch: u64,
     inbox: Arc<LaneInbox>,
     place: Place,
 }
 
 impl SubscriptionLink {
-    pub(crate) fn new(server: Arc<ServerLink>, lane: LaneId, inbox: Arc<LaneInbox>) -> Self {
-        Self { server, lane, inbox, place: Place::default() }
+    pub(crate) fn new(server: Arc<ServerLink>, lane: LaneId, epoch: u64, inbox: Arc<LaneInbox>) -> Self {
+        Self { server, lane, epoch, inbox, place: Place::default() }
+    }
+
+    /// The epoch of the topic's numbering.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.epoch
     }
 
     /// One lane has at most one of these commands under way. When the server has stopped the inbox has ended, or will.
@@ -41,7 +48,7 @@ impl SubscriptionLink {
 
     /// The next message or gap, if there is one; otherwise the task is woken when there is.
     pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Entry>> {
-        let Self { server, lane, inbox, place } = self;
+        let Self { server, lane, inbox, place, .. } = self;
         inbox.poll_next(place, context, || Self::ask(server, *lane)).map(Result::ok)
     }
 }

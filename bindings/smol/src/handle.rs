@@ -8,7 +8,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use forebay_core::{
-    Entry, LaneOptions, Message, PublishError, Published, Stats, SubscribeError, TopicError, TopicOptions, Totals,
+    Entry, LaneOptions, Message, PublishError, Published, Start, Stats, SubscribeError, TopicError, TopicOptions,
+    Totals,
 };
 #[cfg(feature = "metrics")]
 use forebay_shell::Collector;
@@ -38,11 +39,12 @@ impl Handle {
         ServerLink::of_topic(&self.links, topic)
     }
 
-    /// Publishes a message (a [`Payload`](forebay_core::Payload), whose text is JSON, or one with a key) and waits for the
+    /// Publishes a message (a [`Payload`](forebay_core::Payload), whose text is JSON, or one with a key or an id) and waits for the
     /// answer. An undeclared topic is made with the defaults.
     ///
     /// # Errors
-    /// [`PublishError::Full`] at once, if a lane with the policy `Block` has no room; the others as the hub says.
+    /// [`PublishError::Full`] at once, if a lane with the policy `Block` has no room, and [`PublishError::Limited`], if the topic's
+    /// rate is used up; the others as the hub says.
     pub async fn publish<'a>(
         &self,
         topic: &str,
@@ -53,11 +55,11 @@ impl Handle {
         Self::call(self.link(topic), publish).await.unwrap_or(Err(CallError::Stopped))
     }
 
-    /// Publishes; where a lane with the policy `Block` has no room, waits for it. Publishes of one topic that wait are
-    /// carried out in order.
+    /// Publishes; where a lane with the policy `Block` has no room, or the topic's rate is used up, waits for it. Publishes of
+    /// one topic that wait are carried out in order.
     ///
     /// # Errors
-    /// [`PublishError::Full`] after `timeout`; the others as the hub says.
+    /// [`PublishError::Full`] after `timeout`, whatever it waited for; the others as the hub says.
     pub async fn publish_wait<'a>(
         &self,
         topic: &str,
@@ -126,8 +128,22 @@ impl Handle {
     /// # Errors
     /// As [`Hub::subscribe_local`](forebay_core::Hub::subscribe_local).
     pub async fn subscribe(&self, topic: &str, lane: LaneOptions) -> Result<Subscription, CallError<SubscribeError>> {
-        let subscribed = Self::call(self.link(topic), |answer| Command::Subscribe(topic.into(), lane, answer)).await;
-        subscribed.unwrap_or(Err(CallError::Stopped)).map(Subscription)
+        self.subscribe_from(topic, lane, Start::Latest).await
+    }
+
+    /// Subscribes this process, with messages that were published before: [`Subscription::epoch`] and the number of the last
+    /// message that was taken say where to go on ([`Start::After`]).
+    ///
+    /// # Errors
+    /// As [`Hub::subscribe_local`](forebay_core::Hub::subscribe_local).
+    pub async fn subscribe_from(
+        &self,
+        topic: &str,
+        lane: LaneOptions,
+        from: Start,
+    ) -> Result<Subscription, CallError<SubscribeError>> {
+        let subscribe = |answer| Command::Subscribe(topic.into(), lane, from, answer);
+        Self::call(self.link(topic), subscribe).await.unwrap_or(Err(CallError::Stopped)).map(Subscription)
     }
 
     /// Takes over a connection of an HTTP server that has read `leftover`, its request or a part of it or more, and has
@@ -254,6 +270,12 @@ impl fmt::Debug for Handle {
 pub struct Subscription(SubscriptionLink);
 
 impl Subscription {
+    /// The epoch of the topic's numbering, which a [`Position`](forebay_core::Position) needs.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.0.epoch()
+    }
+
     /// The next message or gap; waits for at most `timeout`.
     ///
     /// # Errors

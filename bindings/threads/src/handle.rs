@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use forebay_core::{
-    Entry, LaneOptions, Message, PublishError, Published, Stats, SubscribeError, TopicError, TopicOptions, Totals,
+    Entry, LaneOptions, Message, PublishError, Published, Start, Stats, SubscribeError, TopicError, TopicOptions,
+    Totals,
 };
 #[cfg(feature = "metrics")]
 use forebay_shell::Collector;
@@ -33,11 +34,12 @@ impl Handle {
         ServerLink::of_topic(&self.links, topic)
     }
 
-    /// Publishes a message (a [`Payload`](forebay_core::Payload), whose text is JSON, or one with a key) and waits for the
+    /// Publishes a message (a [`Payload`](forebay_core::Payload), whose text is JSON, or one with a key or an id) and waits for the
     /// answer. An undeclared topic is made with the defaults.
     ///
     /// # Errors
-    /// [`PublishError::Full`] at once, if a lane with the policy `Block` has no room; the others as the hub says.
+    /// [`PublishError::Full`] at once, if a lane with the policy `Block` has no room, and [`PublishError::Limited`], if the topic's
+    /// rate is used up; the others as the hub says.
     pub fn publish<'a>(
         &self,
         topic: &str,
@@ -48,11 +50,11 @@ impl Handle {
         Self::call(self.link(topic), publish).unwrap_or(Err(CallError::Stopped))
     }
 
-    /// Publishes; where a lane with the policy `Block` has no room, waits for it. Publishes of one topic that wait are
-    /// carried out in order.
+    /// Publishes; where a lane with the policy `Block` has no room, or the topic's rate is used up, waits for it. Publishes of
+    /// one topic that wait are carried out in order.
     ///
     /// # Errors
-    /// [`PublishError::Full`] after `timeout`; the others as the hub says.
+    /// [`PublishError::Full`] after `timeout`, whatever it waited for; the others as the hub says.
     pub fn publish_wait<'a>(
         &self,
         topic: &str,
@@ -106,8 +108,22 @@ impl Handle {
     /// # Errors
     /// As [`Hub::subscribe_local`](forebay_core::Hub::subscribe_local).
     pub fn subscribe(&self, topic: &str, lane: LaneOptions) -> Result<Subscription, CallError<SubscribeError>> {
-        let subscribed = Self::call(self.link(topic), |answer| Command::Subscribe(topic.into(), lane, answer));
-        subscribed.unwrap_or(Err(CallError::Stopped)).map(Subscription)
+        self.subscribe_from(topic, lane, Start::Latest)
+    }
+
+    /// Subscribes this process, with messages that were published before: [`Subscription::epoch`] and the number of the last
+    /// message that was taken say where to go on ([`Start::After`]).
+    ///
+    /// # Errors
+    /// As [`Hub::subscribe_local`](forebay_core::Hub::subscribe_local).
+    pub fn subscribe_from(
+        &self,
+        topic: &str,
+        lane: LaneOptions,
+        from: Start,
+    ) -> Result<Subscription, CallError<SubscribeError>> {
+        let subscribe = |answer| Command::Subscribe(topic.into(), lane, from, answer);
+        Self::call(self.link(topic), subscribe).unwrap_or(Err(CallError::Stopped)).map(Subscription)
     }
 
     /// Takes over a connection of an HTTP server that has read `leftover`, its request or a part of it or more, and has
@@ -232,6 +248,12 @@ impl fmt::Debug for Handle {
 pub struct Subscription(SubscriptionLink);
 
 impl Subscription {
+    /// The epoch of the topic's numbering, which a [`Position`](forebay_core::Position) needs.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.0.epoch()
+    }
+
     /// The next message or gap; waits for at most `timeout`.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ mod closing;
 mod direct;
 mod documents;
 mod drain;
+mod duplicates;
 mod input;
 mod lanes;
 mod latest;
@@ -18,6 +19,7 @@ mod overflow;
 mod pressure;
 mod publish;
 mod request;
+mod resume;
 mod retention;
 mod sent;
 mod sessions;
@@ -48,7 +50,7 @@ use crate::error::{
 use crate::id::{ConnId, LaneId, SessionId, TopicId};
 use crate::output::{
     ClientRequest, Deadline, Effect, EndReason, Entry, Event, LossReason, Message, OwnedPayload, Payload, Peer,
-    Published, ResumeLane, SessionToken, Upgraded,
+    Published, ResumeLane, SessionEnd, SessionToken, Upgraded,
 };
 use crate::session::Session;
 use crate::slab::Slab;
@@ -67,6 +69,8 @@ enum TimerKey {
     Topic(u32),
     /// A level of a topic's lanes may fall.
     Levels(u32),
+    /// A detached session was not resumed in time.
+    Session(u32),
     /// One more may be published to a topic.
     Rate(u32),
     /// The hub's level may fall.
@@ -82,6 +86,7 @@ enum News {
     Lane(LaneId),
     LaneLevel(LaneId),
     LaneEnded(LaneId),
+    SessionEnded(SessionId, SessionEnd),
     Topic(TopicId),
     Hub,
 }
@@ -97,6 +102,8 @@ pub struct Hub {
     sessions: Slab<SessionId, Session>,
     /// Of connections of which a bucket is not full, or was not a moment ago.
     limits: BTreeMap<ConnId, Limits>,
+    /// Sessions without a connection, by the order in which they lost it.
+    detached: BTreeMap<u64, SessionId>,
     topics: Topics,
     timers: Timers<TimerKey>,
     /// Connections that have something to send and may; each at most once.
@@ -145,6 +152,7 @@ impl Hub {
             conns: Slab::new(),
             sessions: Slab::new(),
             limits: BTreeMap::new(),
+            detached: BTreeMap::new(),
             topics: Topics::new(),
             timers: Timers::new(),
             ready: VecDeque::new(),

@@ -40,12 +40,6 @@ struct Full {
 
 impl Hub {
     pub(super) fn publish_checked(&mut self, topic: TopicId, message: Message<'_>) -> Result<Published, PublishError> {
-        if self.topics.get(topic).is_none() {
-            return Err(PublishError::UnknownTopic);
-        }
-        if !dialect::is_publishable(message.payload) {
-            return Err(PublishError::NotJson);
-        }
         self.admit(topic, message, Publisher::Application)
     }
 
@@ -56,6 +50,17 @@ impl Hub {
         message: Message<'_>,
         publisher: Publisher,
     ) -> Result<Published, PublishError> {
+        if self.topics.get(topic_id).is_none() {
+            return Err(PublishError::UnknownTopic);
+        }
+        let id = self.publish_id(message)?;
+        if let Some(before) = self.duplicate(topic_id, id) {
+            return Ok(before);
+        }
+        // What a client publishes was looked at when its request was.
+        if publisher == Publisher::Application && !dialect::is_publishable(message.payload) {
+            return Err(PublishError::NotJson);
+        }
         let bytes = message.payload.as_bytes().len() as u64;
         let key_bytes_max = self.config.key_bytes_max as usize;
         if message.key.len() > key_bytes_max || has_control_characters(message.key) {
@@ -96,6 +101,7 @@ impl Hub {
         let full = self.make_room_in_lanes(topic_id, Count::new(1, bytes));
         full.overflowing.into_iter().for_each(|id| self.overflow(id, LossReason::Closed));
         let before = self.append(topic_id, message);
+        self.remember(topic_id, id);
         if full.rejects {
             self.reject_where_full(topic_id, before);
         }
@@ -147,6 +153,7 @@ impl Hub {
                 }
                 Policy::DropNewest => rejects = true,
                 Policy::Disconnect => overflowing.push(place),
+                Policy::Block if topic.lanes[place].is(TopicLane::DETACHED) => overflowing.push(place),
                 Policy::Block | Policy::LatestPerKey | Policy::LatestOnly => {
                     unreachable!("a full Block lane refuses, and the latest messages always fit")
                 }
@@ -264,7 +271,7 @@ impl Hub {
                 let id = self.topics.id_at(topic_id, place);
                 let session = self.sessions.get_mut(session).expect("a lane's session exists");
                 session.activate(id);
-                if let Some(conn) = session.conn {
+                if let Some(conn) = session.conn() {
                     self.make_ready(conn);
                 }
             }
@@ -345,6 +352,12 @@ impl Topic {
         }
     }
 
+    /// Whether a publish has to wait for a lane. A detached one cannot be waited for.
+    pub(super) fn may_refuse(&self, place: usize) -> bool {
+        let lane = &self.lanes[place];
+        self.policy(place) == Policy::Block && !lane.is_ended() && !lane.is(TopicLane::DETACHED)
+    }
+
     /// Marks every `Block` lane that has no room for a message; whether there is any.
     fn refuse_where_full(&mut self, bytes: u64) -> bool {
         if self.options.policy != Policy::Block {
@@ -355,7 +368,7 @@ impl Topic {
             nth += 1;
             let terms = *self.terms(place);
             let has_room = |lane: &Standing| lane.fits(&terms, head, Count::new(1, bytes));
-            if terms.policy == Policy::Block && !self.run_lane(place).is_none_or(has_room) {
+            if self.may_refuse(place) && !self.run_lane(place).is_none_or(has_room) {
                 self.refuse(place, bytes, false);
                 is_full = true;
             }

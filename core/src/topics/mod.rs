@@ -21,6 +21,7 @@ use crate::latest::Resident;
 use crate::log::Log;
 use crate::output::LossReason;
 use crate::policy::Policy;
+use crate::publish_ids::PublishIds;
 use crate::rate::Bucket;
 use crate::session::Session;
 use crate::slab::{Slab, grow_by_an_eighth};
@@ -66,7 +67,9 @@ impl TopicLane {
     pub(crate) const ANNOUNCED: u32 = 1 << 30;
     /// Whether it is listed in `Topic::watched`.
     const WATCHED: u32 = 1 << 29;
-    const FLAGS: u32 = Self::ACTIVE | Self::ANNOUNCED | Self::WATCHED;
+    /// Whether its session has no connection that is open: it cannot be waited for.
+    pub(crate) const DETACHED: u32 = 1 << 27;
+    const FLAGS: u32 = Self::ACTIVE | Self::ANNOUNCED | Self::WATCHED | Self::DETACHED;
 
     pub(crate) fn is(&self, flag: u32) -> bool {
         self.bits & flag != 0
@@ -132,6 +135,7 @@ pub(crate) struct Topic {
     pub(crate) logs: [Option<Box<Encoded>>; ENCODINGS],
     /// Everything behind it is kept for those who come later; `None`: the topic has no history.
     history: Option<Mark>,
+    pub(crate) publish_ids: PublishIds,
     /// By `latest_place`.
     pub(crate) keyed: [Option<Box<Keyed>>; 2],
     pub(crate) settings: SettingsTable,
@@ -194,6 +198,7 @@ impl Topic {
             live_lanes: 0,
             logs: [const { None }; ENCODINGS],
             history: None,
+            publish_ids: PublishIds::new(options.publish_ids_max),
             keyed: [const { None }; 2],
             settings: SettingsTable::default(),
             idle: Vec::new(),
@@ -244,7 +249,7 @@ impl Topic {
     pub(crate) fn resident(&self) -> Resident {
         let logs: usize = self.logs.iter().flatten().map(|encoded| encoded.log.resident()).sum();
         let latest: Resident = self.keyed.iter().flatten().map(|keyed| keyed.latest.resident()).sum();
-        Resident::of_both(logs) + latest
+        Resident::of_both(logs) + latest + Resident { log: 0, hub: self.publish_ids.resident() }
     }
 
     /// Whether its level, or what follows for its sources, is not what was told.
@@ -335,7 +340,7 @@ impl Topics {
         let topic = self.slab.get_mut(topic_id).expect("the topic was looked up");
         let Settings { terms, age_max, .. } = settings;
         let settings = topic.settings.add(settings);
-        assert!(settings & TopicLane::FLAGS == 0, "fewer than 2^29 settings");
+        assert!(settings & TopicLane::FLAGS == 0, "fewer than 2^27 settings");
         let window = match latest_place(terms.policy) {
             None => Window::Log(topic.add_run_lane(dialect, origin)),
             Some(place) => Window::Latest(topic.add_latest_lane(place, dialect, origin)),

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use forebay_threads::{
-    ConnectionPressure, Count, LaneSnapshot, Level, Levels, Load, LossReason, Snapshot, TopicSnapshot, Totals,
+    AbandonReason, Acks, ConnectionPressure, Count, LaneSnapshot, Level, Levels, Load, LossReason, Snapshot,
+    TopicSnapshot, Totals,
 };
 use serde::Serialize;
 
@@ -52,6 +53,7 @@ struct Hub {
     connections: u32,
     topics: u32,
     lanes: u32,
+    sessions_detached: u32,
     published: Messages,
     received: Messages,
     refused: Refused,
@@ -62,6 +64,11 @@ struct Hub {
     closed: u64,
     gaps_sent: u64,
     stale_inputs: u64,
+    /// Publishes that were taken before, by their id.
+    duplicates: u64,
+    sessions_resumed: u64,
+    unknown_acks: u64,
+    acks: AckTerms,
     /// All lanes of topics, of all time.
     lane_totals: Terms,
     /// What was sent to single connections, of all time.
@@ -73,6 +80,7 @@ struct Refused {
     full: u64,
     too_large: u64,
     overloaded: u64,
+    limited: u64,
     volatile: u64,
 }
 
@@ -102,10 +110,22 @@ struct Terms {
     conservation_error: i64,
 }
 
+/// The terms of the ack law, and how many were sent again.
+#[derive(Serialize)]
+struct AckTerms {
+    sent: Messages,
+    acknowledged: Messages,
+    unacknowledged: Messages,
+    abandoned: BTreeMap<&'static str, Messages>,
+    retries: Messages,
+    conservation_error: i64,
+}
+
 #[derive(Serialize)]
 struct Topic<'a> {
     name: &'a str,
     policy: &'static str,
+    delivery: &'static str,
     is_declared: bool,
     epoch: String,
     seq: u64,
@@ -117,6 +137,9 @@ struct Topic<'a> {
     log_bytes_max: usize,
     /// `null`: too many lanes to look at.
     oldest_age_seconds: Option<f64>,
+    /// What is kept for those who come later.
+    history: Messages,
+    acks: AckTerms,
     #[serde(flatten)]
     terms: Terms,
 }
@@ -126,7 +149,8 @@ struct Lane<'a> {
     topic: &'a str,
     policy: &'static str,
     peer: Option<String>,
-    /// The connection; text, because it is above 2^53. `null`: a consumer in the server's process.
+    /// The connection; text, because it is above 2^53. `null`: a consumer in the server's process, or a detached
+    /// session.
     connection_id: Option<String>,
     messages_max: u32,
     bytes_max: u64,
@@ -134,6 +158,10 @@ struct Lane<'a> {
     fill: f64,
     oldest_age_seconds: f64,
     outstanding: Messages,
+    /// `null`: it needs none.
+    credit: Option<u32>,
+    /// `null`: it is best-effort.
+    acks: Option<AckTerms>,
     #[serde(flatten)]
     terms: Terms,
     connection: Option<Connection>,
@@ -162,12 +190,14 @@ impl<'a> From<&'a Snapshot> for Stats<'a> {
             connections: stats.connections,
             topics: stats.topics,
             lanes: stats.lanes_now,
+            sessions_detached: stats.detached,
             published: stats.published.into(),
             received: stats.received.into(),
             refused: Refused {
                 full: stats.refused_full,
                 too_large: stats.refused_too_large,
                 overloaded: stats.refused_overloaded,
+                limited: stats.refused_limited,
                 volatile: stats.refused_volatile,
             },
             level_transitions: transitions(&stats.levels),
@@ -177,6 +207,10 @@ impl<'a> From<&'a Snapshot> for Stats<'a> {
             closed: stats.closed,
             gaps_sent: stats.gaps_sent,
             stale_inputs: stats.stale_inputs,
+            duplicates: stats.duplicates,
+            sessions_resumed: stats.resumed,
+            unknown_acks: stats.unknown_acks,
+            acks: (&stats.acks).into(),
             lane_totals: (&stats.lanes).into(),
             direct_totals: (&stats.direct).into(),
         };
@@ -197,6 +231,7 @@ impl<'a> From<&'a TopicSnapshot> for Topic<'a> {
         Self {
             name: &topic.name,
             policy: topic.policy.name(),
+            delivery: topic.delivery.name(),
             is_declared: topic.is_declared,
             epoch: format!("{:016x}", pressure.head.epoch),
             seq: pressure.head.seq,
@@ -206,6 +241,8 @@ impl<'a> From<&'a TopicSnapshot> for Topic<'a> {
             resident_bytes: pressure.resident_bytes,
             log_bytes_max: pressure.log_bytes_max,
             oldest_age_seconds: topic.oldest_age.as_ref().map(Duration::as_secs_f64),
+            history: pressure.history.into(),
+            acks: (&pressure.acks).into(),
             terms: (&pressure.totals).into(),
         }
     }
@@ -225,6 +262,8 @@ impl<'a> From<&'a LaneSnapshot> for Lane<'a> {
             fill: f64::from(pressure.load.fill) / 1_000.0,
             oldest_age_seconds: pressure.load.oldest_age.as_secs_f64(),
             outstanding: pressure.outstanding.into(),
+            credit: pressure.credit,
+            acks: pressure.acks.as_ref().map(AckTerms::from),
             terms: (&pressure.totals).into(),
             connection: lane.connection.map(Connection::from),
         }
@@ -267,6 +306,20 @@ impl From<&Totals> for Terms {
             waiting: totals.waiting.into(),
             lost: lost.collect(),
             conservation_error: i64::try_from(totals.conservation_error()).unwrap_or(i64::MAX),
+        }
+    }
+}
+
+impl From<&Acks> for AckTerms {
+    fn from(acks: &Acks) -> Self {
+        let abandoned = AbandonReason::ALL.map(|reason| (reason.name(), acks.abandoned_by(reason).into()));
+        Self {
+            sent: acks.sent.into(),
+            acknowledged: acks.acknowledged.into(),
+            unacknowledged: acks.unacknowledged.into(),
+            abandoned: abandoned.into(),
+            retries: acks.retries.into(),
+            conservation_error: i64::try_from(acks.conservation_error()).unwrap_or(i64::MAX),
         }
     }
 }

@@ -36,7 +36,7 @@ const SCENARIOS = {
     equal(received, values.map((data, at) => ({ topic: "kept", seq: seq + 1 + at, data })), "messages");
     equal([reader.told.gap, reader.told.close, reader.told.error, reader.told.open.length], [[], [], [], 1]);
     equal(reader.told.open[0].limits.message_bytes_max, 1 << 20);
-    ok(/^[0-9a-f]{32}$/.test(reader.told.open[0].session), "a session");
+    ok(/^[0-9a-f]{48}$/.test(reader.told.open[0].session), "a session");
   },
 
   async "bytes stay bytes"(world) {
@@ -501,4 +501,4 @@ const SCENARIOS = {
   },
 };
 
-const HELLO = JSON.stringify({ op: "hello", version: 1, session: "0".repeat(32), limits: { message_bytes_max: 1 << 20 } });
+const HELLO = JSON.stringify({ op: "hello", version: 1, session: "0".repeat(48), limits: { message_bytes_max: 1 << 20 } });

@@ -81,6 +81,15 @@ impl Handle {
         block_on(self.0.subscribe(topic, lane)).map(Subscription)
     }
 
+    pub(crate) fn subscribe_from(
+        &self,
+        topic: &str,
+        lane: LaneOptions,
+        from: Start,
+    ) -> Result<Subscription, CallError<SubscribeError>> {
+        block_on(self.0.subscribe_from(topic, lane, from)).map(Subscription)
+    }
+
     pub(crate) fn adopt(&self, stream: TcpStream, leftover: &[u8]) -> Result<(), AdoptError> {
         block_on(self.0.adopt(stream, leftover))
     }
@@ -128,6 +137,10 @@ impl Handle {
 pub(crate) struct Subscription(forebay_smol::Subscription);
 
 impl Subscription {
+    pub(crate) fn epoch(&self) -> u64 {
+        self.0.epoch()
+    }
+
     pub(crate) fn next_timeout(&mut self, timeout: Duration) -> Result<Entry, NextError> {
         block_on(self.0.next_timeout(timeout))
     }
