@@ -485,7 +485,7 @@ impl Swarm {
             }
             Op::SayResume | Op::Resume => {
                 given.extend([seat, choices.below(4)]);
-                given.push(if choices.one_in(3) { 0 } else { choices.below(17) });
+                given.push(if choices.one_in(3) || self.policies.iter().any(|policy| matches!(policy, 3 | 4)) { 0 } else { choices.below(17) });
                 given.push(if self.modes.credit && choices.one_in(2) { choices.below(8) } else { 0 });
                 given.push(u64::from(!choices.one_in(4)));
             }

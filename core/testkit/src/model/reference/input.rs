@@ -346,7 +346,8 @@ impl Reference {
     }
 
     fn ask_resume(&mut self, conn: ConnId, token: Option<SessionToken>, stands: &[Stand], id: Option<&str>) {
-        match self.resume(conn, token, stands) {
+        let resumed = if token.is_none() { Err(ResumeError::UnknownSession) } else { self.resume(conn, token, stands) };
+        match resumed {
             Ok(session) => {
                 let Some(id) = id else { return };
                 let known = &self.sessions[&session];

@@ -272,6 +272,13 @@ impl Reference {
         }
     }
 
+    /// What was begun and cannot return is lost, and told.
+    pub(super) fn lose_begun(&mut self, key: LaneKey, message: &Rc<Message>) {
+        let lane = self.lane(key);
+        lane.out.retain(|other| !Rc::ptr_eq(other, message));
+        self.lose(key, message, LossReason::Oldest);
+    }
+
     /// What was not sent comes back to its lane, in order.
     pub(super) fn take_back(&mut self, key: LaneKey, back: Vec<Rc<Message>>) {
         let lane = self.lane(key);

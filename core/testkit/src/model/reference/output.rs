@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use forebay_core::{Class, ConnId, Count, Gap};
+use forebay_core::{Class, ConnId, Count, Gap, Policy};
 
 use super::front::{Front, Open};
 use super::lanes::Next;
@@ -31,6 +31,8 @@ pub(crate) struct Item {
     pub(crate) bytes: Vec<u8>,
     /// Whether some of it was sent before.
     is_begun: bool,
+    /// Whether its session lived on by itself when it was begun: then all of it was kept.
+    is_kept: bool,
     /// What was sent of it before, where it goes before all messages.
     prefix: Vec<u8>,
 }
@@ -149,7 +151,7 @@ impl Reference {
             if matches!(what, What::Cut) && bytes.len() != limit {
                 return Err(format!("cut at {} bytes without need", bytes.len()));
             }
-            items.push(Item { what, bytes: rest[..len].to_vec(), is_begun: !prefix.is_empty(), prefix });
+            items.push(Item { what, bytes: rest[..len].to_vec(), is_begun: !prefix.is_empty(), is_kept: false, prefix });
             rest = &rest[len..];
         }
         let now = self.now;
@@ -367,7 +369,7 @@ impl Reference {
                 back.push(item.what);
             }
         }
-        self.take_back_items(id, back);
+        self.take_back_items(id, back, None);
         if let Some((mut item, taken)) = begun {
             self.piece_begun(id, &mut item, taken);
         }
@@ -400,7 +402,9 @@ impl Reference {
                 let is_notice = !item.is_begun && matches!(what, What::Gap(..));
                 let what = what.clone();
                 self.counters.gaps_sent += u64::from(is_notice);
-                self.conn(id).pinned = Some(Item { what, bytes: rest, is_begun: true, prefix: Vec::new() });
+                let is_new = !item.is_begun && self.is_kept(id);
+                let is_kept = item.is_kept || is_new;
+                self.conn(id).pinned = Some(Item { what, bytes: rest, is_begun: true, is_kept, prefix: Vec::new() });
             }
         }
     }
@@ -425,13 +429,25 @@ impl Reference {
         }
     }
 
+    /// The message that was begun, and cannot return because the rest is all there is of it.
+    pub(super) fn lost_beginning(&self, id: ConnId) -> Option<(LaneKey, Rc<Message>)> {
+        let conn = &self.conns[&id];
+        let begun = conn.out.iter().flatten().chain(&conn.pinned).find(|item| item.is_begun && !item.is_kept)?;
+        match &begun.what {
+            // The latest of its key is known without being in the lane.
+            What::Message(key, _) if matches!(self.lanes[key].policy, Policy::LatestPerKey | Policy::LatestOnly) => None,
+            What::Message(key, message) => Some((*key, message.clone())),
+            _ => None,
+        }
+    }
+
     fn direct_out_less(&mut self, id: ConnId, message: &Message) {
         let out = &mut self.conn(id).direct_out;
         *out = Count::new(out.messages - 1, out.bytes - message.len());
     }
 
     /// What was not touched returns to where it came from.
-    pub(super) fn take_back_items(&mut self, id: ConnId, items: Vec<What>) {
+    pub(super) fn take_back_items(&mut self, id: ConnId, items: Vec<What>, lost: Option<(LaneKey, Rc<Message>)>) {
         let mut lanes: Vec<(LaneKey, Vec<Rc<Message>>)> = Vec::new();
         let is_closing = self.conns[&id].phase != Phase::Open && self.conns[&id].phase != Phase::Handshake;
         for what in items.into_iter().rev() {
@@ -460,7 +476,11 @@ impl Reference {
                 }
             }
         }
-        for (key, back) in lanes {
+        for (key, mut back) in lanes {
+            if let Some((_, lost)) = lost.as_ref().filter(|(other, _)| *other == key && self.lanes[&key].ended.is_none()) {
+                back.retain(|message| !Rc::ptr_eq(message, lost));
+                self.lose_begun(key, lost);
+            }
             if self.error == Error::Returned {
                 for message in back {
                     self.item_sent(id, What::Message(key, message));

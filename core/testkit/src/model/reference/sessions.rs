@@ -34,6 +34,8 @@ pub(crate) struct Session {
     /// How long it lives on; `None`: not at all.
     pub(crate) ttl: Option<u64>,
     detached_at: u64,
+    /// Among those that were detached.
+    order: u32,
     pub(crate) lanes: Vec<LaneKey>,
     pub(crate) mark: Mark,
     /// It is to be told that it was resumed.
@@ -74,6 +76,7 @@ impl Reference {
             principal: "".into(),
             ttl: None,
             detached_at: 0,
+            order: 0,
             lanes: Vec::new(),
             mark: Mark::default(),
             is_resumed: false,
@@ -180,11 +183,28 @@ impl Reference {
         session.time = session.time_at(now);
         (session.since, session.conn, session.detached_at) = (None, None, now);
         session.is_resumed = false;
+        let order = self.name_next();
+        self.session_mut(key).order = order;
         let detached = self.sessions.iter().filter(|(_, session)| session.conn.is_none());
-        let mut detached: Vec<(u64, SessionKey)> = detached.map(|(key, session)| (session.detached_at, *key)).collect();
+        let mut detached: Vec<(u32, SessionKey)> = detached.map(|(key, session)| (session.order, *key)).collect();
         detached.sort_unstable();
         if detached.len() > self.options.sessions_max as usize {
             self.end_session(detached[0].1, SessionEnd::Evicted);
+        }
+    }
+
+    /// Whether a connection's session lives on by itself.
+    pub(super) fn is_kept(&self, conn: ConnId) -> bool {
+        self.session_of(conn).is_some_and(|session| self.sessions[&session].ttl.is_some())
+    }
+
+    /// A connection ends amid a message that was begun before its session was kept: it is lost, or the session ends rather
+    /// than lose it.
+    pub(super) fn lose_beginning(&mut self, conn: ConnId) {
+        let Some((key, _)) = self.lost_beginning(conn) else { return };
+        let Some(session) = self.session_of(conn).filter(|_| self.lanes[&key].ended.is_none()) else { return };
+        if matches!(self.lanes[&key].policy, Policy::Block | Policy::Disconnect | Policy::DropNewest) {
+            self.end_lanes_of(session, SessionEnd::Closed);
         }
     }
 
@@ -260,6 +280,13 @@ impl Reference {
         let Some(key) = known.filter(is_good).filter(|key| *key != own) else {
             return Err(ResumeError::UnknownSession);
         };
+        if let Some(old) = self.sessions[&key].conn {
+            self.lose_beginning(old);
+            if self.sessions[&key].ttl.is_none() {
+                self.push_out(old);
+                return Err(ResumeError::UnknownSession);
+            }
+        }
         self.end_session(own, SessionEnd::Closed);
         self.counters.resumed += 1;
         self.conn(conn).session = key;
@@ -318,12 +345,13 @@ impl Reference {
         let new = self.name_next();
         let old = &self.lanes[&key];
         let (topic, owner, lane) = (old.topic, old.owner, old.renewed());
-        self.end_lane(key, LossReason::Unsubscribed);
         self.lanes.insert(new, lane);
         self.topics.get_mut(&topic).expect("a topic").lanes.push(new);
         let session = owner.session().expect("of a session");
         self.session_mut(session).lanes.push(new);
+        // What the old one needs is known.
         self.start_lane(new, Start::After(position), &last_run);
+        self.end_lane(key, LossReason::Unsubscribed);
     }
 
     /// The messages that wait behind the last hole.
