@@ -1,5 +1,6 @@
 //! Topics: a name, a numbering, lanes, and what they read: a log per encoding, and the latest messages by key.
 
+mod batches;
 mod gates;
 mod history;
 mod origin;
@@ -127,6 +128,10 @@ pub(crate) struct Topic {
     pub(crate) name: Box<str>,
     pub(crate) epoch: u64,
     pub(crate) head: Mark,
+    /// What may be sent: all of it, but with a `flush_interval`.
+    pub(crate) flushed: Mark,
+    /// When the rest may; there once something waited for that.
+    pub(crate) flush_timer: Option<TimerId>,
     pub(crate) options: TopicOptions,
     /// The hub's.
     pub(crate) marks: Watermarks,
@@ -198,6 +203,8 @@ impl Topic {
             name: name.into(),
             epoch,
             head: Mark::default(),
+            flushed: Mark::default(),
+            flush_timer: None,
             options,
             marks,
             is_declared,

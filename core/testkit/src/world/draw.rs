@@ -103,6 +103,7 @@ pub(super) fn topic(choices: &mut Choices) -> TopicOptions {
         keys_bytes_max: choices.between(u64::from(message_bytes_max), bytes_max) + u64::from(more) * bytes_max,
         disconnect: disconnect(choices),
         class: *choices.pick(&Class::ALL),
+        flush_interval: choices.one_in(6).then(|| millis(choices, 1, 500)),
         publish_rate: rate(choices, 50, 10),
         publish_excess: excess(choices),
         ..TopicOptions::default()
