@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use forebay_core::wire::{CloseCode, CloseReason};
 use forebay_core::{
-    Class, CreateTopics, Disconnect, DisconnectScope, LaneLimits, LaneOptions, Options, Policies, Policy, TopicOptions,
-    Watermarks,
+    AtLeastOnce, Class, CreateTopics, Delivery, Disconnect, DisconnectScope, LaneLimits, LaneOptions, Options,
+    Policies, Policy, TopicOptions, Watermarks,
 };
 
 use crate::mini::{Data, Wish};
@@ -72,11 +72,19 @@ pub(super) fn topic(choices: &mut Choices) -> TopicOptions {
     // Now and then keys that fit no lane, where that can be had.
     let more = u32::from(policy != Policy::LatestPerKey && choices.one_in(8));
     let ages = policy.is_lossy() && choices.one_in(4);
+    let in_flight_max = u8::try_from(choices.between(1, 8)).expect("few");
+    let attempts_max = u16::try_from(choices.between(1, 3)).expect("few");
+    let ack_timeout = millis(choices, 1, 3_000);
+    let is_at_least_once = policy.can_be_at_least_once() && choices.one_in(2);
     let lossy: Vec<Policy> = Policies::LOSSY.iter().filter(|_| choices.one_in(2)).collect();
     TopicOptions {
         policy,
         choices: if choices.one_in(2) { Policies::LOSSY } else { Policies::of(&lossy) },
         lane: LaneLimits { messages_max, bytes_max },
+        delivery: match is_at_least_once {
+            true => Delivery::AtLeastOnce(AtLeastOnce { in_flight_max, ack_timeout, attempts_max }),
+            false => Delivery::BestEffort,
+        },
         age_max: ages.then(|| millis(choices, 1, 2_000)),
         message_bytes_max,
         log_bytes_max: message_bytes_max as usize * 2 + 4_096 + choices.index(8_192),
@@ -99,6 +107,12 @@ pub(super) fn lane(choices: &mut Choices, topic: Option<&TopicOptions>) -> LaneO
     }
     if choices.one_in(6) {
         lane.age_max = Some(millis(choices, 0, 2_000));
+    }
+    if choices.one_in(6) {
+        lane.at_least_once = Some(choices.one_in(2));
+    }
+    if choices.one_in(6) {
+        lane.credit = Some(choices.small(0, 8));
     }
     lane
 }

@@ -1,6 +1,6 @@
 //! What the application of a hub does.
 
-use forebay_core::{ConnId, LaneId, Message, Payload, Policy, PublishError, SendError, Start, TopicId, wire};
+use forebay_core::{ConnId, LaneId, LanePressure, Message, Payload, PublishError, SendError, Start, TopicId, wire};
 
 use super::super::guest::direct_text;
 use super::super::{Local, Side, Speaker, World, check, draw};
@@ -99,7 +99,7 @@ impl World {
             assert_eq!(hub.unsubscribe(conn, id, self.now), had, "unsubscribe says whether there was a lane");
         } else {
             let answer = hub.subscribe(conn, id, lane, Start::Latest, self.now);
-            check::subscribed(hub.topic_options(id).expect("a topic"), &lane, answer);
+            check::subscribed(hub.topic_options(id).expect("a topic"), &lane, false, answer);
             if let Ok(lane) = answer {
                 assert_eq!(hub.find_lane(conn, id), Some(lane));
                 self.sides[side].raw_lanes.insert(lane);
@@ -125,7 +125,7 @@ impl World {
         }
         let Some(id) = place.open_topic(topic) else { return };
         let answer = place.hub.subscribe_local(id, limits, Start::Latest, self.now);
-        check::subscribed(place.hub.topic_options(id).expect("a topic"), &limits, answer);
+        check::subscribed(place.hub.topic_options(id).expect("a topic"), &limits, true, answer);
         if let Ok(lane) = answer {
             let was = place.locals.insert(lane, Local::new(topic.into(), id));
             assert!(was.is_none(), "{lane:?} is named twice");
@@ -172,11 +172,11 @@ impl World {
 impl Side {
     /// How many lanes a topic has, and how many of them end when they are full.
     fn lanes_of(&self, topic: TopicId) -> (usize, usize) {
-        let policies = self.hub.lanes(topic).map(|lane| self.hub.lane(lane).expect("a lane of a topic").policy);
-        let policies: Vec<Policy> = policies.collect();
+        let lanes = self.hub.lanes(topic).map(|lane| self.hub.lane(lane).expect("a lane of a topic"));
+        let lanes: Vec<LanePressure> = lanes.collect();
         let known = self.lines.keys().filter(|conn| self.hub.find_lane(**conn, topic).is_some()).count()
             + self.locals.iter().filter(|(id, local)| local.topic == topic && self.hub.lane(**id).is_some()).count();
-        assert_eq!(policies.len(), known, "lanes of connections and readers that are there");
-        (known, policies.iter().filter(|policy| **policy == Policy::Disconnect).count())
+        assert_eq!(lanes.len(), known, "lanes of connections and readers that are there");
+        (known, lanes.iter().filter(|lane| check::may_end(lane)).count())
     }
 }
