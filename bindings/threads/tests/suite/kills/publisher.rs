@@ -7,7 +7,7 @@ use super::wire::{Death, Draw, Lost, Wire};
 use super::{Alarm, Said, World};
 
 /// How many requests it does not wait for.
-const WINDOW: usize = 8;
+pub(super) const WINDOW: usize = 8;
 
 pub(super) struct Publisher<'a> {
     world: &'a World,

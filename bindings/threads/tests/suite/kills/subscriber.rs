@@ -4,8 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::common::number;
 use super::wire::{Death, Draw, Lost, Wire};
-use super::{Alarm, Said, World};
+use super::{Alarm, PUBLISHERS, Said, World, publisher};
 use crate::binding::Policy;
+
+/// How many messages were published at most, and not answered.
+const UNANSWERED_MAX: u64 = (PUBLISHERS * publisher::WINDOW) as u64;
 
 /// What a subscriber got.
 pub(super) struct Tally {
@@ -24,6 +27,8 @@ pub(super) struct Subscriber<'a> {
     seen: u64,
     /// Received, and no acknowledgement was written since.
     pending: BTreeSet<u64>,
+    /// The same, but it had been acknowledged before: that may have crossed with it.
+    doubtful: BTreeSet<u64>,
     /// Acknowledged, but nobody knows whether that has arrived; by number, with when it was written.
     unconfirmed: BTreeMap<u64, u64>,
     /// Counts acknowledgements and pings.
@@ -31,8 +36,6 @@ pub(super) struct Subscriber<'a> {
     life: Life,
     /// A connection that was left open when it was given up.
     left: Option<Wire>,
-    /// Whether a resume was not answered: it may be carried out when the next one has been.
-    is_contested: bool,
     is_safe: bool,
 }
 
@@ -46,9 +49,10 @@ struct Life {
     last: u64,
     /// What has to come again before anything new.
     again: BTreeSet<u64>,
-    /// Missed messages that were told and not passed yet; `None` before the first new one.
+    /// Nothing beyond it was published when the connection began: what was lost of that was told on this one.
+    head: u64,
+    /// Losses are told up to here.
     told: u64,
-    has_new: bool,
     ack_at: usize,
     /// Of the ping that was not answered yet.
     ping: Option<u64>,
@@ -77,11 +81,11 @@ impl<'a> Subscriber<'a> {
             tally: Tally { received: BTreeMap::new(), again: 0 },
             seen: 0,
             pending: BTreeSet::new(),
+            doubtful: BTreeSet::new(),
             unconfirmed: BTreeMap::new(),
             clock: 0,
             life: Life { is_resumed: true, ..Life::default() },
             left: Some(wire),
-            is_contested: false,
             is_safe: false,
         }
     }
@@ -91,7 +95,8 @@ impl<'a> Subscriber<'a> {
         loop {
             let death = if self.world.kills_subscribers() { Death::draw(&mut self.draw) } else { Death::Never };
             let mut wire = Wire::new(self.world.address, death);
-            self.life = Life { began: self.clock, ack_at: self.life.ack_at, ..Life::default() };
+            let head = self.world.state().head + UNANSWERED_MAX;
+            self.life = Life { began: self.clock, head, ..Life::default() };
             match self.live(&mut wire) {
                 Ok(()) => break,
                 Err(Lost::Killed) => {
@@ -102,11 +107,7 @@ impl<'a> Subscriber<'a> {
                         _ => self.left = self.life.is_resumed.then_some(wire),
                     }
                 }
-                // The resume of a killed connection came later than this one's.
-                Err(Lost::Ended(code)) => {
-                    assert!(code.is_none_or(|code| code == 4001), "closed with {code:?}");
-                    assert!(std::mem::take(&mut self.is_contested), "the server has closed the connection");
-                }
+                Err(Lost::Ended(code)) => panic!("the server has closed the connection: {code:?}"),
             }
         }
         self.tally
@@ -117,7 +118,7 @@ impl<'a> Subscriber<'a> {
         self.resume(wire)?;
         while self.world.kills_subscribers() {
             self.hear(wire)?;
-            if self.pending.len() >= self.life.ack_at {
+            if self.pending.len() + self.doubtful.len() >= self.life.ack_at {
                 self.acknowledge(wire)?;
             }
             if self.life.ping.is_none() && self.draw.below(8) == 0 {
@@ -129,7 +130,7 @@ impl<'a> Subscriber<'a> {
             self.world.change(|state| state.safe += 1);
         }
         while !self.world.state().is_finished {
-            if let Some(last) = self.pending.last().copied() {
+            if let Some(last) = self.pending.last().max(self.doubtful.last()).copied() {
                 self.acknowledge_through(wire, last)?;
             }
             if self.life.ping.is_none() {
@@ -154,7 +155,6 @@ impl<'a> Subscriber<'a> {
         if let Some(through) = through {
             self.dealt_with(through);
         }
-        self.is_contested = true;
         wire.say(&request)?;
         let answer = wire.hear()?;
         assert!(answer.starts_with(r#"{"op":"ok","id":3,"session":""#), "{answer}");
@@ -182,9 +182,9 @@ impl<'a> Subscriber<'a> {
     /// That is written or about to be.
     fn dealt_with(&mut self, through: u64) {
         self.clock += 1;
-        let later = self.pending.split_off(&(through + 1));
-        for seq in std::mem::replace(&mut self.pending, later) {
-            self.unconfirmed.insert(seq, self.clock);
+        for set in [&mut self.pending, &mut self.doubtful] {
+            let later = set.split_off(&(through + 1));
+            self.unconfirmed.extend(std::mem::replace(set, later).into_iter().map(|seq| (seq, self.clock)));
         }
         self.unconfirmed.range_mut(..=through).for_each(|(_, written)| *written = self.clock);
         self.life.again = self.life.again.split_off(&(through + 1));
@@ -196,7 +196,7 @@ impl<'a> Subscriber<'a> {
     }
 
     fn acknowledge(&mut self, wire: &mut Wire) -> Result<(), Lost> {
-        let pending: Vec<u64> = self.pending.iter().copied().collect();
+        let pending: Vec<u64> = self.pending.union(&self.doubtful).copied().collect();
         if self.draw.below(2) == 0 {
             let through = pending[self.draw.index(pending.len())];
             return self.acknowledge_through(wire, through);
@@ -208,6 +208,7 @@ impl<'a> Subscriber<'a> {
         self.clock += 1;
         for seq in &chosen {
             self.pending.remove(seq);
+            self.doubtful.remove(seq);
             self.life.again.remove(seq);
             self.unconfirmed.insert(*seq, self.clock);
         }
@@ -227,7 +228,8 @@ impl<'a> Subscriber<'a> {
             self.receive(number(&heard, "seq"), Said { publisher, number: number(&heard, "number") });
         } else if heard.starts_with(r#"{"op":"gap","topic":"orders","#) {
             assert!(self.world.policy != Policy::Block && heard.ends_with(r#""reasons":["newest"]}"#), "{heard}");
-            self.life.told += number(&heard, "missed");
+            assert!(number(&heard, "missed") > 0 && number(&heard, "from") > 0, "{heard}");
+            self.life.told = number(&heard, "to");
         } else {
             assert_eq!(heard, r#"{"op":"pong"}"#);
             let (began, pinged) = (self.life.began, self.life.ping.take().expect("it was asked for"));
@@ -241,35 +243,40 @@ impl<'a> Subscriber<'a> {
         if seq > self.seen {
             self.receive_new(seq, said);
         } else {
-            assert_eq!(self.tally.received.get(&seq), Some(&said), "number {seq} comes again");
-            let is_unacknowledged = self.pending.contains(&seq) || self.unconfirmed.remove(&seq).is_some();
-            assert!(is_unacknowledged, "number {seq} comes again, and its acknowledgement was read");
-            self.tally.again += 1;
-            if seq <= self.life.last {
-                assert!(self.world.has_timer, "number {seq} behind number {}", self.life.last);
-                self.life.again = self.pending.clone();
-            }
-            let first = self.life.again.first();
-            assert!(first.is_none_or(|first| *first >= seq), "number {seq} before number {first:?}");
-            self.life.again.remove(&seq);
+            self.receive_again(seq, said);
         }
         self.life.last = seq;
-        self.pending.insert(seq);
-        // Where the timer runs, what was acknowledged may be on its way again.
         let window = usize::from(self.world.in_flight_max);
-        assert!(self.world.has_timer || self.pending.len() <= window, "{:?}", self.pending);
+        assert!(self.pending.len() <= window, "{:?}", self.pending);
+    }
+
+    fn receive_again(&mut self, seq: u64, said: Said) {
+        assert_eq!(self.tally.received.get(&seq), Some(&said), "number {seq} comes again");
+        self.tally.again += 1;
+        if seq <= self.life.last {
+            assert!(self.world.has_timer, "number {seq} behind number {}", self.life.last);
+            self.life.again = self.pending.clone();
+        }
+        let first = self.life.again.first();
+        assert!(first.is_none_or(|first| *first >= seq), "number {seq} before number {first:?}");
+        self.life.again.remove(&seq);
+        if let Some(written) = self.unconfirmed.remove(&seq) {
+            let may_have_crossed = written > self.life.began;
+            let set = if may_have_crossed { &mut self.doubtful } else { &mut self.pending };
+            set.insert(seq);
+        }
+        let is_unacknowledged = self.pending.contains(&seq) || self.doubtful.contains(&seq);
+        assert!(is_unacknowledged, "number {seq} comes again, and its acknowledgement was read");
     }
 
     fn receive_new(&mut self, seq: u64, said: Said) {
         assert!(self.life.again.is_empty(), "number {seq} before {:?} came again", self.life.again);
-        let missed = seq - self.seen - 1;
-        assert!(self.world.policy != Policy::Block || missed == 0, "number {seq} behind number {}", self.seen);
-        // What was told on an earlier connection may not have arrived.
-        let told = self.life.told.checked_sub(missed);
-        assert!(told.is_some() || !self.life.has_new, "number {seq} behind number {}, untold", self.seen);
-        self.life.told = told.unwrap_or(0);
-        self.life.has_new = true;
+        let may_lose = self.world.policy != Policy::Block;
+        assert!(may_lose || seq == self.seen + 1, "number {seq} behind number {}", self.seen);
+        let is_told = seq == self.seen + 1 || seq - 1 <= self.life.told.max(self.life.head);
+        assert!(is_told, "number {seq} behind number {}, told up to {}", self.seen, self.life.told);
         self.seen = seq;
+        self.pending.insert(seq);
         self.tally.received.insert(seq, said);
         self.world.change(|state| state.seen[self.index] = seq);
     }
