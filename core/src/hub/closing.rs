@@ -96,6 +96,9 @@ impl Hub {
         self.lose_outstanding(id);
         let conn = self.conn_mut(id);
         conn.phase = Phase::Ended { reason, owes_effect };
+        conn.is_limited = false;
+        self.limits.remove(&id);
+        let conn = self.conn_mut(id);
         (conn.is_blocked, conn.is_ready, conn.stalled_since, conn.kernel_bytes) = (false, false, None, 0);
         // The application is told of the end when it has taken what came before it. For the budget it has to go.
         let is_kept = conn.dialect().is_none()
