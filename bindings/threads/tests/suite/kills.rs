@@ -192,7 +192,7 @@ fn nothing_that_entered_is_missing_where_the_newest_are_dropped() {
 
 #[test]
 fn what_comes_again_by_itself_comes_in_order() {
-    let server = serve(Policy::Block, 2_048, 32, Duration::from_millis(5));
+    let server = serve(Policy::Block, 2_048, 32, Duration::from_millis(10));
     run(&server, Policy::Block, 32, true, kills(200));
     server.stop();
 }

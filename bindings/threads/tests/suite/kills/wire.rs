@@ -46,8 +46,8 @@ pub(super) enum Death {
 impl Death {
     pub(super) fn draw(draw: &mut Draw) -> Self {
         match draw.below(4) {
-            0 => Self::Read(draw.index(3_000)),
-            1 => Self::Written(draw.index(1_000)),
+            0 => Self::Read(draw.index(8_000)),
+            1 => Self::Written(draw.index(4_000)),
             2 => Self::Before(draw.index(10)),
             _ => Self::Behind(1 + draw.index(10)),
         }
