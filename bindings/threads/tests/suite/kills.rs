@@ -1,7 +1,7 @@
 //! Clients and publishers that are killed at random moments, while an at-least-once topic is fed: nothing that was not
 //! acknowledged is missing, what comes again was not acknowledged and comes in order, what was published twice is stored once.
 //!
-//! `FOREBAY_KILLS` says how many of each are killed per test (1,000 in all by default).
+//! `FOREBAY_KILLS` says how many of each are killed per test (by default 1,000 in all).
 
 mod publisher;
 mod subscriber;

@@ -75,7 +75,7 @@ impl<'a> Publisher<'a> {
 
     fn publish(&self, wire: &mut Wire, number: u64) -> Result<(), Lost> {
         let index = self.index;
-        let fill = "x".repeat(if number % 8 == 0 { 3_000 } else { 0 });
+        let fill = "x".repeat(if number.is_multiple_of(8) { 3_000 } else { 0 });
         let data = format!(r#"{{"publisher":{index},"number":{number},"fill":"{fill}"}}"#);
         let request = r#"{"op":"publish","topic":"orders""#;
         wire.say(&format!(r#"{request},"message_id":"{index}/{number}","data":{data},"id":{number}}}"#))

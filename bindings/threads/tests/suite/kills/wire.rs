@@ -157,13 +157,11 @@ impl Wire {
 
     /// The next text message.
     pub(super) fn hear(&mut self) -> Result<String, Lost> {
-        loop {
-            let (first, payload) = self.frame()?;
-            match first {
-                0x81 => return Ok(String::from_utf8(payload).unwrap()),
-                0x88 => return Err(Lost::Ended(payload.first_chunk().map(|code| u16::from_be_bytes(*code)))),
-                _ => panic!("a frame that begins with {first:#x}"),
-            }
+        let (first, payload) = self.frame()?;
+        match first {
+            0x81 => Ok(String::from_utf8(payload).unwrap()),
+            0x88 => Err(Lost::Ended(payload.first_chunk().map(|code| u16::from_be_bytes(*code)))),
+            _ => panic!("a frame that begins with {first:#x}"),
         }
     }
 
