@@ -120,7 +120,9 @@ impl World {
                 assert_eq!(hub.find_lane(conn, id), Some(lane));
                 self.sides[side].raw_lanes.insert(lane);
                 let guests = self.guests.values_mut().filter(|guest| (guest.side, guest.conn) == (side, conn));
-                guests.for_each(|guest| drop((from != Start::Latest).then(|| guest.past.insert(topic.into()))));
+                for guest in guests.filter(|_| from != Start::Latest) {
+                    guest.past.insert(topic.into());
+                }
             }
         }
     }
