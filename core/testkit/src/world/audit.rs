@@ -88,6 +88,12 @@ impl Side {
         let totals = pressure.totals;
         let superseded = totals.lost_by(LossReason::Superseded).messages;
         assert!(superseded == 0 || sub.is_keyed(), "{totals:?} {sub:?}");
+        let acks = pressure.acks.unwrap_or_default();
+        assert_eq!(acks.unacknowledged.messages, 0, "{conn:?} {topic}: {sub:?}");
+        if let Some(in_flight_max) = sub.in_flight_max {
+            assert_eq!(acks.sent, totals.sent, "{conn:?} {topic}: at most {in_flight_max} in flight");
+            assert!(sub.again <= acks.retries.messages, "{acks:?} {sub:?}");
+        }
         let known = sub.received + sub.missed + superseded;
         let is_even = !(sub.is_uneven || is_past && sub.is_keyed());
         assert!(

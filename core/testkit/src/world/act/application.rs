@@ -1,6 +1,8 @@
 //! What the application of a hub does.
 
-use forebay_core::{ConnId, LaneId, Message, Payload, Policy, Position, PublishError, SendError, Start, TopicId, wire};
+use forebay_core::{
+    ConnId, LaneId, LanePressure, Message, Payload, Position, PublishError, SendError, Start, TopicId, wire,
+};
 
 use super::super::guest::direct_text;
 use super::super::{Local, Side, Speaker, World, check, draw};
@@ -114,7 +116,7 @@ impl World {
             assert_eq!(hub.unsubscribe(conn, id, self.now), had, "unsubscribe says whether there was a lane");
         } else {
             let answer = hub.subscribe(conn, id, lane, from, self.now);
-            check::subscribed(hub.topic_options(id).expect("a topic"), &lane, answer);
+            check::subscribed(hub.topic_options(id).expect("a topic"), &lane, false, answer);
             check::started(head, from, answer);
             if let Ok(lane) = answer {
                 assert_eq!(hub.find_lane(conn, id), Some(lane));
@@ -147,7 +149,7 @@ impl World {
         let head = place.head_of(topic).expect("just opened");
         let from = draw::start(&mut self.choices, Some(head));
         let answer = place.hub.subscribe_local(id, limits, from, self.now);
-        check::subscribed(place.hub.topic_options(id).expect("a topic"), &limits, answer);
+        check::subscribed(place.hub.topic_options(id).expect("a topic"), &limits, true, answer);
         check::started(head, from, answer);
         if let Ok(lane) = answer {
             let was = place.locals.insert(lane, Local::new(topic.into(), id));
@@ -209,11 +211,11 @@ impl Side {
 
     /// How many lanes a topic has, and how many of them end when they are full.
     fn lanes_of(&self, topic: TopicId) -> (usize, usize) {
-        let policies = self.hub.lanes(topic).map(|lane| self.hub.lane(lane).expect("a lane of a topic").policy);
-        let policies: Vec<Policy> = policies.collect();
+        let lanes = self.hub.lanes(topic).map(|lane| self.hub.lane(lane).expect("a lane of a topic"));
+        let lanes: Vec<LanePressure> = lanes.collect();
         let known = self.lines.keys().filter(|conn| self.hub.find_lane(**conn, topic).is_some()).count()
             + self.locals.iter().filter(|(id, local)| local.topic == topic && self.hub.lane(**id).is_some()).count();
-        assert_eq!(policies.len(), known, "lanes of connections and readers that are there");
-        (known, policies.iter().filter(|policy| **policy == Policy::Disconnect).count())
+        assert_eq!(lanes.len(), known, "lanes of connections and readers that are there");
+        (known, lanes.iter().filter(|lane| check::may_end(lane)).count())
     }
 }
