@@ -94,7 +94,10 @@ impl Side {
         }
         let known = sub.received + sub.missed + superseded;
         let is_even = !sub.is_uneven;
-        assert!(!is_even || known == head - sub.start, "{conn:?} {topic}: {sub:?}, {superseded} superseded, {head}");
+        assert!(
+            !is_even || known == head - sub.start,
+            "{conn:?} {topic}: {sub:?}, {superseded} superseded, {head}: {pressure:?}"
+        );
         assert_eq!(sub.told, head, "{conn:?} {topic}: {sub:?}");
         if pressure.policy == Policy::Block {
             assert_eq!(sub.missed, 0, "a block lane lost something: {conn:?} {topic} {sub:?}");
