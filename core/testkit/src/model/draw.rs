@@ -349,7 +349,8 @@ impl Swarm {
         let age =
             if is_lossy && self.has.ages && choices.one_in(2) { choices.between(1, self.limits.age_ms) } else { 0 };
         let flags = if choices.one_in(4) { choices.below(64) } else { choices.below(2) };
-        let least = self.len_max * 2 + 4_096;
+        // Room for a history, and for the latest of each key.
+        let least = 4 * (self.len_max * 2 + 4_096);
         let log_bytes = if self.has.is_tight {
             choices.between(
                 if self.has.is_alone { 32 << 10 } else { least },
