@@ -71,6 +71,7 @@ impl Hub {
         let conn = self.conn_mut(conn_id);
         let own = core::mem::replace(&mut conn.session, id);
         conn.news.resumed = true;
+        self.bequeath_outstanding(conn_id, id);
         self.sessions.get_mut(own).expect("a connection's session exists").set_conn(None);
         self.end_session(own, SessionEnd::Closed, LossReason::Closed);
         self.forget_detached(id);
@@ -79,6 +80,18 @@ impl Hub {
         self.stats.resumed += 1;
         self.announce_conn(conn_id);
         self.update_outbound_level(conn_id);
+    }
+
+    /// Lanes that have ended while their messages were on their way are the new session's.
+    fn bequeath_outstanding(&mut self, conn: ConnId, heir: SessionId) {
+        let Some(outbound) = self.conns.get(conn).and_then(Conn::outbound) else { return };
+        let lanes: Vec<LaneId> = outbound.lanes().collect();
+        for lane in lanes {
+            if let Some((topic, place)) = self.topics.of_lane(lane) {
+                let topic = self.topics.slab.get_mut(topic).expect("a lane's topic exists");
+                topic.lanes[place].bequeath(heir);
+            }
+        }
     }
 
     /// Its lanes go on from where the client says it stands.

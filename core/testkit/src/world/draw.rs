@@ -159,6 +159,8 @@ pub(super) fn options(choices: &mut Choices) -> Options {
             low_percent: u8::try_from(choices.between(1, 50)).expect("at most 50"),
             dwell: Duration::from_millis(choices.between(0, 2_000)),
         },
+        session_ttl: millis(choices, 1, 30_000),
+        sessions_max: choices.small(1, 4),
         ..Options::default()
     }
 }
