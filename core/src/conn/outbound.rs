@@ -26,6 +26,8 @@ pub(crate) enum Source {
 pub(crate) enum PinnedMessage {
     /// Of a log, with the cut behind it.
     Logged(Source, Mark),
+    /// Of an at-least-once lane, by its number: it was being sent again.
+    Again(LaneId, u64),
     Latest(LaneId, Box<Unsettled>),
     /// In nobody's account, but to be told again where the session lives on.
     Notice(LaneId, Box<Gap>),
@@ -58,6 +60,12 @@ pub(crate) enum Segment {
         len: usize,
         /// A copy, once the log should not keep the run any longer.
         copy: Option<Box<Log>>,
+    },
+    /// A message of an at-least-once lane that is sent again.
+    Again {
+        lane: LaneId,
+        run: Run,
+        len: usize,
     },
     Latest {
         lane: LaneId,
@@ -115,6 +123,7 @@ impl Outbound {
     pub(crate) fn lanes(&self) -> impl Iterator<Item = LaneId> {
         let pinned = self.pinned.as_ref().and_then(|pinned| match &pinned.message {
             PinnedMessage::Logged(Source::Lane(lane), _)
+            | PinnedMessage::Again(lane, _)
             | PinnedMessage::Latest(lane, _)
             | PinnedMessage::Notice(lane, _) => Some(*lane),
             PinnedMessage::Logged(Source::Direct, _) => None,
@@ -122,6 +131,7 @@ impl Outbound {
         let segments = self.outstanding.iter().flat_map(|out| &out.segments);
         let lanes = segments.filter_map(|segment| match segment {
             Segment::Messages { source: Source::Lane(lane), .. }
+            | Segment::Again { lane, .. }
             | Segment::Latest { lane, .. }
             | Segment::Notice { lane, .. } => Some(*lane),
             Segment::Messages { source: Source::Direct, .. } | Segment::Pinned | Segment::Control { .. } => None,

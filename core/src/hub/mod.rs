@@ -41,7 +41,7 @@ use self::documents::Document;
 use self::overflow::Overflowed;
 use self::pressure::HubLevel;
 use crate::config::{Config, LaneOptions, Start, TopicOptions};
-use crate::conn::{Conn, Outstanding, Phase, Work};
+use crate::conn::{Conn, Limits, Outstanding, Phase, Work};
 use crate::entropy::Entropy;
 use crate::error::{
     AcceptError, AckError, AuthenticateError, ConnectError, DocumentError, PublishError, ResumeError, SendError,
@@ -69,6 +69,8 @@ enum TimerKey {
     Topic(u32),
     /// A level of a topic's lanes may fall.
     Levels(u32),
+    /// An at-least-once lane has waited for an acknowledgement.
+    Acks(u32),
     /// A detached session was not resumed in time.
     Session(u32),
     /// One more may be published to a topic.
@@ -86,6 +88,7 @@ enum News {
     Lane(LaneId),
     LaneLevel(LaneId),
     LaneEnded(LaneId),
+    Abandoned(LaneId),
     SessionEnded(SessionId, SessionEnd),
     Topic(TopicId),
     Hub,
@@ -100,6 +103,8 @@ pub struct Hub {
     entropy: Entropy,
     conns: Slab<ConnId, Conn>,
     sessions: Slab<SessionId, Session>,
+    /// Of connections of which a bucket is not full, or was not a moment ago.
+    limits: BTreeMap<ConnId, Limits>,
     /// Sessions without a connection, by the order in which they lost it.
     detached: BTreeMap<u64, SessionId>,
     topics: Topics,
@@ -115,6 +120,8 @@ pub struct Hub {
     overflowed: Vec<Overflowed>,
     /// Lanes with an `age_max` that have not ended.
     aging_lanes: u32,
+    /// At-least-once lanes that have not ended.
+    acking_lanes: u32,
     /// Topics that may have nothing left.
     forgettable: Vec<TopicId>,
     events: VecDeque<News>,
@@ -149,6 +156,7 @@ impl Hub {
             entropy: Entropy::new(entropy),
             conns: Slab::new(),
             sessions: Slab::new(),
+            limits: BTreeMap::new(),
             detached: BTreeMap::new(),
             topics: Topics::new(),
             timers: Timers::new(),
@@ -158,6 +166,7 @@ impl Hub {
             room: Vec::new(),
             overflowed: Vec::new(),
             aging_lanes: 0,
+            acking_lanes: 0,
             forgettable: Vec::new(),
             events: VecDeque::new(),
             events_peak: 0,
@@ -420,7 +429,7 @@ impl Hub {
     ) -> Result<u32, AckError> {
         self.advance(now);
         let acknowledged = self.acknowledge_through(session, topic, through);
-        self.retry_parked();
+        self.settle_session(session);
         acknowledged
     }
 
@@ -437,7 +446,7 @@ impl Hub {
     ) -> Result<(), AckError> {
         self.advance(now);
         let acknowledged = self.acknowledge_message(session, topic, seq);
-        self.retry_parked();
+        self.settle_session(session);
         acknowledged
     }
 
@@ -446,7 +455,7 @@ impl Hub {
     pub fn grant(&mut self, session: SessionId, topic: TopicId, credit: u32, now: Instant) -> bool {
         self.advance(now);
         let is_granted = self.grant_credit(session, topic, credit);
-        self.retry_parked();
+        self.settle_session(session);
         is_granted
     }
 

@@ -173,9 +173,9 @@ impl Hub {
             if reads != encoding || lane.is_ended() {
                 continue;
             }
-            if terms.policy == Policy::Disconnect {
+            if terms.policy == Policy::Disconnect || topic.acking(place).is_some() {
                 // It loses nothing: it ends.
-                let is_there = lane.next(head).is_some_and(|next| next <= through.messages);
+                let is_there = topic.needed_after(place).is_some_and(|after| after.messages < through.messages);
                 overflowing.extend(is_there.then_some(place));
                 continue;
             }
@@ -298,20 +298,18 @@ impl Topic {
     /// Lanes of detached sessions for which a block has to be kept that ends at `through`.
     fn detached_on(&self, encoding: usize, through: Mark) -> Vec<usize> {
         let is_there = |place: &usize| {
-            let next = self.run_lane(*place).and_then(|lane| lane.next(self.head));
             self.lanes[*place].is(TopicLane::DETACHED)
                 && self.settings(*place).encoding == encoding
-                && next.is_some_and(|next| next <= through.messages)
+                && self.needed_after(*place).is_some_and(|after| after.messages < through.messages)
         };
         (0..self.lanes.len()).filter(is_there).collect()
     }
 
-    /// Up to where every message may be dropped: before what the first `Block` lane waits for.
+    /// Up to where every message may be dropped: before what the first `Block` lane needs.
     fn droppable(&self) -> Mark {
-        let is_blocking = |place: &usize| self.may_refuse(*place);
-        let lanes = (0..self.lanes.len()).filter(is_blocking).filter_map(|place| self.run_lane(place));
-        let waiting = lanes.map(|lane| lane.front(self.head).after);
-        waiting.min_by_key(|mark| mark.messages).unwrap_or(self.head)
+        let lanes = (0..self.lanes.len()).filter(|place| self.may_refuse(*place));
+        let needed = lanes.filter_map(|place| self.needed_after(place));
+        needed.min_by_key(|mark| mark.messages).unwrap_or(self.head)
     }
 
     /// Bytes that would go if every lossy lane lost what it may.
@@ -340,7 +338,8 @@ impl Topic {
             if self.may_refuse(place) {
                 let lane = self.run_lane(place).expect("its policy is about runs");
                 let is_waiting = lane.load(&terms, self.head).messages > 0;
-                if is_waiting && lane.front(self.head).after.messages <= limit.messages {
+                let after = self.needed_after(place).unwrap_or(self.head);
+                if is_waiting && after.messages <= limit.messages {
                     self.refuse(place, bytes, true);
                     is_pinned = true;
                 }

@@ -218,11 +218,12 @@ impl World {
             trace.push(format!("{side} {event:?}"));
         }
         match event {
-            Event::Opened { conn, .. } => {
+            Event::Opened { conn, session } => {
                 place.is_news(conn);
                 if let Some(line) = place.lines.get_mut(&conn) {
                     assert!(!line.is_opened, "{conn:?} is opened twice");
                     line.is_opened = true;
+                    line.session = Some(session);
                 }
             }
             Event::Received(conn) => {
@@ -271,6 +272,7 @@ impl World {
                 assert!(place.ended_sessions.insert(session), "{session:?} ends twice");
                 assert!(place.hub.session(session).is_none_or(|session| session.lanes == 0), "it has nothing any more");
             }
+            Event::Abandoned(_) => {} // Of a lane that may have ended since.
             Event::Drained(topic) => {
                 place.awaited.remove(&topic);
             }
@@ -285,6 +287,7 @@ impl World {
         for conn in self.sides[side].conns().into_iter().chain(estates) {
             if all || self.choices.one_in(3) {
                 self.receive(side, conn);
+                self.application_acknowledges(side, conn, all);
                 self.flush(side, conn);
             }
         }
@@ -322,6 +325,7 @@ impl World {
             }
         }
         self.heard(0, &heard);
+        self.client_hub_acknowledges(side, conn, &heard);
         for told in heard {
             if let Told::Message { data, .. } = told {
                 self.summary.forwarded += 1;

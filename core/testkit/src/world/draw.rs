@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use forebay_core::wire::{CloseCode, CloseReason};
 use forebay_core::{
-    Class, CreateTopics, Disconnect, DisconnectScope, LaneLimits, LaneOptions, Options, Policies, Policy, TopicOptions,
-    Watermarks,
+    AtLeastOnce, Class, CreateTopics, Delivery, Disconnect, DisconnectScope, Excess, LaneLimits, LaneOptions, Options,
+    Policies, Policy, Rate, TopicOptions, Watermarks,
 };
 
 use crate::mini::{Data, Wish};
@@ -64,6 +64,17 @@ fn disconnect(choices: &mut Choices) -> Disconnect {
     }
 }
 
+/// Now and then a rate of so much in a second at most, and so much at once.
+fn rate(choices: &mut Choices, per_second: u32, burst: u32) -> Option<Rate> {
+    choices
+        .one_in(6)
+        .then(|| Rate { per_second: choices.small(per_second / 20, per_second), burst: choices.small(1, burst) })
+}
+
+fn excess(choices: &mut Choices) -> Excess {
+    if choices.one_in(2) { Excess::Refuse } else { Excess::Wait }
+}
+
 pub(super) fn topic(choices: &mut Choices) -> TopicOptions {
     let message_bytes_max = choices.small(64, 600);
     let messages_max = choices.small(1, 12);
@@ -72,11 +83,19 @@ pub(super) fn topic(choices: &mut Choices) -> TopicOptions {
     // Now and then keys that fit no lane, where that can be had.
     let more = u32::from(policy != Policy::LatestPerKey && choices.one_in(8));
     let ages = policy.is_lossy() && choices.one_in(4);
+    let in_flight_max = u8::try_from(choices.between(1, 8)).expect("few");
+    let attempts_max = u16::try_from(choices.between(1, 3)).expect("few");
+    let ack_timeout = millis(choices, 1, 3_000);
+    let is_at_least_once = policy.can_be_at_least_once() && choices.one_in(2);
     let lossy: Vec<Policy> = Policies::LOSSY.iter().filter(|_| choices.one_in(2)).collect();
     TopicOptions {
         policy,
         choices: if choices.one_in(2) { Policies::LOSSY } else { Policies::of(&lossy) },
         lane: LaneLimits { messages_max, bytes_max },
+        delivery: match is_at_least_once {
+            true => Delivery::AtLeastOnce(AtLeastOnce { in_flight_max, ack_timeout, attempts_max }),
+            false => Delivery::BestEffort,
+        },
         age_max: ages.then(|| millis(choices, 1, 2_000)),
         message_bytes_max,
         log_bytes_max: message_bytes_max as usize * 2 + 4_096 + choices.index(8_192),
@@ -84,6 +103,8 @@ pub(super) fn topic(choices: &mut Choices) -> TopicOptions {
         keys_bytes_max: choices.between(u64::from(message_bytes_max), bytes_max) + u64::from(more) * bytes_max,
         disconnect: disconnect(choices),
         class: *choices.pick(&Class::ALL),
+        publish_rate: rate(choices, 50, 10),
+        publish_excess: excess(choices),
         ..TopicOptions::default()
     }
 }
@@ -99,6 +120,12 @@ pub(super) fn lane(choices: &mut Choices, topic: Option<&TopicOptions>) -> LaneO
     }
     if choices.one_in(6) {
         lane.age_max = Some(millis(choices, 0, 2_000));
+    }
+    if choices.one_in(6) {
+        lane.at_least_once = Some(choices.one_in(2));
+    }
+    if choices.one_in(6) {
+        lane.credit = Some(choices.small(0, 8));
     }
     lane
 }
@@ -161,6 +188,11 @@ pub(super) fn options(choices: &mut Choices) -> Options {
         },
         session_ttl: millis(choices, 1, 30_000),
         sessions_max: choices.small(1, 4),
+        inbound_rate: rate(choices, 200, 20),
+        inbound_bytes_rate: rate(choices, 50_000, 5_000),
+        inbound_excess: excess(choices),
+        outbound_bytes_rate: rate(choices, 50_000, 5_000),
+        reserved_percent: u8::try_from(choices.small(0, 90)).expect("at most 90"),
         ..Options::default()
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use forebay_core::{Cause, Class, ConnId, Level, LossReason, Payload, PublishError, wire};
+use forebay_core::{AbandonReason, Cause, Class, ConnId, Level, LossReason, Payload, PublishError, wire};
 
 use super::draw::TOPICS;
 use super::{Side, Speaker, World};
@@ -34,6 +34,9 @@ impl World {
             self.summary.published += stats.published.messages;
             self.summary.refused_full += stats.refused_full;
             self.summary.parked += stats.parked;
+            self.summary.acknowledged += stats.acks.acknowledged.messages;
+            self.summary.retries += stats.acks.retries.messages;
+            self.summary.abandoned += stats.acks.abandoned_by(AbandonReason::Attempts).messages;
             self.summary.superseded += stats.lanes.lost_by(LossReason::Superseded).messages;
             self.summary.rejected += stats.lanes.lost_by(LossReason::Newest).messages;
             self.summary.opened += stats.opened;
@@ -41,6 +44,7 @@ impl World {
     }
 
     fn heal(&mut self) {
+        self.is_healed = true;
         for pipe in self.pipes.values_mut() {
             pipe.frozen = false;
             pipe.capacity = 1 << 20;
@@ -118,10 +122,17 @@ impl World {
                 }
                 _ => true,
             });
+            // A rate may be what they wait for.
+            let is_read = side.lines.iter().all(|(conn, line)| line.is_over || side.hub.wants_read(*conn));
+            let parked = |name: &&str| side.hub.find_topic(name).and_then(|id| side.hub.topic_pressure(id));
+            let is_unparked = TOPICS.iter().filter_map(parked).all(|topic| topic.parked == 0);
             let deadline = side.hub.poll_timeout();
             lines
+                && is_read
+                && is_unparked
                 && deadline.is_none_or(|deadline| deadline.cause != Cause::Output)
                 && side.hub.pressure().waiting.messages == 0
+                && side.hub.stats().acks.unacknowledged.messages == 0
         });
         // What nobody reads any more does not count.
         let readers = self.guests.values().filter(|guest| !guest.has_left).map(|guest| guest.rx);
@@ -165,7 +176,7 @@ impl World {
                 }
             };
             heads.insert((side, name.to_string()), head);
-            self.rest();
+            self.until("quiet between markers", Duration::from_secs(60), World::is_quiet);
         }
     }
 

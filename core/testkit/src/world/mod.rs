@@ -44,6 +44,12 @@ pub struct Summary {
     pub refused_full: u64,
     /// Client publishes that were parked.
     pub parked: u64,
+    /// Messages that were acknowledged.
+    pub acknowledged: u64,
+    /// Messages that were sent again.
+    pub retries: u64,
+    /// Messages that were given up after all attempts.
+    pub abandoned: u64,
     /// Opening handshakes done.
     pub opened: u64,
     /// Connections of all time.
@@ -95,6 +101,8 @@ enum Speaker {
 
 /// A hub's end of a connection.
 struct Line {
+    /// Known once it is open.
+    session: Option<SessionId>,
     rx: usize,
     tx: usize,
     speaker: Speaker,
@@ -162,6 +170,7 @@ impl Local {
 impl Line {
     const fn new(rx: usize, tx: usize, speaker: Speaker) -> Self {
         Self {
+            session: None,
             rx,
             tx,
             speaker,
@@ -238,6 +247,8 @@ struct World {
     summary: Summary,
     next: u64,
     has_leapt: bool,
+    /// Faults have stopped.
+    is_healed: bool,
     label: String,
     /// What was done, for the reader of a failure (`FOREBAY_TRACE`).
     trace: Option<Vec<String>>,
@@ -258,6 +269,7 @@ impl World {
             summary: Summary::default(),
             next: 0,
             has_leapt: false,
+            is_healed: false,
             label,
             trace: std::env::var_os("FOREBAY_TRACE").map(|_| Vec::new()),
         }

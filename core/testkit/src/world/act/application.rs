@@ -1,8 +1,6 @@
 //! What the application of a hub does.
 
-use forebay_core::{
-    ConnId, LaneId, LanePressure, Message, Payload, Policy, PublishError, SendError, Start, TopicId, wire,
-};
+use forebay_core::{ConnId, LaneId, LanePressure, Message, Payload, PublishError, SendError, Start, TopicId, wire};
 
 use super::super::guest::direct_text;
 use super::super::{Local, Side, Speaker, World, check, draw};
@@ -101,7 +99,7 @@ impl World {
             assert_eq!(hub.unsubscribe(conn, id, self.now), had, "unsubscribe says whether there was a lane");
         } else {
             let answer = hub.subscribe(conn, id, lane, Start::Latest, self.now);
-            check::subscribed(hub.topic_options(id).expect("a topic"), &lane, answer);
+            check::subscribed(hub.topic_options(id).expect("a topic"), &lane, false, answer);
             if let Ok(lane) = answer {
                 assert_eq!(hub.find_lane(conn, id), Some(lane));
                 self.sides[side].raw_lanes.insert(lane);
@@ -127,7 +125,7 @@ impl World {
         }
         let Some(id) = place.open_topic(topic) else { return };
         let answer = place.hub.subscribe_local(id, limits, Start::Latest, self.now);
-        check::subscribed(place.hub.topic_options(id).expect("a topic"), &limits, answer);
+        check::subscribed(place.hub.topic_options(id).expect("a topic"), &limits, true, answer);
         if let Ok(lane) = answer {
             let was = place.locals.insert(lane, Local::new(topic.into(), id));
             assert!(was.is_none(), "{lane:?} is named twice");
@@ -183,7 +181,7 @@ impl Side {
         assert_eq!(lanes.len(), known, "lanes of connections, readers and detached sessions that are there");
         // A connection that is closing counts as detached.
         let may_end = |(id, lane): &&(LaneId, LanePressure)| {
-            lane.policy == Policy::Disconnect
+            check::may_end(lane)
                 || is_detached(id, lane)
                 || lane.conn.is_some_and(|conn| self.may_be_kept.contains(&conn))
         };

@@ -111,7 +111,9 @@ impl World {
 
     pub(super) fn guest_says_something_else(&mut self) {
         let Some(name) = self.some_guest(false) else { return };
-        let what = self.choices.below(6);
+        let what = self.choices.below(9);
+        let topic = self.topic_name();
+        let number = self.choices.below(40);
         let members = *self.choices.pick(&NONSENSE);
         let client = &mut self.guests.get_mut(&name).expect("a guest").client;
         match what {
@@ -121,6 +123,9 @@ impl World {
                 client.text(&text);
             }
             2 => client.ask_ping(),
+            6 => client.ack(topic, number),
+            7 => client.ack_each(topic, &[number, number + 2, number]),
+            8 => client.credit(topic, number),
             3 => {
                 client.reader().expect_silent_error();
                 client.binary(b"{\"op\":\"ping\"}");
