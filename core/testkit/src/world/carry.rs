@@ -267,6 +267,9 @@ impl World {
                 place.is_news(conn);
                 assert!(!place.ended_sessions.contains(&session), "{session:?} is resumed after its end");
                 self.summary.resumed += 1;
+                if let Some(line) = place.lines.get_mut(&conn) {
+                    line.session = Some(session);
+                }
             }
             Event::SessionEnded { session, .. } => {
                 assert!(place.ended_sessions.insert(session), "{session:?} ends twice");

@@ -38,7 +38,10 @@ impl World {
         for (topic, sub) in &subs {
             let is_placed = self.choices.one_in(2);
             let is_exact = is_placed && !sub.is_keyed();
-            asked.insert(topic.clone(), Stood { epoch: sub.epoch.clone(), last: sub.last, is_exact });
+            // What is at least once goes on with what is unacknowledged, wherever that is.
+            if sub.in_flight_max.is_none() {
+                asked.insert(topic.clone(), Stood { epoch: sub.epoch.clone(), last: sub.last, is_exact });
+            }
             let position = Some((sub.epoch.as_str(), sub.last));
             places.extend(is_placed.then_some(Place { topic, position, credit: None }));
         }
