@@ -6,6 +6,7 @@ mod clients;
 mod common;
 mod documents;
 mod inbound;
+mod kills;
 mod malformed;
 #[cfg(feature = "metrics")]
 mod metrics;

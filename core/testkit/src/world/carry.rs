@@ -1,6 +1,6 @@
 //! The embedder's part: reading, writing, polling; late, in parts and in any order.
 
-use forebay_core::{Cause, ConnId, Effect, EndReason, Entry, Event, Payload};
+use forebay_core::{Cause, ConnId, Effect, EndReason, Entry, Event, GapReason, Payload};
 
 use super::truth::tag_of;
 use super::{Side, Speaker, World};
@@ -369,6 +369,11 @@ impl World {
                     self.summary.delivered += 1;
                     let tag = tag_of(payload.is_text, &payload.bytes);
                     self.truth.received(side, tag, seq, &local.name, None);
+                }
+                Some(Entry::Gap(gap)) if gap.reasons().any(|reason| !matches!(reason, GapReason::Lost(_))) => {
+                    // What never entered is told once, at first; what was lost since may have been told with it.
+                    assert!(local.received == 0 && gap.from <= gap.to, "{gap:?}");
+                    local.is_uneven |= gap.reasons().any(|reason| matches!(reason, GapReason::Lost(_)));
                 }
                 Some(Entry::Gap(gap)) => {
                     assert!(gap.from > local.last && gap.from <= gap.to && gap.missed > 0, "{gap:?}");

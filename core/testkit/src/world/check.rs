@@ -1,8 +1,8 @@
 //! What must hold after every step.
 
 use forebay_core::{
-    Delivery, DisconnectScope, LaneId, LaneOptions, LanePressure, Options, Policy, SubscribeError, TopicId,
-    TopicOptions, Totals,
+    Delivery, DisconnectScope, LaneId, LaneOptions, LanePressure, Options, Policy, Position, Start, SubscribeError,
+    TopicId, TopicOptions, Totals,
 };
 
 use super::Side;
@@ -86,6 +86,16 @@ pub(super) fn subscribed(
         }
         Err(SubscribeError::PolicyNotAllowed) => assert!(!is_allowed, "{lane:?} of {topic:?}"),
         Err(SubscribeError::InvalidLimits) => assert!(!are_good, "{lane:?} of {topic:?}"),
+        Err(_) => {}
+    }
+}
+
+/// Whether it was taken for a place that is there.
+pub(super) fn started(head: Position, from: Start, answer: Result<LaneId, SubscribeError>) {
+    let is_ahead = matches!(from, Start::After(at) if at.epoch == head.epoch && at.seq > head.seq);
+    match answer {
+        Ok(_) => assert!(!is_ahead, "{from:?} of {head:?}"),
+        Err(SubscribeError::PositionAhead) => assert!(is_ahead, "{from:?} of {head:?}"),
         Err(_) => {}
     }
 }

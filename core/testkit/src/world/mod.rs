@@ -17,7 +17,9 @@ mod truth;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use forebay_core::{Config, ConnId, Hub, Instant, LaneId, Options, SessionId, SessionToken, TopicId, TopicOptions};
+use forebay_core::{
+    Config, ConnId, Hub, Instant, LaneId, Options, Position, SessionId, SessionToken, TopicId, TopicOptions,
+};
 
 use crate::digest::Digest;
 use crate::mini::{Reader, Sub};
@@ -125,6 +127,8 @@ struct Local {
     received: u64,
     bytes: u64,
     missed: u64,
+    /// What was missed before it began was told together with what was lost since.
+    is_uneven: bool,
 }
 
 /// A hub and what its embedder knows.
@@ -158,12 +162,14 @@ struct Side {
     old_topics: Vec<TopicId>,
     old_lanes: Vec<LaneId>,
     awaited: BTreeSet<TopicId>,
+    /// The newest publish ids of topics, with what they were answered.
+    publish_ids: BTreeMap<TopicId, VecDeque<(String, Position)>>,
     levels: ToldLevels,
 }
 
 impl Local {
     const fn new(name: String, topic: TopicId) -> Self {
-        Self { name, topic, is_ready: false, last: 0, received: 0, bytes: 0, missed: 0 }
+        Self { name, topic, is_ready: false, last: 0, received: 0, bytes: 0, missed: 0, is_uneven: false }
     }
 }
 
@@ -209,6 +215,7 @@ impl Side {
             old_topics: Vec::new(),
             old_lanes: Vec::new(),
             awaited: BTreeSet::new(),
+            publish_ids: BTreeMap::new(),
             levels: ToldLevels::default(),
         };
         side.may_disconnect(&options.topic_defaults);
@@ -226,6 +233,11 @@ impl Side {
             self.opened_topics.insert(id);
         }
         Some(id)
+    }
+
+    /// Where a topic stands.
+    fn head_of(&self, topic: &str) -> Option<Position> {
+        Some(self.hub.topic_pressure(self.hub.find_topic(topic)?)?.head)
     }
 
     /// What a topic was made with.
