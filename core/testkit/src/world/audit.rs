@@ -105,7 +105,7 @@ impl Side {
         let is_even = !(sub.is_uneven || is_past && sub.is_keyed());
         assert!(
             !is_even || known == head - sub.start,
-            "{conn:?} {topic}: {sub:?}, {superseded} superseded, head {head}"
+            "{conn:?} {topic}: {sub:?}, {superseded} superseded, head {head}: {pressure:?}"
         );
         assert!(sub.told == head || (is_past && sub.is_keyed()), "{conn:?} {topic}: {sub:?}, head {head}");
         if pressure.policy == Policy::Block {

