@@ -429,6 +429,8 @@ pub enum SessionEnd {
     Overloaded,
     /// It had been detached for longest when `sessions_max` was reached.
     Evicted,
+    /// Detached when the hub began to drain.
+    Drained,
 }
 
 /// Where a client stands that resumes its session.

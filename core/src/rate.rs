@@ -46,7 +46,6 @@ impl Bucket {
     pub(crate) fn take(&mut self, rate: Rate, units: u64, now: Instant) {
         self.full_at = self.full_at.max(now) + rate.takes(units);
     }
-
 }
 
 fn nanos(duration: Duration) -> u64 {

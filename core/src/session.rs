@@ -3,30 +3,60 @@
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use crate::id::{ConnId, LaneId, TopicId};
+use crate::timers::TimerId;
 use crate::watermark::ToldLevel;
 
 #[derive(Debug)]
 pub(crate) struct Session {
-    /// `None`: it is detached.
-    pub(crate) conn: Option<ConnId>,
+    /// While it is detached, the last one it had.
+    conn: ConnId,
+    is_detached: bool,
     lanes: Lanes,
     /// The highest of its lanes.
     pub(crate) level: ToldLevel,
     /// Listed among the hub's events.
     pub(crate) is_listed: bool,
+    /// There while it says anything.
+    rare: Option<Box<Rare>>,
+}
+
+/// What most sessions do not have: in one place, since an idle connection pays for each.
+#[derive(Debug, Default)]
+struct Rare {
+    many: Many,
+    principal: Box<str>,
+    resumable: Option<Box<Resumable>>,
+}
+
+/// A session that may outlive its connection.
+#[derive(Debug)]
+pub(crate) struct Resumable {
+    /// How long it lives on.
+    pub(crate) ttl: Duration,
+    /// Armed while it is detached.
+    pub(crate) timer: TimerId,
+    /// The encoding of its connections' dialect.
+    pub(crate) encoding: usize,
+    /// Its number among the detached ones, while it is.
+    pub(crate) detached: Option<u64>,
 }
 
 /// One lane, the usual case, is kept without an allocation.
 #[derive(Debug)]
 enum Lanes {
     None,
-    One { lane: (TopicId, LaneId), is_active: bool },
-    Many(Box<Many>),
+    One {
+        lane: (TopicId, LaneId),
+        is_active: bool,
+    },
+    /// In `Rare`.
+    Many,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Many {
     /// By topic.
     lanes: Vec<(TopicId, LaneId)>,
@@ -36,7 +66,65 @@ struct Many {
 
 impl Session {
     pub(crate) fn new(conn: ConnId) -> Self {
-        Self { conn: Some(conn), lanes: Lanes::None, level: ToldLevel::default(), is_listed: false }
+        let (lanes, level) = (Lanes::None, ToldLevel::default());
+        Self { conn, is_detached: false, lanes, level, is_listed: false, rare: None }
+    }
+
+    /// Its connection; `None`: it is detached.
+    pub(crate) fn conn(&self) -> Option<ConnId> {
+        (!self.is_detached).then_some(self.conn)
+    }
+
+    /// It has this connection from now on, or none.
+    pub(crate) fn set_conn(&mut self, conn: Option<ConnId>) {
+        (self.conn, self.is_detached) = (conn.unwrap_or(self.conn), conn.is_none());
+    }
+
+    /// Whom it belongs to; empty: nobody.
+    pub(crate) fn principal(&self) -> &str {
+        self.rare.as_ref().map_or("", |rare| &rare.principal)
+    }
+
+    pub(crate) fn set_principal(&mut self, principal: &str) {
+        self.rare.get_or_insert_default().principal = principal.into();
+        self.forget_rare();
+    }
+
+    /// What it needs to live on without a connection.
+    pub(crate) fn resumable(&self) -> Option<&Resumable> {
+        self.rare.as_ref()?.resumable.as_deref()
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn resumable_mut(&mut self) -> Option<&mut Resumable> {
+        self.rare.as_mut()?.resumable.as_deref_mut()
+    }
+
+    pub(crate) fn set_resumable(&mut self, resumable: Resumable) {
+        self.rare.get_or_insert_default().resumable = Some(Box::new(resumable));
+    }
+
+    /// It ends with its connection after all.
+    pub(crate) fn take_resumable(&mut self) -> Option<Resumable> {
+        let resumable = self.rare.as_mut()?.resumable.take();
+        self.forget_rare();
+        resumable.map(|resumable| *resumable)
+    }
+
+    /// Gives back what says nothing.
+    fn forget_rare(&mut self) {
+        self.rare.take_if(|rare| {
+            let Rare { many, principal, resumable } = &**rare;
+            many.lanes.is_empty() && principal.is_empty() && resumable.is_none()
+        });
+    }
+
+    fn many(&self) -> &Many {
+        &self.rare.as_ref().expect("it has many lanes").many
+    }
+
+    fn many_mut(&mut self) -> &mut Many {
+        &mut self.rare.as_mut().expect("it has many lanes").many
     }
 
     pub(crate) fn lane_on(&self, topic: TopicId) -> Option<LaneId> {
@@ -49,7 +137,7 @@ impl Session {
         match &self.lanes {
             Lanes::None => &[],
             Lanes::One { lane, .. } => core::slice::from_ref(lane),
-            Lanes::Many(many) => &many.lanes,
+            Lanes::Many => &self.many().lanes,
         }
     }
 
@@ -58,7 +146,7 @@ impl Session {
         match &self.lanes {
             Lanes::One { lane, is_active: true } => core::slice::from_ref(&lane.1),
             Lanes::None | Lanes::One { .. } => &[],
-            Lanes::Many(many) => &many.active,
+            Lanes::Many => &self.many().active,
         }
     }
 
@@ -70,7 +158,7 @@ impl Session {
                 assert_eq!(*only, lane, "the lane is listed");
                 *is_active = true;
             }
-            Lanes::Many(many) => many.active.push(lane),
+            Lanes::Many => self.many_mut().active.push(lane),
         }
     }
 
@@ -79,7 +167,8 @@ impl Session {
         match &mut self.lanes {
             Lanes::None => {}
             Lanes::One { lane: (_, only), is_active } => *is_active &= *only != lane,
-            Lanes::Many(many) => {
+            Lanes::Many => {
+                let many = self.many_mut();
                 if let Some(place) = many.active.iter().position(|active| *active == lane) {
                     many.active.swap_remove(place);
                 }
@@ -91,24 +180,28 @@ impl Session {
         let place = self.lanes().binary_search_by_key(&topic, |(topic, _)| *topic).expect_err("one lane per topic");
         if let Lanes::One { lane: first, .. } = self.lanes {
             let active = self.active().to_vec();
-            self.lanes = Lanes::Many(Box::new(Many { lanes: vec![first], active }));
+            self.rare.get_or_insert_default().many = Many { lanes: vec![first], active };
+            self.lanes = Lanes::Many;
         }
-        match &mut self.lanes {
-            Lanes::Many(many) => many.lanes.insert(place, (topic, lane)),
-            lanes => *lanes = Lanes::One { lane: (topic, lane), is_active: false },
+        match self.lanes {
+            Lanes::Many => self.many_mut().lanes.insert(place, (topic, lane)),
+            _ => self.lanes = Lanes::One { lane: (topic, lane), is_active: false },
         }
     }
 
     pub(crate) fn remove(&mut self, topic: TopicId) {
         let place = self.lanes().binary_search_by_key(&topic, |(topic, _)| *topic).expect("the lane is listed");
-        let Lanes::Many(many) = &mut self.lanes else {
+        let Lanes::Many = self.lanes else {
             self.lanes = Lanes::None;
             return;
         };
+        let many = self.many_mut();
         let (_, lane) = many.lanes.remove(place);
         many.active.retain(|active| *active != lane);
         if let [last] = many.lanes[..] {
             self.lanes = Lanes::One { lane: last, is_active: !many.active.is_empty() };
+            *self.many_mut() = Many::default();
+            self.forget_rare();
         }
     }
 }
@@ -164,7 +257,7 @@ mod tests {
             assert_eq!(found, model.get(&topic).copied());
             let listed: Vec<u64> = session.active().iter().map(|lane| lane.to_bits()).collect();
             assert_eq!(listed, active, "in the order in which they became active");
-            assert_eq!(matches!(session.lanes, Lanes::Many(_)), model.len() > 1, "one is kept in place");
+            assert_eq!(session.rare.is_some(), model.len() > 1, "one is kept in place");
         }
     }
 }

@@ -79,6 +79,8 @@ pub(crate) struct ConnNews {
     /// Listed among the hub's events.
     pub(crate) is_listed: bool,
     pub(crate) opened: bool,
+    /// It has taken over a session.
+    pub(crate) resumed: bool,
     pub(crate) received: bool,
     pub(crate) sendable: bool,
     pub(crate) closed: bool,

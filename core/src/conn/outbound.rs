@@ -21,19 +21,21 @@ pub(crate) enum Source {
     Direct,
 }
 
-/// The message a partly sent Transmit ended in. (A notice, unlike a message, is in nobody's account.)
+/// The message a partly sent Transmit ended in.
 #[derive(Debug)]
 pub(crate) enum PinnedMessage {
     /// Of a log, with the cut behind it.
     Logged(Source, Mark),
-    Latest(LaneId, Unsettled),
+    Latest(LaneId, Box<Unsettled>),
+    /// In nobody's account, but to be told again where the session lives on.
+    Notice(LaneId, Box<Gap>),
 }
 
 /// The rest of what was sent in part. Nothing else may be written before it.
 #[derive(Debug)]
 pub(crate) struct Pinned {
     pub(crate) rest: Bytes,
-    pub(crate) message: Option<PinnedMessage>,
+    pub(crate) message: PinnedMessage,
 }
 
 /// A piece of a Transmit.

@@ -47,6 +47,7 @@ impl Hub {
         assert_eq!(self.stats.lanes.conservation_error(), 0, "the queue law of the hub");
         assert_eq!(self.stats.direct.conservation_error(), 0, "the queue law of direct lanes");
         let mut direct = Count::default();
+        self.check_sessions();
         self.check_hub_level();
         for (_, conn) in self.conns.iter() {
             assert_eq!(conn.charged, conn.resident(), "a connection's charge");
@@ -84,7 +85,7 @@ impl Hub {
         }
         assert_eq!(session.active().contains(&id), is_active, "active lanes are listed");
         assert!(!topic.has_something(place) || is_active, "a lane with something waiting is active");
-        let Some(conn) = session.conn else { return };
+        let Some(conn) = session.conn() else { return };
         let conn = self.conns.get(conn).expect("a session's connection exists");
         if is_active && conn.is_open() && !conn.is_writing() {
             let waits_for_unit = conn.limits().is_some_and(|limits| limits.starts_at.is_some());
@@ -105,7 +106,7 @@ impl Hub {
         if let Some(parked) = inbound.parked {
             assert!(conn.has_messages(), "a parked publish is in the inbox");
             let topic = self.topics.get(parked.topic).expect("a parked publish has a topic");
-            let id = self.sessions.get(conn.session).expect("a connection's session exists").conn;
+            let id = self.sessions.get(conn.session).expect("a connection's session exists").conn();
             assert_eq!(topic.parked.iter().filter(|waiting| Some(**waiting) == id).count(), 1, "it waits once");
         }
         if let Some(out) = &outbound.outstanding {

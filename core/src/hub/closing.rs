@@ -16,7 +16,7 @@ impl Hub {
         is_client.then(|| self.entropy.bytes())
     }
 
-    /// Sends a Close frame behind the replies; nothing follows it. What waits in lanes is lost.
+    /// Sends a Close frame behind the replies; nothing follows it. What waits in lanes is lost, unless the session lives on.
     pub(super) fn begin_close(
         &mut self,
         id: ConnId,
@@ -25,7 +25,7 @@ impl Hub {
         awaits_peer: bool,
     ) {
         let (mask, now) = (self.mask(id), self.now);
-        self.end_lanes(id);
+        self.leave(id, reason);
         let work = self.work_mut(id);
         work.outbound.forget_pong();
         frame::put_close(&mut work.outbound.replies, mask, Some((code, text)));
@@ -42,12 +42,11 @@ impl Hub {
             *awaits_peer &= !is_server;
             return;
         }
-        let (mask, now) = (self.mask(id), self.now);
-        self.end_lanes(id);
+        let (mask, now, reason) = (self.mask(id), self.now, EndReason::PeerClosed(code));
+        self.leave(id, reason);
         let work = self.work_mut(id);
         work.outbound.forget_pong();
         frame::put_close(&mut work.outbound.replies, mask, code.map(|code| (code, "")));
-        let reason = EndReason::PeerClosed(code);
         self.conn_mut(id).phase = Phase::Closing { reason, awaits_peer: !is_server, since: now };
     }
 
@@ -64,14 +63,11 @@ impl Hub {
         self.refresh(id);
     }
 
-    /// Ends the session's lanes and the direct lane; drops what came in and is not done with.
-    fn end_lanes(&mut self, id: ConnId) {
+    /// Ends the direct lane, and the session where it does not live on; drops what came in and is not done with.
+    fn leave(&mut self, id: ConnId, reason: EndReason) {
         self.unpark(id);
         let Some(conn) = self.conns.get(id) else { return };
-        let session_id = conn.session;
-        while let Some((topic, _)) = self.sessions.get(session_id).and_then(|session| session.lanes().last().copied()) {
-            self.end_session_lane(id, topic, LossReason::Closed);
-        }
+        self.leave_session(conn.session, reason);
         let is_raw = self.conn_mut(id).dialect().is_none();
         let Some(work) = self.conns.get_mut(id).and_then(|conn| conn.work.as_mut()) else { return };
         if !is_raw {
@@ -92,7 +88,8 @@ impl Hub {
     pub(super) fn end(&mut self, id: ConnId, reason: EndReason, owes_effect: bool) {
         let Some(conn) = self.conns.get(id).filter(|conn| !conn.is_ended()) else { return };
         let (session_id, timer) = (conn.session, conn.timer);
-        self.end_lanes(id);
+        self.leave(id, reason);
+        let lives_on = self.part(session_id, id);
         self.lose_outstanding(id);
         let conn = self.conn_mut(id);
         conn.phase = Phase::Ended { reason, owes_effect };
@@ -106,7 +103,11 @@ impl Hub {
         }
         let conn = self.conn_mut(id);
         conn.news.closed = true;
-        self.sessions.remove(session_id).expect("a connection's session exists");
+        if !lives_on {
+            self.sessions.remove(session_id).expect("a connection's session exists");
+        } else if reason != EndReason::Resumed {
+            self.detach(session_id);
+        }
         self.timers.remove(timer);
         self.stats.closed += 1;
         self.stats.connections -= 1;
@@ -120,21 +121,24 @@ impl Hub {
     /// What is in a Transmit, or pinned, will not be answered any more.
     fn lose_outstanding(&mut self, id: ConnId) {
         let Some(outbound) = self.conn_mut(id).outbound_mut() else { return };
-        let pinned = outbound.pinned.take().and_then(|pinned| pinned.message);
+        let pinned = outbound.pinned.take().map(|pinned| pinned.message);
         let segments = outbound.outstanding.take().map_or_else(Vec::new, |out| out.segments);
-        let (mut sources, mut latest) = (Vec::new(), Vec::new());
+        let (mut sources, mut latest, mut notices) = (Vec::new(), Vec::new(), Vec::new());
         match pinned {
             Some(PinnedMessage::Logged(source, _)) => sources.push(source),
-            Some(PinnedMessage::Latest(lane, message)) => latest.push((lane, message)),
+            Some(PinnedMessage::Latest(lane, message)) => latest.push((lane, *message)),
+            Some(PinnedMessage::Notice(lane, gap)) => notices.push((lane, *gap)),
             None => {}
         }
         for segment in segments {
             match segment {
                 Segment::Messages { source, .. } => sources.push(source),
                 Segment::Latest { lane, taken } => latest.push((lane, self.latest_let_go(lane, taken))),
-                _ => {}
+                Segment::Notice { lane, gap, .. } => notices.push((lane, gap)),
+                Segment::Pinned | Segment::Control { .. } => {}
             }
         }
+        notices.into_iter().for_each(|(lane, gap)| self.notice_returned(lane, gap));
         for (lane, message) in latest {
             self.latest_returned(lane, message);
             self.remove_lane_if_settled(lane);
@@ -184,6 +188,7 @@ impl Hub {
             self.timers.arm(timer, until);
             self.draining = Some(until);
         }
+        self.end_left_sessions();
         let ids: alloc::vec::Vec<ConnId> = self.conns.iter().map(|(id, _)| id).collect();
         for id in ids {
             match self.conn_mut(id).phase {

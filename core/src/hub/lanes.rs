@@ -75,7 +75,7 @@ impl Hub {
                 Owner::Session(session) => {
                     let session = self.sessions.get_mut(session).expect("a lane's session exists");
                     session.remove(id);
-                    if let Some(conn) = session.conn {
+                    if let Some(conn) = session.conn() {
                         self.reply(conn, &Reply::Ended { topic: &name, code: "removed" }, None);
                         self.refresh(conn);
                     }
@@ -366,8 +366,11 @@ impl Hub {
         self.lane_returned(source, conn, cut);
         match source {
             Source::Lane(id) => {
-                let (topic, place) = self.topics.lane_mut(id);
-                topic.change(place, |lane, _| lane.unhold());
+                // What lives on without its connection loses nothing with it.
+                if !self.may_outlive_its_connection(id) {
+                    let (topic, place) = self.topics.lane_mut(id);
+                    topic.change(place, |lane, _| lane.unhold());
+                }
             }
             Source::Direct => {
                 let direct = self.conns.get_mut(conn).and_then(Conn::direct_mut);

@@ -19,6 +19,7 @@ mod overflow;
 mod pressure;
 mod publish;
 mod request;
+mod resume;
 mod retention;
 mod sent;
 mod sessions;
@@ -49,7 +50,7 @@ use crate::error::{
 use crate::id::{ConnId, LaneId, SessionId, TopicId};
 use crate::output::{
     ClientRequest, Deadline, Effect, EndReason, Entry, Event, LossReason, Message, OwnedPayload, Payload, Peer,
-    Published, ResumeLane, SessionToken, Upgraded,
+    Published, ResumeLane, SessionEnd, SessionToken, Upgraded,
 };
 use crate::session::Session;
 use crate::slab::Slab;
@@ -68,6 +69,8 @@ enum TimerKey {
     Topic(u32),
     /// A level of a topic's lanes may fall.
     Levels(u32),
+    /// A detached session was not resumed in time.
+    Session(u32),
     /// One more may be published to a topic.
     Rate(u32),
     /// The hub's level may fall.
@@ -83,6 +86,7 @@ enum News {
     Lane(LaneId),
     LaneLevel(LaneId),
     LaneEnded(LaneId),
+    SessionEnded(SessionId, SessionEnd),
     Topic(TopicId),
     Hub,
 }
@@ -96,6 +100,8 @@ pub struct Hub {
     entropy: Entropy,
     conns: Slab<ConnId, Conn>,
     sessions: Slab<SessionId, Session>,
+    /// Sessions without a connection, by the order in which they lost it.
+    detached: BTreeMap<u64, SessionId>,
     topics: Topics,
     timers: Timers<TimerKey>,
     /// Connections that have something to send and may; each at most once.
@@ -143,6 +149,7 @@ impl Hub {
             entropy: Entropy::new(entropy),
             conns: Slab::new(),
             sessions: Slab::new(),
+            detached: BTreeMap::new(),
             topics: Topics::new(),
             timers: Timers::new(),
             ready: VecDeque::new(),

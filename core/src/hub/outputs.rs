@@ -36,6 +36,7 @@ impl Hub {
         while let Some(news) = self.events.pop_front() {
             let event = match news {
                 News::Conn(id) => self.conn_event(id),
+                News::SessionEnded(session, reason) => Some(Event::SessionEnded { session, reason }),
                 News::LaneEnded(id) => Some(Event::LaneEnded(id)),
                 News::Session(id) => self.session_event(id),
                 News::Lane(id) => self.lane_event(id),
@@ -96,6 +97,8 @@ impl Hub {
                 Phase::Ended { .. } => None,
                 _ => Some(Event::Opened { conn: id, session: conn.session }),
             }
+        } else if core::mem::take(&mut news.resumed) {
+            (!conn.is_ended()).then_some(Event::Resumed { conn: id, session: conn.session })
         } else if core::mem::take(&mut news.received) {
             has_messages.then_some(Event::Received(id))
         } else if core::mem::take(&mut news.sendable) {

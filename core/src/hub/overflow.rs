@@ -4,9 +4,9 @@ use super::{Hub, News};
 use crate::conn::Conn;
 use crate::dialect::Reply;
 use crate::id::{ConnId, LaneId};
-use crate::output::{EndReason, LossReason};
+use crate::output::{EndReason, LossReason, SessionEnd};
 use crate::policy::{Disconnect, DisconnectScope};
-use crate::topics::Owner;
+use crate::topics::{Owner, TopicLane};
 
 /// A consumer whose lane has ended because it was full.
 #[derive(Debug)]
@@ -21,13 +21,19 @@ impl Hub {
         let (topic, place) = self.topics.lane(lane);
         let (owner, disconnect, name) =
             (topic.lanes[place].owner(&self.sessions), topic.options.disconnect, topic.name.clone());
+        if let (true, Owner::Session(session)) = (topic.lanes[place].is(TopicLane::DETACHED), owner) {
+            // Nobody is there to be told of a single lane.
+            let is_full = reason == LossReason::Closed;
+            let end = if is_full { SessionEnd::Overflowed } else { SessionEnd::Overloaded };
+            return self.end_session(session, end, reason);
+        }
         let topic_id = self.topics.of_lane(lane).expect("the lane exists").0;
         match owner {
             Owner::Local => self.events.push_back(News::LaneEnded(lane)),
             Owner::Session(session) => {
                 let session = self.sessions.get_mut(session).expect("a lane's session exists");
                 session.remove(topic_id);
-                let Some(conn) = session.conn else { return self.end_lane(lane, reason) };
+                let conn = session.conn().expect("it is not detached");
                 if disconnect.scope == DisconnectScope::Topic {
                     // Now, so that it comes before the answer to another subscribe.
                     self.tell_overflow(conn, lane, &name);

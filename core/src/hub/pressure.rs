@@ -69,7 +69,7 @@ impl Hub {
             return;
         }
         self.stats.levels.sessions.enter(level);
-        let conn = session.conn;
+        let conn = session.conn();
         if !core::mem::replace(&mut session.is_listed, true) {
             self.events.push_back(News::Session(id));
         }
@@ -100,7 +100,7 @@ impl Hub {
         }
     }
 
-    fn update_outbound_level(&mut self, id: ConnId) {
+    pub(super) fn update_outbound_level(&mut self, id: ConnId) {
         let Some(conn) = self.conns.get_mut(id).filter(|conn| !conn.is_ended()) else { return };
         let session = self.sessions.get(conn.session).expect("a connection's session exists").level.level();
         let level = session.max(conn.own_outbound_level());
@@ -149,7 +149,7 @@ impl Hub {
         let topic = self.topics.slab.get(topic)?;
         let (state, settings) = (&topic.lanes[place], topic.settings(place));
         let conn = match state.owner(&self.sessions) {
-            Owner::Session(session) => self.sessions.get(session).and_then(|session| session.conn),
+            Owner::Session(session) => self.sessions.get(session).and_then(|session| session.conn()),
             Owner::Local => None,
         };
         Some(LanePressure {
@@ -189,7 +189,7 @@ impl Hub {
         });
         let lanes = u32::try_from(session.lanes().len()).unwrap_or(u32::MAX);
         let load = Load { level: session.level.level(), ..loads.fold(Load::default(), Load::with) };
-        Some(SessionPressure { conn: session.conn, lanes, load })
+        Some(SessionPressure { conn: session.conn(), lanes, load })
     }
 
     pub(super) fn pressure_of_conn(&self, conn: ConnId) -> Option<ConnectionPressure> {

@@ -153,6 +153,7 @@ impl Hub {
                 }
                 Policy::DropNewest => rejects = true,
                 Policy::Disconnect => overflowing.push(place),
+                Policy::Block if topic.lanes[place].is(TopicLane::DETACHED) => overflowing.push(place),
                 Policy::Block | Policy::LatestPerKey | Policy::LatestOnly => {
                     unreachable!("a full Block lane refuses, and the latest messages always fit")
                 }
@@ -270,7 +271,7 @@ impl Hub {
                 let id = self.topics.id_at(topic_id, place);
                 let session = self.sessions.get_mut(session).expect("a lane's session exists");
                 session.activate(id);
-                if let Some(conn) = session.conn {
+                if let Some(conn) = session.conn() {
                     self.make_ready(conn);
                 }
             }
@@ -351,6 +352,12 @@ impl Topic {
         }
     }
 
+    /// Whether a publish has to wait for a lane. A detached one cannot be waited for.
+    pub(super) fn may_refuse(&self, place: usize) -> bool {
+        let lane = &self.lanes[place];
+        self.policy(place) == Policy::Block && !lane.is_ended() && !lane.is(TopicLane::DETACHED)
+    }
+
     /// Marks every `Block` lane that has no room for a message; whether there is any.
     fn refuse_where_full(&mut self, bytes: u64) -> bool {
         if self.options.policy != Policy::Block {
@@ -361,7 +368,7 @@ impl Topic {
             nth += 1;
             let terms = *self.terms(place);
             let has_room = |lane: &Standing| lane.fits(&terms, head, Count::new(1, bytes));
-            if terms.policy == Policy::Block && !self.run_lane(place).is_none_or(has_room) {
+            if self.may_refuse(place) && !self.run_lane(place).is_none_or(has_room) {
                 self.refuse(place, bytes, false);
                 is_full = true;
             }

@@ -1,6 +1,7 @@
 //! What clients ask for through a dialect, in order; a publish without room is parked.
 
 use alloc::borrow::Cow;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -231,7 +232,7 @@ impl Hub {
     fn carry_out_keep(&mut self, id: ConnId, ttl: Option<Duration>, request_id: Option<&str>) -> Result<(), Refused> {
         let session = self.make_resumable(id, ttl).map_err(|error| (error.into(), text_of(&error)))?;
         if request_id.is_some() {
-            self.reply(id, &Reply::Kept { session, ttl: self.config.session_ttl }, request_id);
+            self.reply(id, &Reply::Kept { session, ttl: self.ttl(session.session) }, request_id);
         }
         Ok(())
     }
@@ -251,9 +252,21 @@ impl Hub {
         let resumed = resumed.and_then(|token| Ok((token, self.resume_session(id, token, &lanes)?)));
         let (session, _) = resumed.map_err(|error| (error.into(), text_of(&error)))?;
         if request_id.is_some() {
-            self.reply(id, &Reply::Resumed { session, ttl: self.config.session_ttl, lanes: &[] }, request_id);
+            self.reply_resumed(id, session, request_id);
         }
         Ok(())
+    }
+
+    fn reply_resumed(&mut self, id: ConnId, session: SessionToken, request_id: Option<&str>) {
+        let lanes = self.lanes_of(id);
+        let names: Vec<Box<str>> = lanes.iter().map(|lane| self.topics.lane(*lane).0.name.clone()).collect();
+        let described = lanes.iter().zip(&names).map(|(lane, name)| {
+            let position = self.sent_through(*lane);
+            SubscribedLane { topic: name, position, ..self.described(*lane) }
+        });
+        let described: Vec<SubscribedLane<'_>> = described.collect();
+        let reply = Reply::Resumed { session, ttl: self.ttl(session.session), lanes: &described };
+        self.reply(id, &reply, request_id);
     }
 
     fn carry_out_acknowledge(&mut self, id: ConnId, name: &str, acked: &Acked) {

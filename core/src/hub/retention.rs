@@ -15,7 +15,7 @@ use crate::latest::Resident;
 use crate::log::Log;
 use crate::output::{LossReason, Message};
 use crate::policy::Policy;
-use crate::topics::{Owner, Settings, Topic};
+use crate::topics::{Owner, Settings, Topic, TopicLane};
 
 /// Shedding for the budget frees 1/64 of it more than is needed, so that not every publish has to shed.
 const SHED_MORE: usize = 64;
@@ -163,8 +163,10 @@ impl Hub {
         let Some((encoding, through)) = topic.oldest_block(limit) else { return false };
         let head = topic.head;
         topic.cut_history(through); // Nobody lets go of it while the history keeps it.
-        let mut overflowing = Vec::new();
-        for place in 0..topic.lanes.len() {
+        // Detached sessions end before others lose anything.
+        let mut overflowing = topic.detached_on(encoding, through);
+        let lanes = if overflowing.is_empty() { topic.lanes.len() } else { 0 };
+        for place in 0..lanes {
             let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
             let Settings { terms, encoding: reads, .. } = *topic.settings(place);
             let Some(lane) = topic.run_lane(place) else { continue };
@@ -196,7 +198,7 @@ impl Hub {
     pub(super) fn copy_outstanding(&mut self, id: LaneId) {
         let (topic, place) = self.topics.lane(id);
         let Owner::Session(session) = topic.lanes[place].owner(&self.sessions) else { return };
-        let Some(conn_id) = self.sessions.get(session).expect("a lane's session exists").conn else { return };
+        let Some(conn_id) = self.sessions.get(session).expect("a lane's session exists").conn() else { return };
         let conn = self.conns.get_mut(conn_id).expect("a session's connection exists");
         let log = topic.log(place);
         let out = conn.outbound_mut().and_then(|outbound| outbound.outstanding.as_mut());
@@ -293,11 +295,22 @@ impl Topic {
         empty.for_each(|encoded| encoded.log.shrink());
     }
 
+    /// Lanes of detached sessions for which a block has to be kept that ends at `through`.
+    fn detached_on(&self, encoding: usize, through: Mark) -> Vec<usize> {
+        let is_there = |place: &usize| {
+            let next = self.run_lane(*place).and_then(|lane| lane.next(self.head));
+            self.lanes[*place].is(TopicLane::DETACHED)
+                && self.settings(*place).encoding == encoding
+                && next.is_some_and(|next| next <= through.messages)
+        };
+        (0..self.lanes.len()).filter(is_there).collect()
+    }
+
     /// Up to where every message may be dropped: before what the first `Block` lane waits for.
     fn droppable(&self) -> Mark {
-        let is_blocking = |place: &usize| self.policy(*place) == Policy::Block;
+        let is_blocking = |place: &usize| self.may_refuse(*place);
         let lanes = (0..self.lanes.len()).filter(is_blocking).filter_map(|place| self.run_lane(place));
-        let waiting = lanes.filter(|lane| !lane.is_ended()).map(|lane| lane.front(self.head).after);
+        let waiting = lanes.map(|lane| lane.front(self.head).after);
         waiting.min_by_key(|mark| mark.messages).unwrap_or(self.head)
     }
 
@@ -324,7 +337,7 @@ impl Topic {
         let mut is_pinned = false;
         for place in 0..self.lanes.len() {
             let terms = *self.terms(place);
-            if terms.policy == Policy::Block && !self.lanes[place].is_ended() {
+            if self.may_refuse(place) {
                 let lane = self.run_lane(place).expect("its policy is about runs");
                 let is_waiting = lane.load(&terms, self.head).messages > 0;
                 if is_waiting && lane.front(self.head).after.messages <= limit.messages {

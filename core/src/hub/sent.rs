@@ -10,6 +10,7 @@ use crate::id::{ConnId, LaneId};
 use crate::lane::{Mark, Run};
 use crate::latest::Taken;
 use crate::log::Log;
+use crate::output::Gap;
 
 impl Hub {
     pub(super) fn sent(&mut self, id: ConnId, bytes: usize) {
@@ -50,13 +51,13 @@ impl Hub {
                     return 0;
                 }
                 match pinned.message {
-                    None => {}
-                    Some(PinnedMessage::Logged(source, through)) => {
+                    PinnedMessage::Notice(..) => {}
+                    PinnedMessage::Logged(source, through) => {
                         self.lane_sent(source, id, through);
                         self.source_progressed(source);
                     }
-                    Some(PinnedMessage::Latest(lane, message)) => {
-                        self.latest_sent(lane, message);
+                    PinnedMessage::Latest(lane, message) => {
+                        self.latest_sent(lane, *message);
                         self.remove_lane_if_settled(lane);
                     }
                 }
@@ -75,14 +76,10 @@ impl Hub {
                 if left > 0 {
                     // It was begun, so it will be told.
                     self.stats.gaps_sent += 1;
-                    let rest = frame.slice(left..);
-                    self.work_mut(id).outbound.pinned = Some(Box::new(Pinned { rest, message: None }));
-                } else if self.topics.of_lane(lane).is_some() {
-                    let (topic, place) = self.topics.lane_mut(lane);
-                    topic.lanes[place].window.losses_mut().return_gap(gap);
-                    if !topic.lanes[place].is_ended() {
-                        self.activate(lane);
-                    }
+                    let (rest, message) = (frame.slice(left..), PinnedMessage::Notice(lane, Box::new(gap)));
+                    self.work_mut(id).outbound.pinned = Some(Box::new(Pinned { rest, message }));
+                } else {
+                    self.notice_returned(lane, gap);
                 }
                 0
             }
@@ -111,6 +108,17 @@ impl Hub {
         }
     }
 
+    /// A notice that was not sent, or not to its end, is still to be told.
+    pub(super) fn notice_returned(&mut self, lane: LaneId, gap: Gap) {
+        if self.topics.of_lane(lane).is_some() {
+            let (topic, place) = self.topics.lane_mut(lane);
+            topic.lanes[place].window.losses_mut().return_gap(gap);
+            if !topic.lanes[place].is_ended() {
+                self.activate(lane);
+            }
+        }
+    }
+
     /// Settles a latest message of which `left` bytes or more were sent; what is left for the next.
     fn latest_answered(&mut self, id: ConnId, lane: LaneId, taken: Taken, left: usize) -> usize {
         let len = taken.frame.len();
@@ -126,7 +134,7 @@ impl Hub {
             self.remove_lane_if_settled(lane);
             return 0;
         }
-        let message = Some(PinnedMessage::Latest(lane, message));
+        let message = PinnedMessage::Latest(lane, Box::new(message));
         self.work_mut(id).outbound.pinned = Some(Box::new(Pinned { rest, message }));
         0
     }
@@ -149,7 +157,7 @@ impl Hub {
             None => self.lane_returned(source, id, cut),
             Some((through, rest)) => {
                 self.lane_pinned(source, id, through);
-                let message = Some(PinnedMessage::Logged(source, through));
+                let message = PinnedMessage::Logged(source, through);
                 self.work_mut(id).outbound.pinned = Some(Box::new(Pinned { rest, message }));
             }
         }

@@ -5,7 +5,7 @@ use bytes::BytesMut;
 use super::{Hub, TimerKey};
 use crate::conn::Phase;
 use crate::id::ConnId;
-use crate::output::EndReason;
+use crate::output::{EndReason, LossReason, SessionEnd};
 use crate::time::Instant;
 use crate::wire::{CloseCode, handshake};
 
@@ -21,6 +21,10 @@ impl Hub {
                     return;
                 }
                 Some(TimerKey::Hub) => self.update_hub_level(),
+                Some(TimerKey::Session(place)) => {
+                    let id = self.sessions.key_at(place).expect("a timer's session exists");
+                    self.end_session(id, SessionEnd::Expired, LossReason::Closed);
+                }
                 Some(TimerKey::Drain) => self.end_draining(),
                 Some(TimerKey::Topic(place)) => {
                     let id = self.topics.slab.key_at(place).expect("a timer's topic exists");

@@ -67,7 +67,9 @@ impl TopicLane {
     pub(crate) const ANNOUNCED: u32 = 1 << 30;
     /// Whether it is listed in `Topic::watched`.
     const WATCHED: u32 = 1 << 29;
-    const FLAGS: u32 = Self::ACTIVE | Self::ANNOUNCED | Self::WATCHED;
+    /// Whether its session has no connection that is open: it cannot be waited for.
+    pub(crate) const DETACHED: u32 = 1 << 27;
+    const FLAGS: u32 = Self::ACTIVE | Self::ANNOUNCED | Self::WATCHED | Self::DETACHED;
 
     pub(crate) fn is(&self, flag: u32) -> bool {
         self.bits & flag != 0
@@ -338,7 +340,7 @@ impl Topics {
         let topic = self.slab.get_mut(topic_id).expect("the topic was looked up");
         let Settings { terms, age_max, .. } = settings;
         let settings = topic.settings.add(settings);
-        assert!(settings & TopicLane::FLAGS == 0, "fewer than 2^29 settings");
+        assert!(settings & TopicLane::FLAGS == 0, "fewer than 2^27 settings");
         let window = match latest_place(terms.policy) {
             None => Window::Log(topic.add_run_lane(dialect, origin)),
             Some(place) => Window::Latest(topic.add_latest_lane(place, dialect, origin)),
