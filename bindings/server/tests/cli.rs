@@ -5,6 +5,8 @@
 mod admin;
 #[path = "cli/demo.rs"]
 mod demo;
+#[path = "cli/session.rs"]
+mod session;
 mod support;
 
 use std::io::Write;
