@@ -46,8 +46,6 @@ pub(crate) struct Inbound {
     pub(crate) parked: Option<Parked>,
     /// A bound was reached: decoding stops and the connection is not read.
     pub(crate) is_stopped: bool,
-    /// There is no unit for the next message: decoding stops and the connection is not read.
-    pub(crate) is_limited: bool,
     /// Of the inbox.
     pub(crate) gauge: HeldGauge,
 }
@@ -63,7 +61,6 @@ impl Inbound {
             inbox_bytes: 0,
             parked: None,
             is_stopped: false,
-            is_limited: false,
             gauge: HeldGauge::default(),
         }
     }
@@ -74,7 +71,6 @@ impl Inbound {
             && self.undecoded.is_empty()
             && self.inbox.is_empty()
             && !self.is_stopped
-            && !self.is_limited
             && self.gauge.is_idle()
     }
 

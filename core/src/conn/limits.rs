@@ -69,7 +69,7 @@ impl Limits {
         self.inbound.full_at().max(self.inbound_bytes.full_at()).max(self.outbound_bytes.full_at())
     }
 
-    /// Whether it says nothing.
+    /// Whether it says nothing of a connection that does not wait to be read.
     pub(crate) fn is_idle(&self, now: Instant) -> bool {
         self.starts_at.is_none() && self.full_at() <= now
     }

@@ -94,6 +94,8 @@ pub(crate) struct Conn {
     pub(crate) session: SessionId,
     pub(crate) timer: TimerId,
     pub(crate) work: Option<Box<Work>>,
+    /// There is no unit for the next message from it: decoding stops and it is not read.
+    pub(crate) is_limited: bool,
     /// The last Transmit was sent in part; nothing is written until `handle_writable`.
     pub(crate) is_blocked: bool,
     /// Since when there is something on its way to the peer without progress: since the Transmit, or the last partial
@@ -161,11 +163,6 @@ impl Conn {
         self.work.as_ref().map(|work| &work.outbound)
     }
 
-    /// `None`: no bucket of it is used.
-    pub(crate) fn limits(&self) -> Option<&Limits> {
-        self.work.as_ref().and_then(|work| work.limits.as_deref())
-    }
-
     pub(crate) fn outbound_mut(&mut self) -> Option<&mut Outbound> {
         self.work.as_mut().map(|work| &mut work.outbound)
     }
@@ -198,7 +195,7 @@ impl Conn {
 
     /// A bound, or a rate, was reached: decoding stops and the connection is not read.
     pub(crate) fn is_stopped(&self) -> bool {
-        self.inbound().is_some_and(|inbound| inbound.is_stopped || inbound.is_limited)
+        self.is_limited || self.inbound().is_some_and(|inbound| inbound.is_stopped)
     }
 
     pub(crate) fn has_messages(&self) -> bool {
@@ -229,9 +226,11 @@ impl Conn {
     /// Whether an inbound bound is reached: then decoding stops, until everything is at or below half of it.
     pub(crate) fn update_stopped(&mut self, options: &Options) {
         let is_closing = matches!(self.phase, Phase::Closing { .. });
+        // Of one that is closing only the peer's Close frame is still of interest; the rest is not kept.
+        self.is_limited &= !is_closing;
         let Some(Work { inbound, outbound, .. }) = self.work.as_deref_mut() else { return };
         if is_closing {
-            (inbound.is_stopped, inbound.is_limited) = (false, false); // Only the peer's Close frame is still of interest; the rest is not kept.
+            inbound.is_stopped = false;
             return;
         }
         let (inbox, replies) = (inbound.inbox_bytes(), outbound.reply_bytes());
@@ -282,11 +281,7 @@ impl Conn {
 
     /// The next moment something has to be done.
     pub(crate) fn deadline(&self, options: &Options) -> Option<Instant> {
-        let limits = self.limits().map(|limits| {
-            let is_limited = self.inbound().is_some_and(|inbound| inbound.is_limited);
-            limits.deadline(options, is_limited)
-        });
-        self.phase_deadline(options).into_iter().chain(self.levels_fall_at(options)).chain(limits).min()
+        self.phase_deadline(options).into_iter().chain(self.levels_fall_at(options)).min()
     }
 
     fn phase_deadline(&self, options: &Options) -> Option<Instant> {
@@ -328,6 +323,6 @@ mod tests {
     #[test]
     fn an_idle_connection_is_small() {
         assert_eq!((size_of::<Phase>(), size_of::<Speech>(), size_of::<Conn>()), (16, 16, 96));
-        assert!(size_of::<Work>() <= 336, "{} bytes, lent to those that are not idle", size_of::<Work>());
+        assert!(size_of::<Work>() <= 328, "{} bytes, lent to those that are not idle", size_of::<Work>());
     }
 }

@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 use core::time::Duration;
 
-use super::{Inbound, Limits, Outbound};
+use super::{Inbound, Outbound};
 use crate::config::{LaneLimits, Options};
 use crate::lane::{Lane, Mark, Standing};
 use crate::log::Log;
@@ -57,21 +57,16 @@ pub(crate) struct Work {
     pub(crate) inbound: Inbound,
     pub(crate) outbound: Outbound,
     pub(crate) direct: Option<Box<Direct>>,
-    /// There while a bucket is not full.
-    pub(crate) limits: Option<Box<Limits>>,
 }
 
 impl Work {
     pub(crate) fn new(decoder: Decoder) -> Self {
-        Self { inbound: Inbound::new(decoder), outbound: Outbound::default(), direct: None, limits: None }
+        Self { inbound: Inbound::new(decoder), outbound: Outbound::default(), direct: None }
     }
 
     /// Whether it can serve another connection, but for its decoder.
     pub(crate) fn is_idle(&self) -> bool {
-        self.inbound.is_idle()
-            && self.outbound.is_idle()
-            && self.direct.as_ref().is_none_or(|direct| direct.is_idle())
-            && self.limits.is_none()
+        self.inbound.is_idle() && self.outbound.is_idle() && self.direct.as_ref().is_none_or(|direct| direct.is_idle())
     }
 
     /// Whether the connection is not read for its inbox, and for its replies: they have to fall to half of their bounds
@@ -94,7 +89,7 @@ impl Work {
     /// Gauges follow what waits.
     pub(crate) fn update_gauges(&mut self, options: &Options, now: Instant) {
         let (inbox_is_full, replies_are_full) = self.are_full(options);
-        let Work { inbound, outbound, direct, .. } = self;
+        let Work { inbound, outbound, direct } = self;
         let marks = &options.watermarks;
         inbound.gauge.update(inbound.fill(options), inbox_is_full, now, marks);
         outbound.gauge.update(outbound.reply_fill(options), replies_are_full, now, marks);
@@ -111,7 +106,7 @@ impl Work {
     }
 
     pub(super) fn levels_fall_at(&self, options: &Options) -> Option<Instant> {
-        let Work { inbound, outbound, direct, .. } = self;
+        let Work { inbound, outbound, direct } = self;
         if inbound.gauge.is_idle() && self.outbound_level() == Level::Nominal {
             return None; // The usual case, without a division.
         }
@@ -125,7 +120,7 @@ impl Work {
     /// Whether gauges say what waits, for tests.
     pub(crate) fn has_right_gauges(&self, options: &Options) -> bool {
         let (inbox_is_full, replies_are_full) = self.are_full(options);
-        let Work { inbound, outbound, direct, .. } = self;
+        let Work { inbound, outbound, direct } = self;
         let marks = &options.watermarks;
         inbound.gauge.is_right(inbound.fill(options), inbox_is_full, marks)
             && outbound.gauge.is_right(outbound.reply_fill(options), replies_are_full, marks)

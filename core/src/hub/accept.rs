@@ -80,6 +80,7 @@ impl Hub {
             session: sessions.insert_with(|_| Session::new(id)),
             timer: timers.add(TimerKey::Conn(id.index)),
             work: None,
+            is_limited: false,
             is_blocked: false,
             stalled_since: None,
             excused_since: None,

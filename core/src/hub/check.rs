@@ -49,7 +49,7 @@ impl Hub {
         let mut direct = Count::default();
         self.check_sessions();
         self.check_hub_level();
-        for (_, conn) in self.conns.iter() {
+        for (id, conn) in self.conns.iter() {
             assert_eq!(conn.charged, conn.resident(), "a connection's charge");
             resident += conn.charged;
             if let Some(lane) = conn.direct() {
@@ -64,7 +64,7 @@ impl Hub {
             assert!(conn.work.as_ref().is_none_or(|work| !work.is_idle()), "an idle connection has no work");
             self.check_conn(conn);
             self.check_conn_levels(conn);
-            self.check_limits(conn);
+            self.check_limits(id, conn);
         }
         assert_eq!(self.stats.direct.waiting, direct, "direct lanes");
         assert_eq!(taken, 0, "a latest message is taken for as long as it is in a Transmit");
@@ -85,16 +85,16 @@ impl Hub {
         }
         assert_eq!(session.active().contains(&id), is_active, "active lanes are listed");
         assert!(!topic.has_something(place) || is_active, "a lane with something waiting is active");
-        let Some(conn) = session.conn() else { return };
-        let conn = self.conns.get(conn).expect("a session's connection exists");
+        let Some(conn_id) = session.conn() else { return };
+        let conn = self.conns.get(conn_id).expect("a session's connection exists");
         if is_active && conn.is_open() && !conn.is_writing() {
-            let waits_for_unit = conn.limits().is_some_and(|limits| limits.starts_at.is_some());
+            let waits_for_unit = self.limits.get(&conn_id).is_some_and(|limits| limits.starts_at.is_some());
             assert!(conn.is_ready || waits_for_unit, "a connection with an active lane is ready");
         }
     }
 
     fn check_conn(&self, conn: &crate::conn::Conn) {
-        let Some(Work { inbound, outbound, direct, .. }) = conn.work.as_deref() else { return };
+        let Some(Work { inbound, outbound, direct }) = conn.work.as_deref() else { return };
         let payloads: usize = inbound.messages().map(|m| m.bytes.len() + crate::conn::INBOX_ENTRY_BYTES).sum();
         assert_eq!(inbound.inbox_bytes(), payloads, "the inbox");
         if let Phase::Ended { .. } = conn.phase {

@@ -4,10 +4,13 @@ use super::{Hub, News};
 use alloc::vec::Vec;
 
 use crate::conn::{Conn, Phase, PinnedMessage, Segment, Source};
-use crate::id::ConnId;
+use crate::id::{ConnId, SessionId};
 use crate::lane::Mark;
 use crate::output::{EndReason, LossReason};
 use crate::wire::{CloseCode, Opcode, Role, frame};
+
+/// It names nothing: who has ended has nothing to do any more with a session that lives on.
+const NO_SESSION: SessionId = SessionId::from_bits(u64::MAX);
 
 impl Hub {
     /// The mask for the next frame of a connection, where one is due (RFC 6455 §5.3).
@@ -93,6 +96,9 @@ impl Hub {
         self.lose_outstanding(id);
         let conn = self.conn_mut(id);
         conn.phase = Phase::Ended { reason, owes_effect };
+        conn.is_limited = false;
+        self.limits.remove(&id);
+        let conn = self.conn_mut(id);
         (conn.is_blocked, conn.is_ready, conn.stalled_since, conn.kernel_bytes) = (false, false, None, 0);
         // The application is told of the end when it has taken what came before it. For the budget it has to go.
         let is_kept = conn.dialect().is_none()
@@ -103,10 +109,13 @@ impl Hub {
         }
         let conn = self.conn_mut(id);
         conn.news.closed = true;
-        if !lives_on {
+        if lives_on {
+            conn.session = NO_SESSION;
+            if reason != EndReason::Resumed {
+                self.detach(session_id);
+            }
+        } else {
             self.sessions.remove(session_id).expect("a connection's session exists");
-        } else if reason != EndReason::Resumed {
-            self.detach(session_id);
         }
         self.timers.remove(timer);
         self.stats.closed += 1;

@@ -20,7 +20,7 @@ impl Hub {
         }
         let conn = self.conns.get(id).filter(|conn| conn.is_open()).ok_or(SendError::UnknownConnection)?;
         let has_room = conn.direct().is_none_or(|direct| direct.lane.fits(direct.log.head(), Count::new(1, bytes)));
-        if !conn.is_writing() && has_room && self.has_unit(conn) {
+        if !conn.is_writing() && has_room && self.has_unit(id) {
             return self.send_direct(id, payload);
         }
         self.stats.refused_volatile += 1;

@@ -210,8 +210,7 @@ impl Hub {
 
     fn build(&mut self, id: ConnId) -> Outstanding {
         let mut out = self.spare.pop().unwrap_or_default();
-        let conn = self.conns.get(id).expect("the connection exists");
-        let (bytes, units) = (self.config.transmit_bytes_max as usize, self.units(conn));
+        let (bytes, units) = (self.config.transmit_bytes_max as usize, self.units(id));
         let mut room = Room { bytes, units, slices: SLICES_MAX, has_message: false };
         let conn = self.conns.get_mut(id).expect("the connection exists");
         let mut is_control_whole = true;

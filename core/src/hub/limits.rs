@@ -39,29 +39,26 @@ impl Hub {
             return true;
         }
         let now = self.now;
-        self.work_mut(id);
         let conn = self.conns.get_mut(id).expect("the connection exists");
         let waits = self.config.inbound_excess == Excess::Wait || conn.dialect().is_none();
-        let work = conn.work.as_mut().expect("just lent");
-        let limits = work.limits.get_or_insert_default();
+        let limits = self.limits.entry(id).or_default();
         if limits.inbound_at(&self.config) > now {
             return false;
         }
         limits.take_inbound(&self.config, bytes as u64, now);
-        work.inbound.is_limited = waits && limits.inbound_at(&self.config) > now;
+        conn.is_limited = waits && limits.inbound_at(&self.config) > now;
         true
     }
 
-    /// A request came without a unit: it is refused, but for those that always pass; whether it was.
+    /// A request came without a unit: it is refused, but for those that always pass (and what is none); whether it was.
     pub(super) fn refuse_limited(&mut self, id: ConnId, is_text: bool, bytes: &[u8]) -> bool {
         let dialect = self.conn_mut(id).dialect().expect("only called with a dialect");
         let request_id = match dialect.decode(is_text, bytes) {
-            Ok(request) if request.action.passes_a_parked_publish() => return false,
-            Ok(request) => request.id,
-            Err(fault) => fault.id,
+            Ok(request) if !request.action.passes_a_parked_publish() => request.id,
+            _ => return false,
         };
         let now = self.now;
-        let at = self.conns.get(id).and_then(Conn::limits).map_or(now, |limits| limits.inbound_at(&self.config));
+        let at = self.limits.get(&id).map_or(now, |limits| limits.inbound_at(&self.config));
         self.stats.refused_limited += 1;
         self.reply(id, &Reply::Limited { retry_after: at.since(now) }, request_id);
         true
@@ -70,10 +67,9 @@ impl Hub {
     /// There may be a unit for a connection that was not read for want of one.
     pub(super) fn resume_limited(&mut self, id: ConnId) {
         let now = self.now;
-        let Some(work) = self.conns.get_mut(id).and_then(|conn| conn.work.as_mut()) else { return };
-        let has_unit = work.limits.as_ref().is_none_or(|limits| limits.inbound_at(&self.config) <= now);
-        if work.inbound.is_limited && has_unit {
-            work.inbound.is_limited = false;
+        let has_unit = self.limits.get(&id).is_some_and(|limits| limits.inbound_at(&self.config) <= now);
+        if let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.is_limited && has_unit) {
+            conn.is_limited = false;
             self.pump(id);
         }
     }
@@ -82,9 +78,9 @@ impl Hub {
 /// To a connection.
 impl Hub {
     /// How many bytes of messages may go to a connection now.
-    pub(super) fn units(&self, conn: &Conn) -> Units {
+    pub(super) fn units(&self, id: ConnId) -> Units {
         let Some(rate) = self.config.outbound_bytes_rate else { return Units { all: usize::MAX, reserved: 0 } };
-        let all = conn.limits().map_or(rate.burst.into(), |limits| limits.outbound_units(rate, self.now));
+        let all = self.limits.get(&id).map_or(rate.burst.into(), |limits| limits.outbound_units(rate, self.now));
         let as_usize = |units: u64| usize::try_from(units).unwrap_or(usize::MAX);
         let reserved = reserved(&self.config, rate, Class::Normal);
         Units { all: as_usize(all), reserved: as_usize(reserved.into()) }
@@ -94,35 +90,35 @@ impl Hub {
     pub(super) fn pay_outbound(&mut self, id: ConnId, bytes: usize) {
         if let Some(rate) = self.config.outbound_bytes_rate.filter(|_| bytes > 0) {
             let now = self.now;
-            self.work_mut(id).limits.get_or_insert_default().take_outbound(rate, bytes as u64, now);
+            self.limits.entry(id).or_default().take_outbound(rate, bytes as u64, now);
         }
     }
 
     /// Whether a message of class `Normal` may be sent to a connection now.
-    pub(super) fn has_unit(&self, conn: &Conn) -> bool {
-        conn.limits().is_none_or(|limits| limits.outbound_at(&self.config, Class::Normal) <= self.now)
+    pub(super) fn has_unit(&self, id: ConnId) -> bool {
+        self.limits.get(&id).is_none_or(|limits| limits.outbound_at(&self.config, Class::Normal) <= self.now)
     }
 
     /// When the first message that waits for a connection may be sent, for all its rate knows; `None`: none waits.
-    pub(super) fn starts_at(&self, conn: &Conn) -> Option<Instant> {
+    pub(super) fn starts_at(&self, id: ConnId) -> Option<Instant> {
+        let conn = self.conns.get(id).expect("the connection exists");
         let lanes = self.sessions.get(conn.session).expect("a connection's session exists").active();
         let has_direct = || conn.direct().is_some_and(|direct| !direct.lane.front(direct.log.head()).is_empty());
         if !conn.is_open() || (lanes.is_empty() && !has_direct()) {
             return None;
         }
-        let Some(limits) = conn.limits() else { return Some(Instant::ZERO) };
+        let Some(limits) = self.limits.get(&id) else { return Some(Instant::ZERO) };
         let classes = lanes.iter().map(|lane| self.topics.lane(*lane).0.options.class);
         Some(limits.outbound_at(&self.config, classes.min().unwrap_or_default()))
     }
+}
 
-    /// Lets go of buckets that are full.
+/// Buckets that are full.
+impl Hub {
     pub(super) fn forget_limits(&mut self, id: ConnId) {
-        let now = self.now;
-        if let Some(work) = self.conns.get_mut(id).and_then(|conn| conn.work.as_mut())
-            && work.limits.as_ref().is_some_and(|limits| limits.is_idle(now))
-            && !work.inbound.is_limited
-        {
-            work.limits = None;
+        let is_limited = self.conn_mut(id).is_limited;
+        if self.limits.get(&id).is_some_and(|limits| !is_limited && limits.is_idle(self.now)) {
+            self.limits.remove(&id);
         }
     }
 }
@@ -174,18 +170,17 @@ impl Hub {
 
 /// Recounted, for tests.
 impl Hub {
-    pub(super) fn check_limits(&self, conn: &Conn) {
-        let Some(limits) = conn.limits().filter(|_| !conn.is_ended()) else {
-            let is_limited = conn.inbound().is_some_and(|inbound| inbound.is_limited);
-            return assert!(!is_limited, "who waits for a unit has a bucket");
+    pub(super) fn check_limits(&self, id: ConnId, conn: &Conn) {
+        let Some(limits) = self.limits.get(&id) else {
+            return assert!(!conn.is_limited, "who waits for a unit has a bucket");
         };
+        assert!(!conn.is_ended(), "a connection that has ended has no buckets");
         if let Some(at) = limits.starts_at {
             assert!(!conn.is_ready && !conn.is_writing(), "who waits for a unit waits for nothing else");
-            assert_eq!(self.starts_at(conn), Some(at), "when the first message may be sent");
+            assert_eq!(self.starts_at(id), Some(at), "when the first message may be sent");
         }
-        let is_limited = conn.inbound().is_some_and(|inbound| inbound.is_limited);
         let armed = self.timers.deadline(conn.timer);
-        let deadline = limits.deadline(&self.config, is_limited);
+        let deadline = limits.deadline(&self.config, conn.is_limited);
         assert!(armed.is_some_and(|armed| armed <= deadline), "who waits for a unit goes on in time");
     }
 

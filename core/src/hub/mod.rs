@@ -41,7 +41,7 @@ use self::documents::Document;
 use self::overflow::Overflowed;
 use self::pressure::HubLevel;
 use crate::config::{Config, LaneOptions, Start, TopicOptions};
-use crate::conn::{Conn, Outstanding, Phase, Work};
+use crate::conn::{Conn, Limits, Outstanding, Phase, Work};
 use crate::entropy::Entropy;
 use crate::error::{
     AcceptError, AckError, AuthenticateError, ConnectError, DocumentError, PublishError, ResumeError, SendError,
@@ -100,6 +100,8 @@ pub struct Hub {
     entropy: Entropy,
     conns: Slab<ConnId, Conn>,
     sessions: Slab<SessionId, Session>,
+    /// Of connections of which a bucket is not full, or was not a moment ago.
+    limits: BTreeMap<ConnId, Limits>,
     /// Sessions without a connection, by the order in which they lost it.
     detached: BTreeMap<u64, SessionId>,
     topics: Topics,
@@ -149,6 +151,7 @@ impl Hub {
             entropy: Entropy::new(entropy),
             conns: Slab::new(),
             sessions: Slab::new(),
+            limits: BTreeMap::new(),
             detached: BTreeMap::new(),
             topics: Topics::new(),
             timers: Timers::new(),

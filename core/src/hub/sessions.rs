@@ -1,5 +1,6 @@
 //! Sessions that outlive their connection: kept, detached, ended. (`resume.rs` has how they go on.)
 
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::{Hub, News, TimerKey};
@@ -176,7 +177,7 @@ impl Hub {
         let is_left = |conn: Option<ConnId>| {
             conn.is_none_or(|conn| !self.conns.get(conn).expect("a session's connection exists").is_open())
         };
-        let ids: alloc::vec::Vec<SessionId> =
+        let ids: Vec<SessionId> =
             self.sessions.iter().filter(|(_, session)| is_left(session.conn())).map(|(id, _)| id).collect();
         ids.into_iter().for_each(|id| self.end_session(id, SessionEnd::Drained, LossReason::Closed));
     }
@@ -209,7 +210,12 @@ impl Hub {
         }
         assert_eq!((self.detached.len(), self.stats.detached as usize), (detached, detached), "detached sessions");
         assert!(detached <= self.config.sessions_max as usize, "sessions_max");
-        let conns = self.conns.iter().filter(|(_, conn)| !conn.is_ended()).count();
+        let (ended, open): (Vec<_>, Vec<_>) = self.conns.iter().partition(|(_, conn)| conn.is_ended());
+        assert!(
+            ended.iter().all(|(_, conn)| self.sessions.get(conn.session).is_none()),
+            "who has ended has no session"
+        );
+        let conns = open.len();
         assert_eq!(self.sessions.len(), conns + detached, "no other sessions are there");
         assert!(self.draining.is_none() || detached == 0, "nobody resumes while draining");
     }

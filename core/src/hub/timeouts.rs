@@ -124,7 +124,8 @@ impl Hub {
     pub(super) fn update_deadline(&mut self, id: ConnId) {
         let conn = self.conns.get_mut(id).expect("the connection exists");
         conn.update_excused(self.now);
-        if let Some(deadline) = conn.deadline(&self.config) {
+        let limits = self.limits.get(&id).map(|limits| limits.deadline(&self.config, conn.is_limited));
+        if let Some(deadline) = conn.deadline(&self.config).into_iter().chain(limits).min() {
             // A later deadline waits until the timer fires: a connection that is alive costs no heap operation.
             let timer = conn.timer;
             if self.timers.deadline(timer).is_none_or(|armed| deadline < armed) {
@@ -148,14 +149,13 @@ impl Hub {
         if conn.is_ready || conn.is_writing() || conn.is_ended() {
             return;
         }
-        let starts_at = if conn.has_control() { Some(self.now) } else { self.starts_at(conn) };
+        let starts_at = if conn.has_control() { Some(self.now) } else { self.starts_at(id) };
         let is_ready = starts_at.is_some_and(|at| at <= self.now);
-        let conn = self.conn_mut(id);
-        if let Some(limits) = conn.work.as_mut().and_then(|work| work.limits.as_mut()) {
+        if let Some(limits) = self.limits.get_mut(&id) {
             limits.starts_at = starts_at.filter(|_| !is_ready);
         }
         if is_ready {
-            conn.is_ready = true;
+            self.conn_mut(id).is_ready = true;
             self.ready.push_back(id);
         } else if starts_at.is_some() {
             self.update_deadline(id);

@@ -1,7 +1,9 @@
 //! What an idle connection costs the hub: at most 192 bytes, and no byte buffers.
 
+use std::time::Duration;
+
 use forebay_core::{
-    Config, ConnId, Effect, Hub, Instant, LaneOptions, Mode, Options, Payload, Peer, Policy, Start, Upgraded,
+    Config, ConnId, Effect, Hub, Instant, LaneOptions, Mode, Options, Payload, Peer, Policy, Rate, Start, Upgraded,
 };
 use forebay_testkit::alloc::{Counting, measure};
 use forebay_testkit::mini::{frame, handshake};
@@ -30,7 +32,11 @@ enum Opening {
 impl House {
     /// A hub that has had a connection, so that what is made once is there.
     fn new() -> Self {
-        let options = Options { connections_max: 1 << 20, ..Options::default() };
+        Self::with(Options::default())
+    }
+
+    fn with(options: Options) -> Self {
+        let options = Options { connections_max: 1 << 20, ..options };
         let now = Instant::from_nanos(1_000);
         let hub = Hub::new(Config::try_from(options).expect("good"), [3; 32], now);
         Self { hub, now, conns: Vec::with_capacity(CONNS) }
@@ -112,6 +118,30 @@ fn an_idle_connection_costs_at_most_192_bytes() {
         assert_eq!(house.hub.stats().resident_bytes, 0, "no byte buffers");
         house.hub.check_invariants();
     }
+}
+
+#[test]
+fn a_connection_with_rates_costs_no_more_once_its_buckets_are_full() {
+    let rate = Some(Rate { per_second: 10_000, burst: 10_000 });
+    let (inbound_rate, inbound_bytes_rate, outbound_bytes_rate) = (rate, rate, rate);
+    let mut house =
+        House::with(Options { inbound_rate, inbound_bytes_rate, outbound_bytes_rate, ..Options::default() });
+    let ((), opened) = measure(|| {
+        house.connect(Opening::ByTheHub, Mode::Dialect);
+        house.traffic(Mode::Dialect);
+    });
+    let ((), rested) = measure(|| {
+        house.now = house.now + Duration::from_secs(2);
+        for _ in 0..CONNS / 1_024 + 1 {
+            house.hub.handle_timeout(house.now);
+            house.drain();
+        }
+    });
+    let each = |bytes: i64| bytes / i64::try_from(CONNS).expect("small");
+    let (limited, idle) = (each(opened.live_bytes), each(opened.live_bytes + rested.live_bytes));
+    println!("{limited} bytes with buckets, {idle} without");
+    assert!(limited <= 288, "{limited} bytes with buckets");
+    assert!(idle <= BYTES_MAX, "{idle} bytes without");
 }
 
 #[test]

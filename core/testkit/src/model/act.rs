@@ -23,11 +23,12 @@ macro_rules! ops {
 ops! {
     /// A connection comes: seat, 1: raw, 0: by an opening handshake or 1: upgraded, bytes of a leftover's message.
     Accept = "accept",
-    /// A client writes a subscribe: seat, topic, policy (0: none), messages, bytes, age in ms (0: none), with an id.
+    /// A client writes a subscribe: seat, topic, policy (0: none), messages, bytes, age in ms (0: none), with an id,
+    /// and from where, as for the act `subscribe`.
     SaySubscribe = "say-subscribe",
     /// A client writes an unsubscribe: seat, topic, with an id.
     SayUnsubscribe = "say-unsubscribe",
-    /// A client writes a publish: seat, topic, key, payload bytes, 1: bytes, with an id.
+    /// A client writes a publish: seat, topic, key, payload bytes, 1: bytes, with an id, its message's id.
     SayPublish = "say-publish",
     /// A client writes a ping of the dialect: seat, with an id.
     SayPing = "say-ping",
@@ -56,23 +57,27 @@ ops! {
     /// The application closes: seat, code.
     Close = "close",
     /// The application declares: topic, policy, messages, bytes, age in ms, message bytes, keys, bytes of keys, log bytes,
-    /// choices and the scope of `Disconnect`.
+    /// choices and the scope of `Disconnect`, in flight (0: best effort), ms until it is sent again, attempts, messages of
+    /// history (0: none), their bytes, their age in ms, ms between flushes (0: none), class, publishes in a second (0: any),
+    /// at once, ids that are remembered.
     Topic = "topic",
     /// The application opens: topic.
     OpenTopic = "open-topic",
     /// The application removes: topic.
     RemoveTopic = "remove-topic",
-    /// The application subscribes a connection: seat, topic, policy, messages, bytes, age in ms.
+    /// The application subscribes a connection: seat, topic, policy, messages, bytes, age in ms, nothing, from (0: latest, 1:
+    /// snapshot, 2: start, 3: history, 4: behind a position, 5: one of another epoch, 6: one ahead), of how many, delivery (0:
+    /// any, 1: best effort, 2: at least once), credit (0: none, else one less).
     Subscribe = "subscribe",
     /// The application unsubscribes a connection: seat, topic.
     Unsubscribe = "unsubscribe",
-    /// A reader in the process: its number, topic, policy, messages, bytes, age in ms.
+    /// A reader in the process: its number, topic, and the rest as for `subscribe`.
     Local = "local",
     /// It leaves: its number.
     Unlocal = "unlocal",
     /// It takes: its number, how many entries.
     Take = "take",
-    /// The application publishes: topic, key, bytes, 1: binary.
+    /// The application publishes: topic, key, bytes, 1: binary, the message's id.
     Publish = "publish",
     /// The application sends: seat, bytes, 1: binary.
     Send = "send",
@@ -98,10 +103,29 @@ ops! {
     Fetch = "fetch",
     /// The application sends, if that can be written now: seat, bytes, 1: binary.
     SendVolatile = "send-volatile",
+    /// A client acknowledges: seat, topic, which of its unacknowledged messages, 0: up to it, else how many single ones.
+    SayAck = "say-ack",
+    /// A client grants credit: seat, topic, messages, with an id.
+    SayCredit = "say-credit",
+    /// A client asks that its session be kept: seat, ms (0: as long as may be), with an id.
+    SayKeep = "say-keep",
+    /// A client resumes: seat, which token, 0: without positions, else how far back they are and one more, credit (0: none,
+    /// else one less), with an id.
+    SayResume = "say-resume",
+    /// The application acknowledges for a client: seat, topic, which, 0: up to it, 1: single.
+    Ack = "ack",
+    /// The application grants for a client: seat, topic, messages.
+    Grant = "grant",
+    /// The application keeps a session: seat, ms (0: as long as may be).
+    Keep = "keep",
+    /// The application resumes: seat, which token, positions and credit as for `say-resume`.
+    Resume = "resume",
+    /// The application says who it is: seat, which name.
+    Authenticate = "authenticate",
 }
 
 /// Numbers of an act.
-pub(crate) const ARGS: usize = 10;
+pub(crate) const ARGS: usize = 24;
 
 /// One act on one of the hubs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -157,8 +181,10 @@ mod tests {
             assert_eq!(act.to_string().parse(), Ok(act));
         }
         assert_eq!(Act::new(0, Op::Timeout, &[]).to_string(), "0 timeout");
-        for text in ["", "0", "0 dance", "2 timeout", "0 timeout x", "0 timeout 1 2 3 4 5 6 7 8 9 10 11"] {
+        for text in ["", "0", "0 dance", "2 timeout", "0 timeout x", "0 dance 1"] {
             assert!(text.parse::<Act>().is_err(), "{text}");
         }
+        let with = |numbers| format!("0 timeout{}", " 1".repeat(numbers)).parse::<Act>();
+        assert!(with(ARGS).is_ok() && with(ARGS + 1).is_err());
     }
 }

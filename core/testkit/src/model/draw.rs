@@ -3,6 +3,7 @@
 
 use super::act::{Act, Op};
 use super::features::Had;
+use super::modes::Modes;
 use super::plan::Plan;
 use super::play::{KEYS, LOCALS, NAMES, Play, SEATS};
 use crate::rng::Choices;
@@ -26,6 +27,7 @@ pub(crate) struct Swarm {
     len_max: u64,
     limits: Limits,
     has: Features,
+    modes: Modes,
 }
 
 #[derive(Debug)]
@@ -105,6 +107,11 @@ impl Swarm {
         if has.is_tight {
             policies = vec![1, 2, 4];
         }
+        let mut modes = Modes::draw(choices);
+        if has.is_tight {
+            modes = modes.short_of_memory();
+        }
+        modes.starts &= !policies.iter().any(|policy| matches!(policy, 3 | 4));
         let len_max = if has.is_tight { 300 } else { *choices.pick(&[8, 60, 300]) };
         let limits = Limits {
             messages: if has.is_tight { 300 } else { *choices.pick(&[2, 6, 30]) },
@@ -122,6 +129,7 @@ impl Swarm {
             len_max,
             limits,
             has,
+            modes,
         };
         swarm.plan = swarm.draw_plan(choices);
         swarm.draw_weights(choices);
@@ -152,7 +160,7 @@ impl Swarm {
             message_bytes_max * 4
         };
         let high_percent = *choices.pick(&[2, 50, 75, 100]);
-        Plan {
+        let mut plan = Plan {
             hubs: 1 + u64::from(choices.one_in(4)),
             start: choices.between(0, 1 << 40),
             entropy: choices.bits(),
@@ -190,7 +198,11 @@ impl Swarm {
             // Where clocks jump, in which order levels fall and ages end is nobody's promise.
             dwell_ms: if self.has.jumps { 0 } else { *choices.pick(&[0, 1, 30, 400, 3_600_000]) },
             is_tight: u64::from(self.has.is_tight) + u64::from(self.has.is_alone),
-        }
+            ..Plan::default()
+        };
+        let delivery = topic[10..].try_into().expect("eleven numbers");
+        self.modes.put_into(choices, &mut plan, delivery);
+        plan
     }
 
     /// What the run has, by name.
@@ -214,6 +226,7 @@ impl Swarm {
         ] {
             had.note(name, is_there);
         }
+        self.modes.note(&mut had);
         had
     }
 
@@ -277,6 +290,18 @@ impl Swarm {
         if self.plan.hubs == 2 {
             weights.extend([(Op::Post, 6), (Op::Fetch, 4)]);
         }
+        if self.modes.acks {
+            weights.extend([(Op::SayAck, 12), (Op::Ack, 4)]);
+        }
+        if self.modes.credit {
+            weights.extend([(Op::SayCredit, 4), (Op::Grant, 3)]);
+        }
+        if self.modes.sessions {
+            weights.extend([(Op::SayKeep, 4), (Op::SayResume, 4), (Op::Keep, 3), (Op::Resume, 3), (Op::Eof, 2)]);
+            if flag(choices) {
+                weights.push((Op::Authenticate, 2));
+            }
+        }
         if has.jumps {
             weights.extend([(Op::Backwards, 2), (Op::Jump, 2)]);
         }
@@ -314,7 +339,7 @@ impl Swarm {
     }
 
     /// The numbers of an act `topic`, nearly always good ones.
-    fn topic_args(&self, choices: &mut Choices, name: u64) -> [u64; 10] {
+    fn topic_args(&self, choices: &mut Choices, name: u64) -> [u64; 21] {
         let policy = self.policy(choices);
         let is_lossy = policy <= 4;
         let messages = choices.between(1, self.limits.messages);
@@ -333,7 +358,22 @@ impl Swarm {
         } else {
             4 << 20
         };
-        [name, policy, messages, bytes, age, self.len_max, keys, keys_bytes, log_bytes, flags]
+        let mut args = [0; 21];
+        let flags = flags | self.modes.topic_flags(choices);
+        args[..10].copy_from_slice(&[
+            name,
+            policy,
+            messages,
+            bytes,
+            age,
+            self.len_max,
+            keys,
+            keys_bytes,
+            log_bytes,
+            flags,
+        ]);
+        args[10..].copy_from_slice(&self.modes.topic_args(choices, policy, self.len_max));
+        args
     }
 
     /// What a subscriber asks for: mostly what a topic may give.
@@ -377,11 +417,13 @@ impl Swarm {
                 given.extend([seat, self.name(choices)]);
                 given.extend(self.wish(choices));
                 given.push(u64::from(!choices.one_in(4)));
+                given.extend(self.modes.subscribe_args(choices, false));
             }
             Op::SayUnsubscribe => given.extend([seat, self.name(choices), u64::from(!choices.one_in(4))]),
             Op::SayPublish => {
                 given.extend([seat, self.name(choices), self.key(choices), self.len(choices)]);
                 given.extend([u64::from(self.has.binary && choices.one_in(3)), u64::from(!choices.one_in(4))]);
+                given.push(self.modes.id(choices));
             }
             Op::SayPing => given.extend([seat, u64::from(!choices.one_in(3))]),
             Op::SayNonsense => given.extend([seat, choices.below(6), u64::from(!choices.one_in(3))]),
@@ -402,13 +444,15 @@ impl Swarm {
             Op::Close => given.extend([seat, *choices.pick(&[1000, 1001, 4999])]),
             Op::Topic => {
                 let name = self.name(choices);
-                return self.topic_args(choices, name);
+                given.extend(self.topic_args(choices, name));
             }
             Op::OpenTopic | Op::RemoveTopic => given.push(self.name(choices)),
             Op::Subscribe | Op::Local => {
                 let who = if op == Op::Local { choices.below(LOCALS as u64) } else { seat };
                 given.extend([who, self.name(choices)]);
                 given.extend(self.wish(choices));
+                given.push(0);
+                given.extend(self.modes.subscribe_args(choices, op == Op::Local));
             }
             Op::Unsubscribe => given.extend([seat, self.name(choices)]),
             Op::Unlocal => given.push(choices.below(LOCALS as u64)),
@@ -416,7 +460,7 @@ impl Swarm {
             Op::Fetch => given.extend([self.name(choices), choices.between(1, 6)]),
             Op::Publish => {
                 given.extend([self.name(choices), self.key(choices), self.len(choices)]);
-                given.push(u64::from(self.has.binary && choices.one_in(3)));
+                given.extend([u64::from(self.has.binary && choices.one_in(3)), self.modes.id(choices)]);
             }
             Op::Send | Op::SendVolatile => {
                 given.extend([seat, self.len(choices), u64::from(self.has.binary && choices.one_in(3))]);
@@ -426,6 +470,26 @@ impl Swarm {
             Op::Jump => given.push(jump(choices)),
             Op::Backwards => given.push(choices.below(1_000) * MILLI),
             Op::Drain => given.push(choices.below(1_000) * MILLI),
+            Op::SayAck => {
+                given.extend([seat, self.name(choices), choices.below(5)]);
+                given.push(if choices.one_in(2) { 0 } else { choices.between(1, 4) });
+            }
+            Op::Ack => given.extend([seat, self.name(choices), choices.below(5), choices.below(2)]),
+            Op::SayCredit | Op::Grant => {
+                let credit = if choices.one_in(30) { u64::from(u32::MAX) } else { choices.below(8) };
+                given.extend([seat, self.name(choices), credit, u64::from(!choices.one_in(4))]);
+            }
+            Op::SayKeep | Op::Keep => {
+                given.extend([seat, if choices.one_in(3) { 0 } else { choices.between(1, 500) }]);
+                given.push(u64::from(!choices.one_in(4)));
+            }
+            Op::SayResume | Op::Resume => {
+                given.extend([seat, choices.below(4)]);
+                given.push(if choices.one_in(3) { 0 } else { choices.below(17) });
+                given.push(if self.modes.credit && choices.one_in(2) { choices.below(8) } else { 0 });
+                given.push(u64::from(!choices.one_in(4)));
+            }
+            Op::Authenticate => given.extend([seat, *choices.pick(&[0, 1, 1, 1, 2, 3])]),
             Op::Writable | Op::Eof => given.push(seat),
             Op::Timeout | Op::Settle | Op::Stale => {}
         }

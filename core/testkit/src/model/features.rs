@@ -15,6 +15,8 @@ had! {
     // Drawn.
     "two hubs", "raw", "dialect", "binary", "wishes", "ages", "partial answers", "frozen output", "single bytes",
     "clock jumps", "bad names", "late polls", "tight inbound",
+    "at least once", "credit", "sessions", "history", "starts", "publish ids", "inbound rates", "outbound rates", "publish rates",
+    "batches", "classes",
     // Happened.
     "superseded", "lost oldest", "lost newest", "lost to age", "lost at the log's bound", "lost to overload", "lost closed", "lost unsubscribed", "refused full",
     "refused too large", "parked", "parked too long", "gaps", "handshakes", "handed over", "partial writes", "resets",

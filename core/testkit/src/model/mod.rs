@@ -8,6 +8,7 @@ mod campaign;
 pub mod command;
 mod draw;
 mod features;
+mod modes;
 mod plan;
 mod play;
 mod reference;

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use forebay_core::{
-    CreateTopics, Disconnect, DisconnectScope, LaneLimits, Options, Policies, Policy, TopicOptions, Watermarks,
+    AtLeastOnce, Class, CreateTopics, Delivery, Disconnect, DisconnectScope, Excess, History, LaneLimits, Options,
+    Policies, Policy, Rate, TopicOptions, Watermarks,
 };
 
 macro_rules! plan {
@@ -53,6 +54,17 @@ plan! {
     keys_bytes_max,
     log_bytes_max,
     flags,
+    in_flight_max,
+    ack_ms,
+    attempts_max,
+    history_messages,
+    history_bytes,
+    history_age_ms,
+    flush_ms,
+    class,
+    publish_per_second,
+    publish_burst,
+    publish_ids_max,
     resident_bytes_max,
     transmit_bytes_max,
     message_bytes_max,
@@ -71,6 +83,19 @@ plan! {
     high_percent,
     low_percent,
     dwell_ms,
+    /// Sessions; 0: as by default.
+    session_ttl_ms,
+    sessions_max,
+    /// Rates of connections; 0: none.
+    inbound_per_second,
+    inbound_burst,
+    inbound_bytes_per_second,
+    inbound_bytes_burst,
+    /// 1: what comes faster is refused.
+    inbound_refuses,
+    outbound_per_second,
+    outbound_burst,
+    reserved_percent,
     /// Whether bounds of memory may be reached.
     is_tight,
 }
@@ -99,12 +124,15 @@ pub(crate) fn topic_options(args: &[u64]) -> TopicOptions {
     let [policy, messages, bytes, age, message_bytes, keys, keys_bytes, log_bytes] = args[..8] else {
         unreachable!("eight numbers");
     };
-    let flags = args.get(8).copied().unwrap_or(0);
-    // Bit 0: only the lane ends. Bits 1 to 5: what may not be chosen.
+    let more = |place: usize| args.get(place).copied().unwrap_or(0);
+    let flags = more(8);
+    let policy = policy_of(policy).unwrap_or(Policy::DropOldest);
+    // Bit 0: only the lane ends. Bits 1 to 5: what may not be chosen. Bit 6: the latest of each key is kept. Bit 7: what comes
+    // faster than the rate is refused.
     let choices: Vec<Policy> = Policies::LOSSY.iter().filter(|policy| flags >> (1 + *policy as u64) & 1 == 0).collect();
     let scope = if flags & 1 == 1 { DisconnectScope::Topic } else { DisconnectScope::Connection };
     TopicOptions {
-        policy: policy_of(policy).unwrap_or(Policy::DropOldest),
+        policy,
         choices: Policies::of(&choices),
         lane: LaneLimits { messages_max: small(messages), bytes_max: bytes },
         age_max: age_of(age),
@@ -113,8 +141,31 @@ pub(crate) fn topic_options(args: &[u64]) -> TopicOptions {
         keys_max: small(keys),
         keys_bytes_max: keys_bytes,
         disconnect: Disconnect { scope, ..Disconnect::default() },
-        ..TopicOptions::default()
+        delivery: match more(9) {
+            0 => Delivery::BestEffort,
+            in_flight => Delivery::AtLeastOnce(AtLeastOnce {
+                in_flight_max: u8::try_from(in_flight).unwrap_or(u8::MAX),
+                ack_timeout: Duration::from_millis(more(10)),
+                attempts_max: u16::try_from(more(11)).unwrap_or(u16::MAX),
+            }),
+        },
+        history: (more(12) > 0).then(|| History {
+            messages_max: small(more(12)),
+            bytes_max: more(13),
+            age_max: age_of(more(14)),
+        }),
+        keeps_latest: flags >> 6 & 1 == 1,
+        class: [Class::Normal, Class::High, Class::Low][usize::try_from(more(16) % 3).expect("below three")],
+        flush_interval: age_of(more(15)),
+        publish_rate: rate_of(more(17), more(18)),
+        publish_excess: if flags >> 7 & 1 == 1 { Excess::Refuse } else { Excess::Wait },
+        publish_ids_max: if more(19) == 0 { 1_024 } else { small(more(19)) },
     }
+}
+
+/// A rate; 0 in a second: none.
+fn rate_of(per_second: u64, burst: u64) -> Option<Rate> {
+    (per_second > 0).then(|| Rate { per_second: small(per_second), burst: small(burst) })
 }
 
 impl Plan {
@@ -130,6 +181,17 @@ impl Plan {
             self.keys_bytes_max,
             self.log_bytes_max,
             self.flags,
+            self.in_flight_max,
+            self.ack_ms,
+            self.attempts_max,
+            self.history_messages,
+            self.history_bytes,
+            self.history_age_ms,
+            self.flush_ms,
+            self.class,
+            self.publish_per_second,
+            self.publish_burst,
+            self.publish_ids_max,
         ])
     }
 
@@ -148,6 +210,7 @@ impl Plan {
     /// The options of both hubs.
     pub(crate) fn options(&self) -> Options {
         let millis = Duration::from_millis;
+        let plain = Options::default();
         Options {
             connections_max: small(self.connections_max),
             topics_max: small(self.topics_max),
@@ -171,7 +234,14 @@ impl Plan {
             close_timeout: millis(self.close_ms),
             block_max: millis(self.block_ms),
             watermarks: self.watermarks(),
-            ..Options::default()
+            session_ttl: age_of(self.session_ttl_ms).unwrap_or(plain.session_ttl),
+            sessions_max: if self.sessions_max == 0 { plain.sessions_max } else { small(self.sessions_max) },
+            principal_bytes_max: 20,
+            inbound_rate: rate_of(self.inbound_per_second, self.inbound_burst),
+            inbound_bytes_rate: rate_of(self.inbound_bytes_per_second, self.inbound_bytes_burst),
+            inbound_excess: if self.inbound_refuses == 0 { Excess::Wait } else { Excess::Refuse },
+            outbound_bytes_rate: rate_of(self.outbound_per_second, self.outbound_burst),
+            reserved_percent: u8::try_from(self.reserved_percent).unwrap_or(u8::MAX),
         }
     }
 }

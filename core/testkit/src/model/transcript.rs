@@ -18,7 +18,8 @@ pub struct Transcript {
 
 impl fmt::Display for Transcript {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.plan.fields().iter().try_for_each(|(name, value)| writeln!(f, "{name} = {value}"))?;
+        let mut used = self.plan.fields().into_iter().filter(|(_, value)| *value != 0);
+        used.try_for_each(|(name, value)| writeln!(f, "{name} = {value}"))?;
         self.acts.iter().try_for_each(|act| writeln!(f, "{act}"))
     }
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use forebay_core::wire::{CloseCode, CloseReason};
 use forebay_core::{
-    Class, CreateTopics, Disconnect, DisconnectScope, LaneLimits, LaneOptions, Options, Policies, Policy, TopicOptions,
-    Watermarks,
+    Class, CreateTopics, Disconnect, DisconnectScope, Excess, LaneLimits, LaneOptions, Options, Policies, Policy, Rate,
+    TopicOptions, Watermarks,
 };
 
 use crate::mini::{Data, Wish};
@@ -64,6 +64,17 @@ fn disconnect(choices: &mut Choices) -> Disconnect {
     }
 }
 
+/// Now and then a rate of so much in a second at most, and so much at once.
+fn rate(choices: &mut Choices, per_second: u32, burst: u32) -> Option<Rate> {
+    choices
+        .one_in(6)
+        .then(|| Rate { per_second: choices.small(per_second / 20, per_second), burst: choices.small(1, burst) })
+}
+
+fn excess(choices: &mut Choices) -> Excess {
+    if choices.one_in(2) { Excess::Refuse } else { Excess::Wait }
+}
+
 pub(super) fn topic(choices: &mut Choices) -> TopicOptions {
     let message_bytes_max = choices.small(64, 600);
     let messages_max = choices.small(1, 12);
@@ -84,6 +95,8 @@ pub(super) fn topic(choices: &mut Choices) -> TopicOptions {
         keys_bytes_max: choices.between(u64::from(message_bytes_max), bytes_max) + u64::from(more) * bytes_max,
         disconnect: disconnect(choices),
         class: *choices.pick(&Class::ALL),
+        publish_rate: rate(choices, 50, 10),
+        publish_excess: excess(choices),
         ..TopicOptions::default()
     }
 }
@@ -159,6 +172,11 @@ pub(super) fn options(choices: &mut Choices) -> Options {
             low_percent: u8::try_from(choices.between(1, 50)).expect("at most 50"),
             dwell: Duration::from_millis(choices.between(0, 2_000)),
         },
+        inbound_rate: rate(choices, 200, 20),
+        inbound_bytes_rate: rate(choices, 50_000, 5_000),
+        inbound_excess: excess(choices),
+        outbound_bytes_rate: rate(choices, 50_000, 5_000),
+        reserved_percent: u8::try_from(choices.small(0, 90)).expect("at most 90"),
         ..Options::default()
     }
 }

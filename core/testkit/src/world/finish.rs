@@ -116,8 +116,14 @@ impl World {
                 }
                 _ => true,
             });
+            // A rate may be what they wait for.
+            let is_read = side.lines.iter().all(|(conn, line)| line.is_over || side.hub.wants_read(*conn));
+            let parked = |name: &&str| side.hub.find_topic(name).and_then(|id| side.hub.topic_pressure(id));
+            let is_unparked = TOPICS.iter().filter_map(parked).all(|topic| topic.parked == 0);
             let deadline = side.hub.poll_timeout();
             lines
+                && is_read
+                && is_unparked
                 && deadline.is_none_or(|deadline| deadline.cause != Cause::Output)
                 && side.hub.pressure().waiting.messages == 0
         });

@@ -230,7 +230,9 @@ impl Reader {
                 self.silent_errors.checked_sub(1).ok_or("an error without id, and no request it could belong to")?;
             return Ok(Told::Error { id: None, code, tag: 0, retry_after_ms });
         };
-        let request = self.answered(Some(&id), |asked| asked != Asked::Ping)?;
+        // What comes too fast is refused at once, whatever else waits.
+        let at_once = code == "limited";
+        let request = self.answered_by(Some(&id), |asked| asked != Asked::Ping, at_once)?;
         match (request.asked, code.as_str()) {
             (Asked::Subscribe, "already-subscribed") if !self.is_subscribed(&request.topic) => {
                 return Err("already-subscribed, but it is not".into());
@@ -283,6 +285,10 @@ impl Reader {
 
     /// Finds the request an answer belongs to, and checks that the answer may come now.
     fn answered(&mut self, id: Option<&str>, fits: fn(Asked) -> bool) -> Result<Request, String> {
+        self.answered_by(id, fits, false)
+    }
+
+    fn answered_by(&mut self, id: Option<&str>, fits: fn(Asked) -> bool, at_once: bool) -> Result<Request, String> {
         let place = self
             .pending
             .iter()
@@ -293,7 +299,7 @@ impl Reader {
         if !fits(request.asked) {
             return Err(format!("the answer to something else than {request:?}"));
         }
-        if overtakes(request.asked) {
+        if at_once || overtakes(request.asked) {
             // Only what waits behind a publish may be overtaken, never another of its own kind.
             let mut behind_publish = false;
             for earlier in self.pending.range(..place) {
@@ -312,7 +318,7 @@ impl Reader {
             }
         }
         let request = self.pending.remove(place).expect("found");
-        if !overtakes(request.asked) {
+        if !at_once && !overtakes(request.asked) {
             // Whatever was asked before without an id is over too.
             self.pending.drain(..place);
         }

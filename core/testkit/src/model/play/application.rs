@@ -1,9 +1,9 @@
 //! What the application does, and the mailbox between two hubs.
 
-use forebay_core::{Entry, Message, Payload, PublishError, Start, TopicId, wire::CloseCode};
+use forebay_core::{Entry, Message, Payload, PublishError, TopicId, wire::CloseCode};
 
 use super::client::{small, wish};
-use super::{KEYS, LOCALS, Letter, Play, name_of, place, same};
+use super::{IDS, KEYS, LOCALS, Letter, Play, name_of, place, same};
 use crate::model::plan::topic_options;
 use crate::model::reference::{Reference, Verdict};
 
@@ -66,11 +66,14 @@ impl Play {
         let place = &mut self.sides[side];
         let Some(conn) = place.conn_of(args[0]) else { return Ok(()) };
         let (key, id) = (place.topic_key(args[1]), place.topic_id(args[1]));
-        let wish = wish(&args[2..]);
-        let made = place.hub.subscribe(conn, id, wish, Start::Latest, now);
+        let wish = wish(args);
+        let from = place.start(args[1], &args[7..]);
+        let made = place.hub.subscribe(conn, id, wish, from, now);
         place.model.advance(now.as_nanos());
-        let expected = place.model.subscribe(conn, key, wish);
+        place.shed_histories()?;
+        let expected = place.model.subscribe(conn, key, wish, from);
         same("subscribe", made.err(), expected.err())?;
+        place.model.end_call();
         place.compare_numbers()
     }
 
@@ -94,10 +97,12 @@ impl Play {
             return Ok(());
         }
         let (key, id) = (place.topic_key(args[1]), place.topic_id(args[1]));
-        let wish = wish(&args[2..]);
-        let made = place.hub.subscribe_local(id, wish, Start::Latest, now);
+        let wish = wish(args);
+        let from = place.start(args[1], &args[7..]);
+        let made = place.hub.subscribe_local(id, wish, from, now);
         place.model.advance(now.as_nanos());
-        let expected = place.model.subscribe_local(key, wish);
+        place.shed_histories()?;
+        let expected = place.model.subscribe_local(key, wish, from);
         same("subscribe_local", made.err(), expected.err())?;
         if let (Ok(id), Ok(lane)) = (made, expected) {
             place.model.lanes.get_mut(&lane).expect("just made").id = Some(id);
@@ -155,34 +160,34 @@ impl Play {
     pub(super) fn publish(&mut self, side: usize, args: &[u64]) -> Verdict {
         let is_text = args[3] != 1;
         let bytes = self.payload(args[2], is_text);
-        self.publish_bytes(side, args[0], args[1], is_text, bytes).map(|_| ())
+        self.publish_bytes(side, [args[0], args[1], args[4]], is_text, bytes).map(|_| ())
     }
 
     fn publish_bytes(
         &mut self,
         side: usize,
-        topic: u64,
-        key: u64,
+        [topic, key, id]: [u64; 3],
         is_text: bool,
         bytes: Vec<u8>,
     ) -> Result<Result<(), PublishError>, String> {
         let now = self.told_now();
-        let key = KEYS[place(key, KEYS.len())];
+        let (key, message_id) = (KEYS[place(key, KEYS.len())], IDS[place(id, IDS.len())]);
         let place = &mut self.sides[side];
         let (topic_key, id) = (place.topic_key(topic), place.topic_id(topic));
-        let published = place.hub.publish(id, Message::new(payload(is_text, &bytes)).with_key(key), now);
+        let message = Message::new(payload(is_text, &bytes)).with_key(key).with_id(message_id);
+        let published = place.hub.publish(id, message, now);
         place.model.advance(now.as_nanos());
         place.shed()?;
         let expected = if place.may_overload(topic_key, published.err()) {
             place.model.counters.refused_overloaded += 1;
             Err(PublishError::Overloaded)
         } else {
-            place.model.publish(topic_key, &Reference::draft(key, is_text, bytes))
+            place.model.publish(topic_key, &Reference::draft(key, is_text, bytes).with_id(message_id))
         };
         place.model.end_call();
         self.show(|| format!("publish: {published:?}"));
         let place = &mut self.sides[side];
-        same("publish", published.map(|taken| (taken.position.seq, taken.matched)), expected)?;
+        same("publish", published.map(|taken| (taken.position.seq, taken.matched, taken.is_duplicate)), expected)?;
         if let Ok(taken) = published {
             place.check_epoch(topic_key.expect("a topic"), taken.position.epoch)?;
         }
@@ -318,8 +323,13 @@ impl Play {
         for _ in 0..args[1].clamp(1, 64) {
             let Some(letter) = self.mailbox.pop_front() else { break };
             let (is_text, bytes) = (letter.is_text, letter.bytes.clone());
-            match self.publish_bytes(1, args[0], 0, is_text, bytes)? {
-                Err(PublishError::Full | PublishError::Overloaded | PublishError::UnknownTopic) => {
+            match self.publish_bytes(1, [args[0], 0, 0], is_text, bytes)? {
+                Err(
+                    PublishError::Full
+                    | PublishError::Overloaded
+                    | PublishError::UnknownTopic
+                    | PublishError::Limited { .. },
+                ) => {
                     self.mailbox.push_front(letter);
                     break;
                 }

@@ -32,6 +32,22 @@ impl Side {
         Ok(())
     }
 
+    /// Histories go before anything else: what is left of them.
+    pub(super) fn shed_histories(&mut self) -> Verdict {
+        if !self.is_tight {
+            return Ok(());
+        }
+        for key in self.model.topics.keys().copied().collect::<Vec<TopicKey>>() {
+            let hub =
+                self.hub.topic_pressure(self.model.topics[&key].id).map_or(0, |pressure| pressure.history.messages);
+            if hub < self.model.history_of(key).1.messages && !self.is_near(key) && !self.is_hub_near() {
+                return Err(format!("topic {key} keeps {hub} messages, though memory is not short"));
+            }
+            self.model.shed_history(key, hub);
+        }
+        Ok(())
+    }
+
     /// Whether a topic's log is, or was, filled to half of its bound.
     fn is_near(&self, topic: TopicKey) -> bool {
         let state = &self.model.topics[&topic];

@@ -2,7 +2,8 @@
 
 use forebay_core::{ConnId, LaneOptions, Mode, Peer, Upgraded, wire::WireError};
 
-use super::{KEYS, Op, Play, SEATS, Seat, Side, name_of, place, same};
+use super::delivery::from_members;
+use super::{IDS, KEYS, Op, Play, SEATS, Seat, Side, name_of, place, same};
 use crate::mini::{frame, handshake};
 use crate::model::plan::{age_of, policy_of};
 use crate::model::reference::{Ask, Reference, Request, Said, Segment, Verdict};
@@ -19,21 +20,22 @@ pub(crate) const CRIMES: [(&[u8], u16, WireError); 4] = [
 /// Requests that are answered by an error whatever there is: members, and the code.
 const NONSENSE: [(&str, &str); 6] = [
     ("\"op\":\"dance\"", "unknown-op"),
-    ("\"op\":\"ack\",\"topic\":\"a\"", "unsupported"),
-    ("\"op\":\"credit\"", "unsupported"),
+    ("\"op\":\"ack\",\"topic\":\"a\"", "bad-message"),
+    ("\"op\":\"credit\"", "bad-message"),
     ("\"op\":\"subscribe\",\"topic\":7", "bad-message"),
     ("\"op\":\"publish\",\"topic\":\"a\"", "bad-message"),
     ("\"op\":\"publish\",\"topic\":\"a\",\"data\":1,\"data64\":\"\"", "bad-message"),
 ];
 
-/// What a subscriber asks for, from the numbers of an act.
+/// What a subscriber asks for, from the numbers of the act `subscribe`.
 pub(super) fn wish(args: &[u64]) -> LaneOptions {
     LaneOptions {
-        policy: policy_of(args[0]),
-        messages_max: (args[1] > 0).then(|| u32::try_from(args[1]).unwrap_or(u32::MAX)),
-        bytes_max: (args[2] > 0).then_some(args[2]),
-        age_max: age_of(args[3]),
-        ..LaneOptions::default()
+        policy: policy_of(args[2]),
+        messages_max: (args[3] > 0).then(|| u32::try_from(args[3]).unwrap_or(u32::MAX)),
+        bytes_max: (args[4] > 0).then_some(args[4]),
+        age_max: age_of(args[5]),
+        at_least_once: [None, Some(false), Some(true)][place(args[9], 3)],
+        credit: args[10].checked_sub(1).map(|credit| u32::try_from(credit).unwrap_or(u32::MAX)),
     }
 }
 
@@ -186,13 +188,18 @@ impl Play {
             Op::SaySubscribe => args[6],
             Op::SayUnsubscribe | Op::SayNonsense => args[2],
             Op::SayPing => args[1],
+            Op::SayCredit => args[3],
+            Op::SayKeep => args[2],
+            Op::SayResume => args[5],
+            Op::SayAck => 0,
             _ => args[5],
         };
         let id = self.sides[side].seat(seat).expect("a seat").id(with_id);
         let topic = name_of(args[1]);
         let (members, ask) = match op {
             Op::SaySubscribe => {
-                let wish = wish(&args[2..]);
+                let wish = wish(args);
+                let from = self.sides[side].start(args[1], &args[7..]);
                 let mut members = format!("\"op\":\"subscribe\",\"topic\":{}", text::quoted(topic));
                 if let Some(policy) = wish.policy {
                     members += &format!(",\"policy\":\"{}\"", policy.name());
@@ -202,7 +209,15 @@ impl Play {
                         members += &format!(",\"{name}\":{value}");
                     }
                 }
-                (members, Ask::Subscribe(topic.into(), Some(wish)))
+                members += &from_members(from);
+                if let Some(is_wanted) = wish.at_least_once {
+                    let name = if is_wanted { "at-least-once" } else { "best-effort" };
+                    members += &format!(",\"delivery\":\"{name}\"");
+                }
+                if let Some(credit) = wish.credit {
+                    members += &format!(",\"credit\":{credit}");
+                }
+                (members, Ask::Subscribe(topic.into(), wish, from))
             }
             Op::SayUnsubscribe => {
                 (format!("\"op\":\"unsubscribe\",\"topic\":{}", text::quoted(topic)), Ask::Unsubscribe(topic.into()))
@@ -213,10 +228,16 @@ impl Play {
                 let bytes = self.payload(args[3], is_text);
                 let key_member = if key.is_empty() { String::new() } else { format!(",\"key\":{}", text::quoted(key)) };
                 let data = text::data_member(is_text, &bytes);
-                let members = format!("\"op\":\"publish\",\"topic\":{}{key_member}{data}", text::quoted(topic));
-                (members, Ask::Publish(topic.into(), Reference::draft(key, is_text, bytes)))
+                let message_id = IDS[place(args[6], IDS.len())];
+                let id_member =
+                    if args[6] == 0 { String::new() } else { format!(",\"message_id\":{}", text::quoted(message_id)) };
+                let members =
+                    format!("\"op\":\"publish\",\"topic\":{}{key_member}{id_member}{data}", text::quoted(topic));
+                (members, Ask::Publish(topic.into(), Reference::draft(key, is_text, bytes).with_id(message_id)))
             }
             Op::SayPing => ("\"op\":\"ping\"".into(), Ask::Ping),
+            Op::SayAck | Op::SayCredit => self.sides[side].delivery_request(op, args),
+            Op::SayKeep | Op::SayResume => self.sides[side].session_request(op, args),
             _ => {
                 let (members, code) = NONSENSE[place(args[1], NONSENSE.len())];
                 (members.into(), Ask::Nonsense(code))

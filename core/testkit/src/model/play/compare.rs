@@ -6,7 +6,7 @@ use std::time::Duration;
 use forebay_core::{Count, Instant, LaneId, Load, TopicId, Totals};
 
 use super::{Side, same};
-use crate::model::reference::{Counters, LaneKey, Owner, Phase, TopicKey, Verdict, count};
+use crate::model::reference::{Counters, LaneKey, Phase, TopicKey, Verdict, count};
 
 /// A lane without an `age_max` may say that its oldest message is as old as the first of its tick.
 const AGES_ARE_OF_TICKS: bool = true;
@@ -33,7 +33,8 @@ impl Side {
             return Err(format!("{id:?} is named twice"));
         }
         self.model.topics.get_mut(&key).expect("a topic").id = id;
-        Ok(())
+        let epoch = self.hub.topic_pressure(id).ok_or("a topic without numbers")?.head.epoch;
+        self.check_epoch(key, epoch)
     }
 
     pub(super) fn check_epoch(&mut self, key: TopicKey, epoch: u64) -> Verdict {
@@ -55,7 +56,8 @@ impl Side {
             self.name_topic(key, id)?;
         }
         for lane in self.model.lanes.values_mut().filter(|lane| lane.id.is_none() && lane.ended.is_none()) {
-            let Owner::Conn(conn) = lane.owner else { continue };
+            let session = lane.owner.session().and_then(|session| self.model.sessions.get(&session));
+            let Some(conn) = session.and_then(|session| session.conn) else { continue };
             let topic = self.model.topics[&lane.topic].id;
             lane.id = self.hub.find_lane(conn, topic);
             if lane.id.is_none() {
@@ -69,6 +71,7 @@ impl Side {
     pub(super) fn compare_numbers(&mut self) -> Verdict {
         self.name_new()?;
         self.shed()?;
+        self.shed_histories()?;
         self.compare_bounds()?;
         let stats = *self.hub.stats();
         let (lanes, direct) = (self.model.totals(), self.model.direct_totals());
@@ -87,8 +90,14 @@ impl Side {
             closed: stats.closed,
             gaps_sent: stats.gaps_sent,
             stale_inputs: stats.stale_inputs,
+            refused_limited: stats.refused_limited,
+            duplicates: stats.duplicates,
+            unknown_acks: stats.unknown_acks,
+            resumed: stats.resumed,
         };
         same("counters", counters, self.model.counters)?;
+        self.compare_acks()?;
+        same("detached", stats.detached as usize, self.model.detached())?;
         let hub = &self.hub;
         if !self.is_tight {
             self.model.settle_levels(stats.levels, |lane| hub.lane(lane).map(|lane| lane.load.level))?;
@@ -139,6 +148,13 @@ impl Side {
         same("lanes", pressure.lanes as usize, topic.lanes.len())?;
         same("parked", pressure.parked as usize, topic.parked.len())?;
         same("options", self.hub.topic_options(topic.id), Some(&topic.options))?;
+        let (most, least) = self.model.history_of(key);
+        if !(least.messages..=most.messages).contains(&pressure.history.messages)
+            || !(least.bytes..=most.bytes).contains(&pressure.history.bytes)
+        {
+            return Err(format!("{:?} keeps {:?}, not {least:?} to {most:?}", topic.name, pressure.history));
+        }
+        same("position", Some(pressure.head.epoch), topic.epoch)?;
         same("log bound", pressure.log_bytes_max, topic.options.log_bytes_max)?;
         if !self.is_tight {
             same("level of a topic", pressure.level, topic.mark.level)?;
@@ -178,10 +194,11 @@ impl Side {
         if load.messages > lane.messages_max || load.bytes > lane.bytes_max {
             return Err(format!("{id:?} is over its limits: {load:?}"));
         }
-        match lane.owner {
-            Owner::Conn(conn) => same("whose lane", pressure.conn, Some(conn)),
-            Owner::Local => same("whose lane", pressure.conn, None),
-        }
+        same("credit", pressure.credit, lane.credit)?;
+        let session = lane.owner.session().and_then(|session| self.model.sessions.get(&session));
+        // Of one that has ended, and whose session goes on elsewhere, it may be either.
+        let conn = session.and_then(|session| session.conn);
+        if lane.ended.is_none() { same("whose lane", pressure.conn, conn) } else { Ok(()) }
     }
 
     fn compare_conn(&self, id: forebay_core::ConnId) -> Verdict {
@@ -190,7 +207,7 @@ impl Side {
             return Ok(());
         }
         let Some(pressure) = self.hub.connection(id) else { return Err(format!("no {id:?}")) };
-        same("lanes of a session", pressure.lanes as usize, conn.lanes.len())?;
+        same("lanes of a session", pressure.lanes as usize, self.model.lanes_of(id).len())?;
         same("blocked", pressure.is_blocked, conn.is_blocked)?;
         same("kernel", pressure.kernel_bytes, conn.kernel_bytes)?;
         same("inbound", pressure.inbound_bytes, conn.inbound_bytes())?;

@@ -4,8 +4,10 @@ mod application;
 mod bounds;
 mod client;
 mod compare;
+mod delivery;
 mod finish;
 mod outputs;
+mod sessions;
 mod tally;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -25,6 +27,10 @@ pub(crate) const LOCALS: usize = 4;
 pub(crate) const NAMES: [&str; 8] = ["a", "b", "c", "d\"é\\", "e/e", "f", "", "a name of twenty-one b"];
 /// Keys: none, good ones, and ones that are not.
 pub(crate) const KEYS: [&str; 8] = ["", "k", "l", "m", "n\"é", "o", "a\nb", "a key of twenty-one by"];
+/// Ids of publishes: none, good ones, and ones that are not.
+pub(crate) const IDS: [&str; 8] = ["", "1", "2", "3", "4\"é", "five", "six", "a\nb"];
+/// Who somebody is: nobody, good names, and one that is not.
+pub(crate) const PRINCIPALS: [&str; 4] = ["", "p", "q", "a name of twenty-one b"];
 /// No clock goes further: 300 years.
 const NOW_MAX: u64 = 300 * 365 * 86_400 * 1_000_000_000;
 /// A full state is compared once in so many steps.
@@ -209,6 +215,7 @@ impl Play {
         // No two acts happen at the same time: what is due at the same time may be done in any order.
         self.now = (self.now + 1).min(NOW_MAX);
         let side = act.side % self.sides.len();
+        self.keep_soft_deadlines()?;
         self.show(|| act.to_string());
         self.perform(side, act.op, &act.args)?;
         if self.steps.is_multiple_of(STEPS_PER_STATE) {
@@ -225,6 +232,16 @@ impl Play {
         if self.is_shown {
             println!("{}: {}", self.steps, what());
         }
+    }
+
+    /// What a flush or a rate lets pass may be found by any call from then on: so the embedder is never late with these.
+    fn keep_soft_deadlines(&mut self) -> Verdict {
+        for side in 0..self.sides.len() {
+            if self.sides[side].model.soft_deadline().is_some_and(|due| due <= self.told_now().as_nanos()) {
+                self.timeout(side)?;
+            }
+        }
+        Ok(())
     }
 
     fn next_deadline(&self) -> Option<u64> {
@@ -252,6 +269,10 @@ impl Play {
             | Op::SayUnsubscribe
             | Op::SayPublish
             | Op::SayPing
+            | Op::SayAck
+            | Op::SayCredit
+            | Op::SayKeep
+            | Op::SayResume
             | Op::SayNonsense
             | Op::SayMessage
             | Op::SayControl
@@ -286,6 +307,11 @@ impl Play {
             }
             Op::Timeout => self.timeout(side),
             Op::Settle => self.settle(side),
+            Op::Ack => self.acknowledge(side, args),
+            Op::Grant => self.grant(side, args),
+            Op::Keep => self.keep(side, args),
+            Op::Resume => self.resume(side, args),
+            Op::Authenticate => self.authenticate(side, args),
             Op::SendVolatile => self.send_volatile(side, args),
             Op::Drain => self.drain(side, args[0]),
             Op::Stale => self.stale(side),

@@ -178,8 +178,8 @@ impl Side {
             let hub = lane.id.and_then(|id| self.hub.lane(id));
             hub.is_some_and(|hub| hub.totals.lost[age] != lane.lost[age])
         };
-        let ready = model.conns.iter().filter(|(id, _)| model.is_ready(**id));
-        let found: Vec<ConnId> = ready.filter(|(_, conn)| conn.lanes.iter().any(found)).map(|(id, _)| *id).collect();
+        let ready = model.conns.keys().copied().filter(|id| model.is_ready(*id));
+        let found: Vec<ConnId> = ready.filter(|id| model.lanes_of(*id).iter().any(found)).collect();
         found.into_iter().for_each(|id| self.model.expire_conn(id));
     }
 
@@ -254,9 +254,13 @@ impl Side {
     fn event(&mut self, event: Event) -> Verdict {
         let model = &mut self.model;
         let is_due = match event {
-            Event::Opened { conn, .. } => {
-                model.conns.get_mut(&conn).is_some_and(|conn| std::mem::take(&mut conn.news.is_opened))
+            Event::Opened { conn, session } => {
+                let is_opened = model.conns.get_mut(&conn).is_some_and(|conn| std::mem::take(&mut conn.news.is_opened));
+                is_opened && model.learn_session(conn, session)
             }
+            Event::Resumed { conn, session } => model.resumed_is_told(conn, session),
+            Event::SessionEnded { session, reason } => model.end_is_told(session, reason),
+            Event::Abandoned(lane) => model.abandoned_is_told(lane),
             Event::Received(conn) => {
                 model.conns.get_mut(&conn).is_some_and(|conn| std::mem::take(&mut conn.news.is_received))
             }
@@ -287,11 +291,13 @@ impl Side {
             }
             Event::Pressure { .. } if self.is_tight => true,
             Event::Pressure { scope: scope @ (Scope::Lane(_) | Scope::Session(_) | Scope::Topic(_)), level } => {
-                let session = match scope {
-                    Scope::Session(session) => self.hub.session(session).and_then(|session| session.conn),
-                    _ => None,
-                };
-                let mark = model.mark_of(scope, session);
+                if let Scope::Session(id) = scope {
+                    let conn = self.hub.session(id).and_then(|session| session.conn);
+                    if conn.is_some_and(|conn| !model.learn_session(conn, id)) {
+                        return Err(format!("{id:?} is another session"));
+                    }
+                }
+                let mark = model.mark_of(scope);
                 mark.is_some_and(|mark| level == mark.level && std::mem::replace(&mut mark.told, level) != level)
             }
             Event::Upstream { topic, flow } => {
@@ -328,6 +334,9 @@ impl Side {
         }
         if let Some(lane) = model.ready_lanes().next() {
             return Err(format!("nothing is told, but {:?} has something", model.lanes[&lane].id));
+        }
+        if let Some(untold) = model.untold_of_sessions() {
+            return Err(format!("nothing is told, but {untold}"));
         }
         if let Some(lane) = model.ended_lanes.first() {
             return Err(format!("nothing is told, but {lane:?} has ended"));

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use forebay_core::{ConnId, EndReason};
+use forebay_core::{ConnId, EndReason, SessionEnd};
 
-use super::{Front, LaneKey, Phase, Reference, TopicKey};
+use super::{Front, LaneKey, Phase, Reference, SessionKey, TopicKey};
 
 pub(super) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
@@ -92,6 +92,11 @@ impl Clock {
         }
     }
 
+    /// An acknowledgement is progress.
+    pub(super) fn progresses(&mut self, now: u64) {
+        self.stuck = self.stuck.map(|_| now);
+    }
+
     /// There is nothing to be sent, and nothing in the way.
     pub(super) fn rests(&mut self) {
         self.stuck = None;
@@ -111,6 +116,11 @@ enum Alarm {
     Age(TopicKey),
     Level(LaneKey),
     Ping(ConnId),
+    Acks(LaneKey),
+    Session(SessionKey),
+    Flush(TopicKey),
+    /// A topic's rate, or a connection's, lets something pass: it is looked for at the end of every call.
+    Rate,
     Drain,
 }
 
@@ -165,11 +175,23 @@ impl Reference {
             let oldest = lane.waiting.iter().map(|message| message.at.saturating_add(age)).min();
             alarms.extend(oldest.map(|at| (at, Alarm::Age(lane.topic))));
         }
+        for (key, topic) in &self.topics {
+            alarms.extend(topic.flush_at.map(|at| (at, Alarm::Flush(*key))));
+        }
+        alarms.extend(self.expiries().map(|(at, session)| (at, Alarm::Session(session))));
+        alarms.extend(self.lanes.keys().filter_map(|key| Some((self.ack_due(*key)?, Alarm::Acks(*key)))));
+        alarms.extend(self.rate_alarms().map(|at| (at, Alarm::Rate)));
         alarms.extend(self.falls().map(|(at, lane)| (at, Alarm::Level(lane))));
         let is_open = |conn: &super::Conn| matches!(conn.phase, Phase::Open | Phase::Handshake);
         let draining = self.draining.filter(|_| self.conns.values().any(is_open));
         alarms.extend(draining.map(|at| (at, Alarm::Drain)));
         alarms
+    }
+
+    /// The earliest moment at which a flush, or a rate, lets something pass that waits since it was last looked at.
+    pub(crate) fn soft_deadline(&self) -> Option<u64> {
+        let flushes = self.topics.values().filter_map(|topic| topic.flush_at);
+        flushes.chain(self.looked_for).min()
     }
 
     /// The earliest moment at which something must happen.
@@ -206,8 +228,21 @@ impl Reference {
                     }
                     self.look_at_touched();
                 }
+                Alarm::Acks(lane) => self.send_again(lane, false),
+                Alarm::Session(session) => self.end_session(session, SessionEnd::Expired),
+                Alarm::Flush(topic) => self.flush(topic),
+                Alarm::Rate => unreachable!("it is later than now"),
                 Alarm::Level(lane) => self.fall(lane, is_loose),
                 Alarm::Drain => self.end_draining(),
+            }
+        }
+        for topic in self.topics.keys().copied().collect::<Vec<_>>() {
+            self.made_room(topic);
+        }
+        let open = self.conns.iter().filter(|(_, conn)| conn.phase == Phase::Open);
+        for id in open.map(|(id, _)| *id).collect::<Vec<_>>() {
+            if !self.is_too_fast(id) {
+                self.decode(id);
             }
         }
         self.end_call();

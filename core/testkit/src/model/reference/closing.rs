@@ -2,25 +2,26 @@
 
 use std::collections::VecDeque;
 
-use forebay_core::{AcceptError, ConnId, EndReason, LossReason, Options, wire::CloseCode};
+use forebay_core::{AcceptError, ConnId, EndReason, Options, wire::CloseCode};
 
 use super::clock::Clock;
 use super::output::whats;
-use super::{Conn, DIRECT, Front, News, Phase, Reference, count};
+use super::{Conn, DIRECT, Front, News, Open, Phase, Reference, SessionKey, count};
 
 /// The greeting of a session.
-fn hello(options: &Options) -> Front {
+fn hello(options: &Options, session: SessionKey) -> Front {
     let start = "{\"op\":\"hello\",\"version\":1,\"session\":\"".into();
     let end = format!(
         "\",\"limits\":{{\"message_bytes_max\":{},\"inbound_bytes_max\":{},\"topic_name_bytes_max\":{},\
-         \"lanes_max\":{},\"ping_interval_ms\":{}}}}}",
+         \"lanes_max\":{},\"ping_interval_ms\":{},\"session_ttl_ms\":{}}}}}",
         options.message_bytes_max,
         options.inbound_bytes_max,
         options.topic_name_bytes_max,
         options.lanes_per_session_max,
-        options.ping_interval.as_millis()
+        options.ping_interval.as_millis(),
+        options.session_ttl.as_millis()
     );
-    Front::Text { start, end: Some(end), epoch: None }
+    Front::Text { start, end: Some(end), open: Open::Token(session) }
 }
 
 impl Reference {
@@ -38,10 +39,11 @@ impl Reference {
     /// A connection that the hub has named.
     pub(crate) fn accept(&mut self, id: ConnId, is_raw: bool, is_upgraded: bool) {
         self.counters.accepted += 1;
+        let session = self.make_session(id, is_raw);
         let conn = Conn {
             is_raw,
             phase: Phase::Handshake,
-            lanes: Vec::new(),
+            session,
             news: News::default(),
             wire: VecDeque::new(),
             fed: 0,
@@ -66,7 +68,8 @@ impl Reference {
             direct_out: Default::default(),
             direct_refused: false,
             kernel_bytes: 0,
-            session: Default::default(),
+            inbound: Default::default(),
+            outbound: Default::default(),
             clock: Clock::new(self.now),
         };
         self.conns.insert(id, conn);
@@ -89,16 +92,14 @@ impl Reference {
         conn.news.is_opened = true;
         conn.clock.heard(ping_interval);
         if !is_raw {
-            let hello = hello(&self.options);
+            let hello = hello(&self.options, self.conns[&id].session);
             self.reply(id, hello);
         }
     }
 
-    /// All its lanes end.
-    fn end_lanes(&mut self, id: ConnId, reason: LossReason) {
-        for lane in self.conns[&id].lanes.clone() {
-            self.end_lane(lane, reason);
-        }
+    /// All its lanes end, unless its session lives on.
+    fn end_lanes(&mut self, id: ConnId, reason: EndReason) {
+        self.leave_session(id, reason);
         let conn = self.conn(id);
         let direct = std::mem::take(&mut conn.direct);
         conn.news.is_sendable |= std::mem::take(&mut conn.direct_refused);
@@ -109,7 +110,7 @@ impl Reference {
     pub(super) fn begin_close(&mut self, id: ConnId, reason: EndReason, code: Option<u16>, text: Option<String>) {
         let now = self.now;
         self.drop_requests(id);
-        self.end_lanes(id, LossReason::Closed);
+        self.end_lanes(id, reason);
         self.reply(id, Front::Close(code, text));
         let conn = self.conn(id);
         conn.is_doomed = false;
@@ -154,7 +155,7 @@ impl Reference {
     /// It is over: what waits is lost, what is outstanding too.
     pub(super) fn end(&mut self, id: ConnId, reason: EndReason, owes_effect: bool) {
         self.drop_requests(id);
-        self.end_lanes(id, LossReason::Closed);
+        self.end_lanes(id, reason);
         let conn = self.conn(id);
         conn.phase = Phase::Ended(reason, owes_effect);
         conn.front.clear();
@@ -166,6 +167,7 @@ impl Reference {
         let out = conn.out.take().map(whats).unwrap_or_default();
         let pinned = conn.pinned.take().map(|item| item.what);
         self.take_back_items(id, out.into_iter().chain(pinned).collect());
+        self.detach(id);
         self.counters.closed += 1;
         let conn = self.conn(id);
         conn.front.clear();

@@ -83,29 +83,33 @@ impl Reference {
     /// What a reader in the process takes.
     pub(crate) fn take(&mut self, key: LaneKey) -> Option<Entry> {
         self.expire(key);
+        let flushed = self.flushed(key);
         let lane = self.lane(key);
-        let entry = if lane.gap_is_next() {
+        let entry = if lane.gap_is_next(flushed) {
             lane.gap.take().map(Entry::Gap)
         } else {
-            lane.waiting.pop_front().map(|message| {
+            let is_there = lane.next(flushed).is_some();
+            lane.waiting.pop_front_if(|_| is_there).map(|message| {
                 self.lane_sent(key, &message);
                 let bytes = message.bytes.to_vec().into();
                 let payload = OwnedPayload { is_text: message.is_text, bytes };
                 Entry::Message { seq: message.seq, payload }
             })
         };
+        let flushed = self.flushed(key);
         let lane = self.lane(key);
-        lane.is_told &= lane.has_output(true);
+        lane.is_told &= lane.has_output(true, flushed);
         self.end_call();
         entry
     }
 
     /// In-process lanes that have something their consumers were not told of.
     pub(crate) fn ready_lanes(&self) -> impl Iterator<Item = LaneKey> {
-        let is_due = |lane: &super::Lane| {
-            lane.owner == Owner::Local && lane.ended.is_none() && !lane.is_told && lane.has_output(true)
+        let is_due = |key: LaneKey, lane: &super::Lane| {
+            let is_new = lane.owner == Owner::Local && lane.ended.is_none() && !lane.is_told;
+            is_new && lane.has_output(true, self.flushed(key))
         };
-        self.lanes.iter().filter(move |(_, lane)| is_due(lane)).map(|(key, _)| *key)
+        self.lanes.iter().filter(move |(key, lane)| is_due(**key, lane)).map(|(key, _)| *key)
     }
 
     pub(crate) fn ready_is_told(&mut self, key: LaneKey) {

@@ -1,8 +1,21 @@
 //! What goes before all messages: answers, control frames, the opening handshake.
 
-use super::TopicKey;
+use super::{SessionKey, TopicKey};
 use crate::mini::handshake::ResponseReader;
 use crate::model::text;
+
+/// What stands in the open part of a text.
+#[derive(Clone, Debug)]
+pub(crate) enum Open {
+    /// Nobody cares.
+    Free,
+    /// The epoch of a topic.
+    Epoch(TopicKey),
+    /// The token of a session.
+    Token(SessionKey),
+    /// These objects, in any order.
+    Pieces(Vec<String>),
+}
 
 /// What goes before all messages.
 #[derive(Clone, Debug)]
@@ -14,12 +27,11 @@ pub(crate) enum Front {
     },
     /// An answer that refuses a request: its status.
     Refusal(u16),
-    /// A text that begins so, and ends so: between them is what the specification leaves open. For the `ok` of a
-    /// subscribe that is the epoch of a topic.
+    /// A text that begins so, and ends so: between them is what the specification leaves open.
     Text {
         start: String,
         end: Option<String>,
-        epoch: Option<TopicKey>,
+        open: Open,
     },
     Pong(Vec<u8>),
     Ping,
@@ -29,13 +41,13 @@ pub(crate) enum Front {
 
 impl Front {
     pub(crate) fn exact(text: &str) -> Self {
-        Self::Text { start: text.into(), end: None, epoch: None }
+        Self::Text { start: text.into(), end: None, open: Open::Free }
     }
 
     pub(crate) fn error(code: &str, id: Option<&str>) -> Self {
         let start = format!("{{\"op\":\"error\",\"code\":\"{code}\",\"message\":\"");
         let end = format!("\"{}}}", text::id_member(id));
-        Self::Text { start, end: Some(end), epoch: None }
+        Self::Text { start, end: Some(end), open: Open::Free }
     }
 
     /// Whether these bytes are not all of it.
@@ -54,14 +66,15 @@ impl Front {
         let (opcode, payload, len) = text::first_frame(bytes).ok_or("not a whole frame")?;
         let shown = || format!("{opcode:#x} {:?}, not {self:?}", String::from_utf8_lossy(payload));
         let good = match self {
-            Self::Text { start, end, .. } => {
+            Self::Text { start, end, open } => {
                 let rest = std::str::from_utf8(payload).ok().filter(|_| opcode == 0x81);
                 let rest = rest.and_then(|text| text.strip_prefix(start.as_str()));
                 let Some(rest) = rest else { return Err(shown()) };
+                let is_list = matches!(open, Open::Pieces(_));
                 match end {
                     None => rest.is_empty(),
                     Some(end) => match rest.strip_suffix(end.as_str()) {
-                        Some(open) if !open.contains('"') => return Ok((len, open.into())),
+                        Some(told) if is_list || !told.contains('"') => return Ok((len, told.into())),
                         _ => false,
                     },
                 }

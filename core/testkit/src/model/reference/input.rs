@@ -1,12 +1,16 @@
 //! What a client says, in order, and what waits behind a publish that is parked.
 
 use std::rc::Rc;
+use std::time::Duration;
 
-use forebay_core::{ConnId, CreateTopics, EndReason, LaneOptions, PublishError, SubscribeError, wire};
+use forebay_core::{
+    ConnId, CreateTopics, EndReason, Excess, LaneOptions, PublishError, ResumeError, SessionToken, Start,
+    SubscribeError, wire,
+};
 
 use super::place::place_bytes;
-use super::publish::Draft;
-use super::{Conn, Front, Phase, Reference, TopicKey, one};
+use super::publish::{Draft, Taken};
+use super::{Conn, Front, Open, Phase, Reference, Stand, TopicKey, one};
 use crate::model::text;
 
 /// The deadline of a message begins with its first payload byte: half a header, or half a control frame, has none.
@@ -46,6 +50,14 @@ pub(crate) struct Segment {
     pub(crate) said: Said,
 }
 
+/// Why a publish is refused.
+#[derive(Clone, Copy, Debug)]
+enum Refusal {
+    Code(&'static str),
+    /// For so many nanoseconds.
+    Limited(u64),
+}
+
 /// A request of the dialect.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
@@ -57,13 +69,30 @@ pub(crate) struct Request {
 
 #[derive(Clone, Debug)]
 pub(crate) enum Ask {
-    /// `None` in the place of the wish: a policy that is none.
-    Subscribe(String, Option<LaneOptions>),
+    Subscribe(String, LaneOptions, Start),
     Unsubscribe(String),
     Publish(String, Draft),
+    Ack(String, Acked),
+    Credit(String, u32),
+    Keep(Option<Duration>),
+    Resume(Option<SessionToken>, Vec<Stand>),
     Ping,
     /// What is answered by an error whatever there is.
     Nonsense(&'static str),
+}
+
+/// What a client acknowledges.
+#[derive(Clone, Debug)]
+pub(crate) enum Acked {
+    Through(u64),
+    Each(Vec<u64>),
+}
+
+impl Ask {
+    /// Whether it is carried out while a publish waits, and however fast it comes.
+    fn overtakes(&self) -> bool {
+        matches!(self, Self::Unsubscribe(_) | Self::Ping | Self::Ack(..) | Self::Credit(..))
+    }
 }
 
 impl Conn {
@@ -91,12 +120,17 @@ impl Conn {
         self.counted_bytes() + self.partial + if self.is_stopped { self.fed } else { begun }
     }
 
-    /// Payload bytes of the publish that is parked.
-    pub(super) fn parked_bytes(&self) -> Option<u64> {
+    /// The publish that is parked.
+    pub(super) fn parked_draft(&self) -> Option<&Draft> {
         match self.requests.front().map(|request| &request.ask) {
-            Some(Ask::Publish(_, draft)) if self.parked_since.is_some() => Some(draft.bytes.len() as u64),
+            Some(Ask::Publish(_, draft)) if self.parked_since.is_some() => Some(draft),
             _ => None,
         }
+    }
+
+    /// Payload bytes of the publish that is parked.
+    pub(super) fn parked_bytes(&self) -> Option<u64> {
+        self.parked_draft().map(|draft| draft.bytes.len() as u64)
     }
 }
 
@@ -119,7 +153,12 @@ impl Reference {
 
     /// Whether the connection is to be read.
     pub(crate) fn wants_read(&self, id: ConnId) -> bool {
-        self.conns.get(&id).is_some_and(|conn| !conn.is_stopped && !matches!(conn.phase, Phase::Ended(..)))
+        let is_read = |conn: &Conn| match conn.phase {
+            Phase::Ended(..) => false,
+            Phase::Open => !conn.is_stopped && !self.is_too_fast(id),
+            _ => !conn.is_stopped,
+        };
+        self.conns.get(&id).is_some_and(is_read)
     }
 
     /// Understands what can be understood, as far as there is room for it.
@@ -128,9 +167,10 @@ impl Reference {
             self.update_stop(id);
             let state = self.conn(id);
             let is_deaf = matches!(state.phase, Phase::Ended(..)) || state.peer_closed;
-            if is_deaf || state.is_stopped {
+            if is_deaf || state.is_stopped || (state.phase == Phase::Open && self.is_too_fast(id)) {
                 break;
             }
+            let state = self.conn(id);
             let Some(segment) = state.wire.front().filter(|segment| segment.len <= state.fed) else { break };
             state.fed -= segment.len;
             let segment = state.wire.pop_front().expect("there is one");
@@ -184,6 +224,10 @@ impl Reference {
             _ if is_closing => {}
             Said::Request(request, bytes) => {
                 self.counters.received += one(bytes.len() as u64);
+                if self.is_refused(id, &request) {
+                    return;
+                }
+                self.pay_for_message(id, bytes.len() as u64);
                 if self.conns[&id].is_raw {
                     self.put_inbox(id, true, bytes);
                 } else if !self.conns[&id].is_doomed {
@@ -192,11 +236,15 @@ impl Reference {
             }
             Said::Message { is_text, bytes } => {
                 self.counters.received += one(bytes.len() as u64);
+                let request = Request { ask: Ask::Nonsense("bad-message"), id: None, len: bytes.len() };
+                if self.is_refused(id, &request) {
+                    return;
+                }
+                self.pay_for_message(id, bytes.len() as u64);
                 if self.conns[&id].is_raw {
                     self.put_inbox(id, is_text, bytes);
                 } else if !self.conns[&id].is_doomed {
-                    let ask = Ask::Nonsense("bad-message");
-                    self.ask(id, Request { ask, id: None, len: bytes.len() });
+                    self.ask(id, request);
                 }
             }
             Said::Ping(_) | Said::Handshake { .. } => {}
@@ -211,12 +259,29 @@ impl Reference {
 
     /// A request: carried out, or put behind a publish that waits.
     fn ask(&mut self, id: ConnId, request: Request) {
-        let overtakes = matches!(request.ask, Ask::Unsubscribe(_) | Ask::Ping);
-        if self.conns[&id].requests.is_empty() || overtakes {
+        if self.conns[&id].requests.is_empty() || request.ask.overtakes() {
             self.carry_out(id, request);
         } else {
             self.conn(id).requests.push_back(request);
         }
+    }
+
+    /// A request that comes too fast, and does not wait, is refused.
+    fn is_refused(&mut self, id: ConnId, request: &Request) -> bool {
+        let is_spared = self.conns[&id].is_raw || request.ask.overtakes() || self.conns[&id].is_doomed;
+        let at = self.hear_at(id);
+        if is_spared || at <= self.now {
+            return false;
+        }
+        self.counters.refused_limited += 1;
+        self.limited(id, at - self.now, request.id.as_deref());
+        true
+    }
+
+    pub(super) fn limited(&mut self, conn: ConnId, nanos: u64, id: Option<&str>) {
+        let start = "{\"op\":\"error\",\"code\":\"limited\",\"message\":\"".into();
+        let end = format!("\",\"retry_after_ms\":{}{}}}", nanos.div_ceil(1_000_000), text::id_member(id));
+        self.reply(conn, Front::Text { start, end: Some(end), open: Open::Free });
     }
 
     pub(super) fn error(&mut self, id: ConnId, code: &str, request: Option<&str>) {
@@ -239,15 +304,74 @@ impl Reference {
                     self.error(conn, "not-subscribed", id);
                 }
             }
-            Ask::Subscribe(name, wish) => self.ask_subscribe(conn, name, *wish, id),
+            Ask::Subscribe(name, wish, from) => self.ask_subscribe(conn, name, *wish, *from, id),
             Ask::Publish(name, draft) => match self.ask_publish(conn, name, draft) {
                 Ok(None) => {
                     self.conn(conn).requests.push_front(request);
                 }
-                Ok(Some((seq, matched))) => self.ok(conn, id, &format!(",\"seq\":{seq},\"matched\":{matched}")),
-                Err(code) => self.error(conn, code, id),
+                Ok(Some(taken)) => self.ok_published(conn, id, taken),
+                Err(Refusal::Code(code)) => self.error(conn, code, id),
+                Err(Refusal::Limited(nanos)) => self.limited(conn, nanos, id),
             },
+            Ask::Ack(name, acked) => {
+                let topic = self.names.get(name.as_str()).copied();
+                match acked {
+                    Acked::Through(through) => _ = self.acknowledge(conn, topic, |seq| seq <= *through),
+                    Acked::Each(seqs) => {
+                        seqs.iter().for_each(|one| _ = self.acknowledge(conn, topic, |seq| seq == *one));
+                    }
+                }
+            }
+            Ask::Credit(name, credit) => {
+                let topic = self.names.get(name.as_str()).copied();
+                if self.grant(conn, topic, *credit) {
+                    self.ok(conn, id, &format!(",\"topic\":{}", text::quoted(name)));
+                } else {
+                    self.error(conn, "not-subscribed", id);
+                }
+            }
+            Ask::Keep(ttl) => self.ask_keep(conn, *ttl, id),
+            Ask::Resume(token, stands) => self.ask_resume(conn, *token, stands, id),
         }
+    }
+
+    fn ask_keep(&mut self, conn: ConnId, ttl: Option<Duration>, id: Option<&str>) {
+        let ttl = self.keep(conn, ttl).expect("it is open");
+        if let Some(id) = id {
+            let session = self.conns[&conn].session;
+            let start = format!("{{\"op\":\"ok\",\"id\":{id},\"session\":\"");
+            let end = format!("\",\"ttl_ms\":{}}}", ttl.as_millis());
+            self.reply(conn, Front::Text { start, end: Some(end), open: Open::Token(session) });
+        }
+    }
+
+    fn ask_resume(&mut self, conn: ConnId, token: Option<SessionToken>, stands: &[Stand], id: Option<&str>) {
+        match self.resume(conn, token, stands) {
+            Ok(session) => {
+                let Some(id) = id else { return };
+                let known = &self.sessions[&session];
+                let ttl = Duration::from_nanos(known.ttl.unwrap_or(0)).as_millis();
+                let token = known.token.map_or(String::new(), |token| token.to_string());
+                let start = format!("{{\"op\":\"ok\",\"id\":{id},\"session\":\"{token}\",\"ttl_ms\":{ttl},\"lanes\":[");
+                let mut lanes: Vec<String> =
+                    known.lanes.iter().map(|lane| format!("{{{}}}", self.described(*lane))).collect();
+                lanes.sort_unstable();
+                self.reply(conn, Front::Text { start, end: Some("]}".into()), open: Open::Pieces(lanes) });
+            }
+            Err(error) => {
+                let code = match error {
+                    ResumeError::AlreadySubscribed => "already-subscribed",
+                    ResumeError::Draining => "draining",
+                    _ => "unknown-session",
+                };
+                self.error(conn, code, id);
+            }
+        }
+    }
+
+    fn ok_published(&mut self, conn: ConnId, id: Option<&str>, (seq, matched, is_duplicate): Taken) {
+        let duplicate = if is_duplicate { ",\"duplicate\":true" } else { "" };
+        self.ok(conn, id, &format!(",\"seq\":{seq},\"matched\":{matched}{duplicate}"));
     }
 
     fn ok(&mut self, conn: ConnId, id: Option<&str>, members: &str) {
@@ -274,22 +398,22 @@ impl Reference {
         Ok(self.make_topic(name, defaults, false))
     }
 
-    fn ask_subscribe(&mut self, conn: ConnId, name: &str, wish: Option<LaneOptions>, id: Option<&str>) {
+    fn ask_subscribe(&mut self, conn: ConnId, name: &str, wish: LaneOptions, from: Start, id: Option<&str>) {
         if self.draining.is_some() {
             return self.error(conn, "draining", id);
         }
-        let Some(wish) = wish else { return self.error(conn, "policy-not-allowed", id) };
         let topic = match self.topic_for(name) {
             Ok(topic) => topic,
             Err(code) => return self.error(conn, code, id),
         };
-        match self.subscribe(conn, Some(topic), wish) {
+        match self.subscribe(conn, Some(topic), wish, from) {
             Ok(lane) => {
                 if let Some(id) = id {
-                    let (head, policy) = (self.topics[&topic].head, self.lanes[&lane].policy.name());
-                    let start = format!("{{\"op\":\"ok\",\"id\":{id},\"topic\":{},\"epoch\":\"", text::quoted(name));
-                    let end = format!("\",\"seq\":{head},\"policy\":\"{policy}\"}}");
-                    self.reply(conn, Front::Text { start, end: Some(end), epoch: Some(topic) });
+                    let known = self.described(lane);
+                    let (before, behind) = known.split_once(",\"epoch\":\"").expect("it has one");
+                    let start = format!("{{\"op\":\"ok\",\"id\":{id},{before},\"epoch\":\"");
+                    let end = format!("{}}}", &behind[16..]);
+                    self.reply(conn, Front::Text { start, end: Some(end), open: Open::Epoch(topic) });
                 }
             }
             Err(error) => {
@@ -298,6 +422,8 @@ impl Reference {
                     SubscribeError::LanesFull => "lanes-full",
                     SubscribeError::PolicyNotAllowed => "policy-not-allowed",
                     SubscribeError::InvalidLimits => "bad-limits",
+                    SubscribeError::NotAtLeastOnce => "not-at-least-once",
+                    SubscribeError::PositionAhead => "bad-position",
                     other => unreachable!("{other:?}"),
                 };
                 self.error(conn, code, id);
@@ -305,18 +431,28 @@ impl Reference {
         }
     }
 
-    /// The number and the lanes; or nothing: it waits.
-    fn ask_publish(&mut self, conn: ConnId, name: &str, draft: &Draft) -> Result<Option<(u64, u32)>, &'static str> {
+    /// What it came to; or nothing: it waits.
+    fn ask_publish(&mut self, conn: ConnId, name: &str, draft: &Draft) -> Result<Option<Taken>, Refusal> {
         if self.draining.is_some() {
-            return Err("draining");
+            return Err(Refusal::Code("draining"));
         }
-        let topic = self.topic_for(name)?;
-        self.check_draft(topic, draft).map_err(|error| match error {
-            PublishError::InvalidKey => "bad-key",
-            _ => "too-large",
+        let topic = self.topic_for(name).map_err(Refusal::Code)?;
+        let checked = self.check_draft(topic, draft).map_err(|error| match error {
+            PublishError::InvalidKey => Refusal::Code("bad-key"),
+            PublishError::InvalidId => Refusal::Code("bad-id"),
+            _ => Refusal::Code("too-large"),
         })?;
+        if checked.is_some() {
+            return Ok(checked);
+        }
+        let (room_at, excess) = (self.publish_at(topic), self.topics[&topic].options.publish_excess);
+        let is_slowed = room_at > self.now;
+        if is_slowed && excess == Excess::Refuse {
+            self.counters.refused_limited += 1;
+            return Err(Refusal::Limited(room_at - self.now));
+        }
         let len = draft.bytes.len() as u64;
-        let is_first = self.topics[&topic].parked.is_empty();
+        let is_first = self.topics[&topic].parked.is_empty() && !is_slowed;
         let full = if is_first { self.full_lanes(topic, len) } else { Vec::new() };
         if is_first && full.is_empty() {
             return Ok(Some(self.publish_now(topic, draft)));
@@ -353,18 +489,26 @@ impl Reference {
         let request = self.unpark(conn);
         let Ask::Publish(name, draft) = &request.ask else { unreachable!("a publish is parked") };
         let topic = self.names[name.as_str()];
-        let (seq, matched) = self.publish_now(topic, draft);
-        self.ok(conn, request.id.as_deref(), &format!(",\"seq\":{seq},\"matched\":{matched}"));
+        let taken = self.taken_before(topic, draft);
+        self.counters.duplicates += u64::from(taken.is_some());
+        let taken = taken.unwrap_or_else(|| self.publish_now(topic, draft));
+        self.ok_published(conn, request.id.as_deref(), taken);
         self.pump(conn);
     }
 
     /// A parked publish is refused after all.
     pub(super) fn refuse_parked(&mut self, conn: ConnId, code: &str) {
+        let topic = self.topics.iter().find(|(_, topic)| topic.parked.contains(&conn)).map(|(key, _)| *key);
+        let slowed = topic.map(|topic| self.publish_at(topic)).filter(|at| code == "full" && *at > self.now);
         let request = self.unpark(conn);
-        if code == "full" {
-            self.counters.refused_full += 1;
+        let id = request.id.as_deref();
+        if let Some(at) = slowed {
+            self.counters.refused_limited += 1;
+            self.limited(conn, at - self.now, id);
+        } else {
+            self.counters.refused_full += u64::from(code == "full");
+            self.error(conn, code, id);
         }
-        self.error(conn, code, request.id.as_deref());
         self.pump(conn);
     }
 
@@ -415,6 +559,6 @@ impl Reference {
 
     /// Kept for messages that are told apart by their bytes.
     pub(crate) fn draft(key: &str, is_text: bool, bytes: Vec<u8>) -> Draft {
-        Draft { key: Rc::from(key), is_text, bytes: bytes.into() }
+        Draft { key: Rc::from(key), is_text, bytes: bytes.into(), id: Rc::from("") }
     }
 }

@@ -25,7 +25,32 @@ impl Lane {
 
     /// What is compared with the limits.
     pub(super) fn load(&self) -> Count {
-        if leaves_out(self.policy) { count(&self.waiting) } else { self.all_waiting() }
+        let mut load = if leaves_out(self.policy) { count(&self.waiting) } else { self.all_waiting() };
+        if let Some(acks) = &self.acks {
+            load += acks.acks().unacknowledged;
+        }
+        load
+    }
+
+    /// What is sent next, if anything: a message again, or for the first time.
+    pub(super) fn next(&self, flushed: u64) -> Option<Next<'_>> {
+        if let Some(message) = self.acks.as_ref().and_then(|acks| acks.again()) {
+            return Some(Next::Again(message));
+        }
+        let in_flight = self.acks.as_ref().map_or(0, |acks| (acks.unacknowledged.len() + self.out.len()) as u64);
+        let has_window = self.acks.as_ref().is_none_or(|acks| in_flight < acks.in_flight_max());
+        let is_free = has_window && self.credit != Some(0);
+        self.waiting.front().filter(|message| is_free && message.seq <= flushed).map(Next::First)
+    }
+
+    /// Whether there are messages to be sent, now or later.
+    fn has_messages(&self) -> bool {
+        !self.waiting.is_empty() || self.acks.as_ref().is_some_and(|acks| acks.again().is_some())
+    }
+
+    /// A lane of the same kind, without anything in it.
+    pub(super) fn renewed(&self) -> Lane {
+        Lane::new(self.topic, self.owner, self.policy, [self.messages_max, self.bytes_max], self.age_max, self.credit)
     }
 
     fn is_over(&self, load: Count) -> bool {
@@ -50,13 +75,19 @@ impl Lane {
     }
 
     /// Whether something is there to be handed out: a message, or a gap that is told by itself.
-    pub(super) fn has_output(&self, tells_gaps: bool) -> bool {
-        !self.waiting.is_empty() || (tells_gaps && self.gap.is_some())
+    pub(super) fn has_output(&self, tells_gaps: bool, flushed: u64) -> bool {
+        self.next(flushed).is_some() || (tells_gaps && self.has_lone_gap())
+    }
+
+    /// Whether the gap is told though no message follows.
+    pub(super) fn has_lone_gap(&self) -> bool {
+        self.gap.is_some() && !self.has_messages() && self.credit != Some(0)
     }
 
     /// Whether the gap is told before anything else.
-    pub(super) fn gap_is_next(&self) -> bool {
-        self.gap.is_some_and(|gap| self.waiting.front().is_none_or(|next| gap.from < next.seq))
+    pub(super) fn gap_is_next(&self, flushed: u64) -> bool {
+        let Some(gap) = self.gap else { return false };
+        self.next(flushed).map_or(self.has_lone_gap(), |next| gap.from < next.message().seq)
     }
 
     pub(super) fn is_too_old(&self, message: &Message, now: u64) -> bool {
@@ -85,6 +116,21 @@ impl Lane {
             }
         }
         runs.into_iter().min_by_key(Vec::len).unwrap_or_default()
+    }
+}
+
+/// What a lane sends next.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Next<'a> {
+    Again(&'a Rc<Message>),
+    First(&'a Rc<Message>),
+}
+
+impl<'a> Next<'a> {
+    pub(super) fn message(self) -> &'a Rc<Message> {
+        match self {
+            Self::Again(message) | Self::First(message) => message,
+        }
     }
 }
 
@@ -132,7 +178,7 @@ impl Reference {
         }
     }
 
-    pub(super) fn lane_sent(&mut self, key: LaneKey, message: &Message) {
+    pub(super) fn lane_sent(&mut self, key: LaneKey, message: &Rc<Message>) {
         let counted = one(message.len());
         let lane = self.lane(key);
         lane.sent += counted;
@@ -143,6 +189,7 @@ impl Reference {
         if let Some(topic) = self.topics.get_mut(&topic) {
             topic.sent += counted;
         }
+        self.is_waited_for(key, message);
     }
 
     /// The lane's oldest waiting messages are lost.
@@ -226,6 +273,8 @@ impl Reference {
     pub(super) fn take_back(&mut self, key: LaneKey, back: Vec<Rc<Message>>) {
         let lane = self.lane(key);
         lane.out.retain(|message| !back.iter().any(|other| Rc::ptr_eq(other, message)));
+        let returned = u32::try_from(back.len()).expect("few");
+        lane.credit = lane.credit.map(|credit| credit.saturating_add(returned));
         let (ended, policy) = (lane.ended, lane.policy);
         if let Some(reason) = ended {
             back.iter().for_each(|message| self.lose(key, message, reason));

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use forebay_core::{ConnId, Count, LaneId, Level, Levels, Load, Policy, Scope, Transitions, Watermarks};
+use forebay_core::{Count, LaneId, Level, Levels, Load, Policy, Scope, Transitions, Watermarks};
 
 use super::clock::nanos;
-use super::{Lane, LaneKey, Owner, Phase, Reference, TopicKey, Verdict};
+use super::{Lane, LaneKey, Owner, Reference, SessionKey, TopicKey, Verdict};
 
 /// A level, and since when it is held: since it was entered, or the limit was last reached.
 #[derive(Clone, Copy, Debug, Default)]
@@ -221,7 +221,9 @@ impl Reference {
                 if mark.is_overdue(lane.fill(), marks, now) { mark.target(lane.fill(), marks) } else { mark.level };
             let mut range = mark.fallen.map_or(target, |fallen| fallen.min(target))..=mark.level;
             if mark.is_loose {
-                range = Mark { level: Level::High, ..mark }.target(lane.fill(), marks)..=Level::Critical;
+                // A lane that starts with something may never have been tried.
+                let least = Mark { level: Level::High, ..mark }.target(lane.fill(), marks).min(*range.start());
+                range = least..=Level::Critical;
             }
             if !range.contains(&level) {
                 return Err(format!("{:?} is {level:?}, not within {range:?}", lane.id));
@@ -261,8 +263,8 @@ impl Reference {
         changes.sessions_open |= changes.lanes.iter().any(|(lane, other, _)| *lane != key && *other == owner);
         changes.topics_open |= changes.lanes.iter().any(|(lane, _, other)| *lane != key && *other == topic);
         changes.lanes.push((key, owner, topic));
-        if let Owner::Conn(conn) = owner {
-            self.look_at_session(conn);
+        if let Owner::Session(session) = owner {
+            self.look_at_session(session);
         }
         let lanes = &self.lanes;
         let Some(state) = self.topics.get_mut(&topic) else { return };
@@ -273,9 +275,11 @@ impl Reference {
         }
     }
 
-    fn look_at_session(&mut self, conn: ConnId) {
-        let level = self.conns[&conn].lanes.iter().map(|key| self.lanes[key].mark.level).max().unwrap_or_default();
-        if std::mem::replace(&mut self.conn(conn).session.level, level) != level {
+    fn look_at_session(&mut self, session: SessionKey) {
+        let lanes = &self.lanes;
+        let Some(state) = self.sessions.get_mut(&session) else { return };
+        let level = state.lanes.iter().map(|key| lanes[key].mark.level).max().unwrap_or_default();
+        if std::mem::replace(&mut state.mark.level, level) != level {
             note(&mut self.transitions.sessions, level);
         }
     }
@@ -313,10 +317,12 @@ impl Reference {
     }
 
     /// The mark of what a level is told of, where it is modelled.
-    pub(crate) fn mark_of(&mut self, scope: Scope, session: Option<ConnId>) -> Option<&mut Mark> {
+    pub(crate) fn mark_of(&mut self, scope: Scope) -> Option<&mut Mark> {
         match scope {
             Scope::Lane(lane) => self.lane_of(lane).map(|key| &mut self.lane(key).mark),
-            Scope::Session(_) => self.conns.get_mut(&session?).map(|conn| &mut conn.session),
+            Scope::Session(id) => {
+                self.sessions.values_mut().find(|session| session.id == Some(id)).map(|session| &mut session.mark)
+            }
             Scope::Topic(topic) => {
                 self.topics.values_mut().find(|known| known.id == topic).map(|known| &mut known.mark)
             }
@@ -328,8 +334,11 @@ impl Reference {
     pub(crate) fn untold(&self) -> Option<String> {
         let lanes =
             self.lanes.values().filter(|lane| lane.ended.is_none()).map(|lane| (format!("{:?}", lane.id), lane.mark));
-        let open = self.conns.iter().filter(|(_, conn)| conn.phase == Phase::Open);
-        let sessions = open.map(|(id, conn)| (format!("the session of {id:?}"), conn.session));
+        let is_there = |session: &&super::Session| {
+            session.conn.is_none_or(|conn| self.conns[&conn].phase == super::Phase::Open) || session.ttl.is_some()
+        };
+        let sessions = self.sessions.values().filter(is_there);
+        let sessions = sessions.map(|session| (format!("{:?}", session.id), session.mark));
         let topics = self.topics.values().map(|topic| (format!("topic {:?}", topic.name), topic.mark));
         if let Some(topic) = self.topics.values().find(|topic| topic.is_braked() != topic.is_upstream_paused) {
             return Some(format!("the sources of {:?} are to pause: {}", topic.name, topic.is_braked()));

@@ -3,16 +3,20 @@
 //! Each method does what the method of that name of `Hub` is told to do, and gives what that must give. It shares no code
 //! with the hub but the names of what crosses its border.
 
+mod acks;
 mod clock;
 mod closing;
 mod consumers;
 mod front;
+mod history;
 mod input;
 mod lanes;
 mod levels;
 mod output;
 mod place;
 mod publish;
+mod rates;
+mod sessions;
 mod subscribe;
 mod topics;
 
@@ -21,11 +25,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use forebay_core::{
-    ConnId, Count, EndReason, Gap, LaneId, Levels, LossReason, Options, Policy, TopicId, TopicOptions, Totals,
+    Acks, ConnId, Count, EndReason, Gap, LaneId, Levels, LossReason, Options, Policy, SessionEnd, TopicId,
+    TopicOptions, Totals,
 };
 
-use front::Front;
-pub(crate) use input::{Ask, Request, Said, Segment};
+use front::{Front, Open};
+pub(crate) use input::{Acked, Ask, Request, Said, Segment};
+pub(crate) use sessions::{Session, Stand};
 
 use super::text;
 
@@ -33,6 +39,8 @@ use super::text;
 pub(crate) type LaneKey = u32;
 /// A topic of one reference.
 pub(crate) type TopicKey = u32;
+/// A session of one reference.
+pub(crate) type SessionKey = u32;
 /// What is wrong with the hub.
 pub(crate) type Verdict = Result<(), String>;
 
@@ -74,7 +82,7 @@ impl Message {
 /// Who takes from a lane.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Owner {
-    Conn(ConnId),
+    Session(SessionKey),
     Local,
 }
 
@@ -102,6 +110,12 @@ pub(crate) struct Lane {
     /// The last message that was lost to age.
     aged: u64,
     pub(crate) mark: levels::Mark,
+    /// Where it is at least once.
+    pub(crate) acks: Option<acks::Ledger>,
+    /// What it asked for is behind this number.
+    asked_behind: u64,
+    /// How many messages it may still be sent, where that is limited.
+    pub(crate) credit: Option<u32>,
     /// Why it ended.
     pub(crate) ended: Option<LossReason>,
     /// An in-process consumer knows that there is something.
@@ -125,7 +139,6 @@ pub(crate) struct Topic {
     pub(crate) options: TopicOptions,
     pub(crate) is_declared: bool,
     pub(crate) epoch: Option<u64>,
-    pub(crate) epoch_text: Option<String>,
     pub(crate) head: u64,
     /// Those that have not ended.
     pub(crate) lanes: Vec<LaneKey>,
@@ -138,6 +151,15 @@ pub(crate) struct Topic {
     pub(crate) is_upstream_paused: bool,
     /// Known keys: the latest message of each.
     keys: Vec<Rc<Message>>,
+    /// What is kept for those who come later.
+    pub(crate) history: VecDeque<Rc<Message>>,
+    /// Ids of publishes that were taken, and their numbers.
+    ids: VecDeque<(Rc<str>, u64)>,
+    rate: rates::Bucket,
+    /// Numbers behind this wait for the next flush, which is then.
+    flushed: u64,
+    flush_at: Option<u64>,
+    acks: Acks,
     entered: Count,
     sent: Count,
     lost: [Count; 8],
@@ -168,7 +190,7 @@ pub(crate) struct News {
 pub(crate) struct Conn {
     pub(crate) is_raw: bool,
     pub(crate) phase: Phase,
-    pub(crate) lanes: Vec<LaneKey>,
+    pub(crate) session: SessionKey,
     pub(crate) news: News,
     // In.
     pub(crate) wire: VecDeque<Segment>,
@@ -201,8 +223,8 @@ pub(crate) struct Conn {
     pub(crate) direct_out: Count,
     direct_refused: bool,
     pub(crate) kernel_bytes: u32,
-    /// The level of its session.
-    pub(crate) session: levels::Mark,
+    inbound: [rates::Bucket; 2],
+    outbound: rates::Bucket,
     clock: clock::Clock,
 }
 
@@ -221,6 +243,10 @@ pub(crate) struct Counters {
     pub(crate) closed: u64,
     pub(crate) gaps_sent: u64,
     pub(crate) stale_inputs: u64,
+    pub(crate) refused_limited: u64,
+    pub(crate) duplicates: u64,
+    pub(crate) unknown_acks: u64,
+    pub(crate) resumed: u64,
 }
 
 /// What happened that no number of the hub tells.
@@ -256,11 +282,21 @@ pub(crate) struct Reference {
     pub(crate) names: BTreeMap<Rc<str>, TopicKey>,
     pub(crate) conns: BTreeMap<ConnId, Conn>,
     pub(crate) lanes: BTreeMap<LaneKey, Lane>,
+    pub(crate) sessions: BTreeMap<SessionKey, Session>,
+    /// Tokens that were told, and of which session.
+    pub(crate) tokens: Vec<(String, SessionKey)>,
+    /// When a rate lets something pass, as of the last call.
+    looked_for: Option<u64>,
+    /// Bytes that were sent again.
+    pub(crate) retried: u64,
+    /// Sessions whose end is to be told, and why.
+    pub(crate) ended_sessions: Vec<(sessions::Name, SessionEnd)>,
     pub(crate) counters: Counters,
     pub(crate) seen: Seen,
     entered: [Count; 2],
     sent: [Count; 2],
     lost: [[Count; 8]; 2],
+    acks: Acks,
     next: u32,
     stamp: u64,
     pub(crate) draining: Option<u64>,
@@ -306,11 +342,17 @@ impl Reference {
             names: BTreeMap::new(),
             conns: BTreeMap::new(),
             lanes: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            tokens: Vec::new(),
+            looked_for: None,
+            retried: 0,
+            ended_sessions: Vec::new(),
             counters: Counters::default(),
             seen: Seen::default(),
             entered: Default::default(),
             sent: Default::default(),
             lost: Default::default(),
+            acks: Acks::default(),
             next: 0,
             stamp: 0,
             draining: None,
@@ -395,6 +437,8 @@ impl Reference {
         for id in ids {
             self.settle_conn(id);
             self.update_patience(id);
+            self.update_session_clock(id);
         }
+        self.look_for_rates();
     }
 }

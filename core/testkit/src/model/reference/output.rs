@@ -3,9 +3,10 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use forebay_core::{ConnId, Count, Gap};
+use forebay_core::{Class, ConnId, Count, Gap};
 
-use super::front::Front;
+use super::front::{Front, Open};
+use super::lanes::Next;
 use super::{DIRECT, Error, LaneKey, Message, Phase, Reference, TopicKey, Verdict, one};
 use crate::model::text;
 
@@ -17,6 +18,8 @@ pub(crate) enum What {
     Cut,
     Gap(LaneKey, Gap),
     Message(LaneKey, Rc<Message>),
+    /// A message that was sent before.
+    Again(LaneKey, Rc<Message>),
     Direct(Rc<Message>),
 }
 
@@ -87,8 +90,18 @@ impl Reference {
         if conn.pinned.is_some() || conn.has_front() {
             return true;
         }
-        let tells = self.tells_gaps(id);
-        !conn.direct.is_empty() || conn.lanes.iter().any(|lane| self.lanes[lane].has_output(tells))
+        if conn.phase != Phase::Open {
+            return false;
+        }
+        if let Some((class, ..)) = self.next_of_lanes(id) {
+            return self.outbound_units(id, class == Class::High) > 0;
+        }
+        self.tells_gaps(id) && self.lanes_of(id).iter().any(|lane| self.lanes[lane].has_lone_gap())
+    }
+
+    /// Numbers up to this may be sent.
+    pub(super) fn flushed(&self, key: LaneKey) -> u64 {
+        self.topics.get(&self.lanes[&key].topic).map_or(u64::MAX, |topic| topic.flushed)
     }
 
     /// Whether a Transmit may come of it.
@@ -99,7 +112,7 @@ impl Reference {
 
     /// Before a connection is drained, what is too old is lost.
     pub(crate) fn expire_conn(&mut self, id: ConnId) {
-        let lanes = self.conns[&id].lanes.clone();
+        let lanes = self.lanes_of(id).to_vec();
         lanes.into_iter().for_each(|lane| self.expire(lane));
     }
 
@@ -116,6 +129,8 @@ impl Reference {
             items.push(item);
         }
         let limit = self.options.transmit_bytes_max as usize;
+        let units = [self.outbound_units(id, false), self.outbound_units(id, true)];
+        let mut messages = 0;
         while !rest.is_empty() {
             let before = bytes.len() - rest.len();
             if before > limit {
@@ -123,6 +138,14 @@ impl Reference {
             }
             let prefix = self.conn(id).begun.clone();
             let (what, len) = if prefix.is_empty() { self.next_item(id, rest)? } else { self.next_rest(id, rest)? };
+            if matches!(what, What::Message(..) | What::Again(..) | What::Direct(_)) {
+                let is_high = matches!(&what, What::Message(key, _) | What::Again(key, _)
+                    if self.class_of(self.lanes[key].topic) == Class::High);
+                if messages > 0 && messages + len as u64 > units[usize::from(is_high)] {
+                    return Err(format!("{messages} and {len} bytes of messages, where there are {units:?} units"));
+                }
+                messages += len as u64;
+            }
             if matches!(what, What::Cut) && bytes.len() != limit {
                 return Err(format!("cut at {} bytes without need", bytes.len()));
             }
@@ -135,6 +158,8 @@ impl Reference {
         conn.out = Some(items);
         self.look_at_touched();
         self.update_patience(id);
+        self.update_session_clock(id);
+        self.look_for_rates();
         Ok(())
     }
 
@@ -147,10 +172,8 @@ impl Reference {
             return Ok((What::Cut, bytes.len()));
         }
         let (begun, front) = (std::mem::take(&mut conn.begun), conn.front.pop_front().expect("there is one"));
-        let (len, open) = front.read(&whole)?;
-        if let Front::Text { epoch: Some(topic), .. } = &front {
-            self.learn_epoch(*topic, open)?;
-        }
+        let (len, told) = front.read(&whole)?;
+        self.learn(&front, &told)?;
         let len = len.checked_sub(begun.len()).filter(|len| *len > 0).ok_or("less than was sent of it")?;
         Ok((What::Front(front), len))
     }
@@ -170,10 +193,8 @@ impl Reference {
                 self.conn(id).front.push_front(front);
                 return Ok((What::Cut, bytes.len()));
             }
-            let (len, open) = front.read(bytes)?;
-            if let Front::Text { epoch: Some(topic), .. } = &front {
-                self.learn_epoch(*topic, open)?;
-            }
+            let (len, told) = front.read(bytes)?;
+            self.learn(&front, &told)?;
             return Ok((What::Front(front), len));
         }
         if matches!(self.conns[&id].phase, Phase::Closing(_)) {
@@ -186,27 +207,37 @@ impl Reference {
         self.next_message(id, next, bytes)
     }
 
-    /// The oldest publish that waits in any lane, and which; `None` for the direct lane.
-    fn next_of_lanes(&self, id: ConnId) -> Option<(u64, Option<LaneKey>)> {
+    /// The first class, the oldest publish of it that waits in any lane, and which; `None` for the direct lane.
+    fn next_of_lanes(&self, id: ConnId) -> Option<(Class, u64, Option<LaneKey>)> {
         let conn = &self.conns[&id];
-        let heads = conn.lanes.iter().filter_map(|lane| Some((self.lanes[lane].waiting.front()?.stamp, Some(*lane))));
-        let direct = conn.direct.front().map(|message| (message.stamp, None));
+        let heads = self.lanes_of(id).iter().filter_map(|key| {
+            let lane = &self.lanes[key];
+            let next = lane.next(self.flushed(*key))?;
+            Some((self.class_of(lane.topic), next.message().stamp, Some(*key)))
+        });
+        let direct = conn.direct.front().map(|message| (Class::Normal, message.stamp, None));
         heads.chain(direct).min()
+    }
+
+    /// The class of what is sent next.
+    pub(super) fn next_class(&self, id: ConnId) -> Option<Class> {
+        self.next_of_lanes(id).map(|(class, ..)| class)
     }
 
     /// What these bytes begin with, where that is of a lane.
     fn next_message(
         &mut self,
         id: ConnId,
-        next: Option<(u64, Option<LaneKey>)>,
+        next: Option<(Class, u64, Option<LaneKey>)>,
         bytes: &[u8],
     ) -> Result<(What, usize), String> {
         let tells = self.tells_gaps(id);
         // A gap that is told by itself may stand anywhere between the others.
-        let lone = self.conns[&id].lanes.iter().find(|key| {
+        let lone = self.lanes_of(id).iter().find(|key| {
             let lane = &self.lanes[key];
-            let is_told = lane.waiting.is_empty() || next.is_none_or(|(_, next)| next == Some(**key));
-            tells && is_told && lane.gap_is_next() && self.gap_frame(**key).is_some_and(|gap| bytes.starts_with(&gap))
+            let is_told = lane.has_lone_gap() || next.is_none_or(|(_, _, next)| next == Some(**key));
+            let is_next = tells && is_told && lane.gap_is_next(self.flushed(**key));
+            is_next && self.gap_frame(**key).is_some_and(|gap| bytes.starts_with(&gap))
         });
         if let Some(key) = lone.copied() {
             let len = self.gap_frame(key).expect("a gap").len();
@@ -217,7 +248,7 @@ impl Reference {
             let shown = &bytes[..bytes.len().min(200)];
             format!("{:?}, not {:?}", String::from_utf8_lossy(shown), String::from_utf8_lossy(expected))
         };
-        let Some((_, lane)) = next else { return Err(shown(b"the end")) };
+        let Some((_, _, lane)) = next else { return Err(shown(b"the end")) };
         let is_raw = self.conns[&id].is_raw;
         let Some(key) = lane else {
             let conn = self.conn(id);
@@ -230,15 +261,22 @@ impl Reference {
             conn.direct_out += one(message.len());
             return Ok((What::Direct(message), len));
         };
-        if tells && self.lanes[&key].gap_is_next() {
+        let flushed = self.flushed(key);
+        if tells && self.lanes[&key].gap_is_next(flushed) {
             return Err(shown(&self.gap_frame(key).expect("a gap")));
         }
-        let lane = self.lane(key);
-        let message = lane.waiting.front().expect("the next").clone();
+        let next = self.lanes[&key].next(flushed).expect("the next");
+        let (message, is_again) = (next.message().clone(), matches!(next, Next::Again(_)));
         let len = message.frame(is_raw).len();
         if !bytes.starts_with(message.frame(is_raw)) {
             return Err(shown(message.frame(is_raw)));
         }
+        if is_again {
+            self.goes_again(key, &message);
+            return Ok((What::Again(key, message), len));
+        }
+        let lane = self.lane(key);
+        lane.credit = lane.credit.map(|credit| credit - 1);
         lane.waiting.pop_front();
         if lane.out.is_empty() {
             lane.is_left = false;
@@ -251,7 +289,19 @@ impl Reference {
     fn gap_frame(&self, key: LaneKey) -> Option<Vec<u8>> {
         let lane = &self.lanes[&key];
         let gap = lane.gap?;
-        let names = ["superseded", "oldest", "newest", "age", "log_bound", "overload", "closed", "unsubscribed"];
+        let names = [
+            "superseded",
+            "oldest",
+            "newest",
+            "age",
+            "log_bound",
+            "overload",
+            "closed",
+            "unsubscribed",
+            "history",
+            "reset",
+            "attempts",
+        ];
         let reasons = names.iter().enumerate().filter(|(place, _)| gap.reasons >> place & 1 == 1);
         let reasons: Vec<String> = reasons.map(|(_, name)| text::quoted(name)).collect();
         let topic = text::quoted(&self.topics[&lane.topic].name);
@@ -264,16 +314,33 @@ impl Reference {
         Some(frame)
     }
 
-    fn learn_epoch(&mut self, key: TopicKey, told: String) -> Verdict {
-        let others = self.topics.iter().any(|(other, topic)| *other != key && topic.epoch_text.as_ref() == Some(&told));
+    /// What a text says in its open part.
+    fn learn(&mut self, front: &Front, told: &str) -> Verdict {
+        match front {
+            Front::Text { open: Open::Epoch(topic), .. } => self.learn_epoch(*topic, told),
+            Front::Text { open: Open::Token(session), .. } => self.learn_token(*session, told),
+            Front::Text { open: Open::Pieces(expected), .. } => {
+                let mut pieces: Vec<String> =
+                    told.split("},{").map(|piece| format!("{{{}}}", piece.trim_matches(['{', '}']))).collect();
+                pieces.retain(|piece| piece != "{}");
+                pieces.sort_unstable();
+                if pieces == *expected { Ok(()) } else { Err(format!("lanes {told}, not {expected:?}")) }
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn learn_epoch(&mut self, key: TopicKey, told: &str) -> Verdict {
+        let told = u64::from_str_radix(told, 16).ok().filter(|_| told.len() == 16);
+        let others = self.topics.iter().any(|(other, topic)| *other != key && topic.epoch == told);
         let Some(topic) = self.topics.get_mut(&key) else { return Ok(()) };
-        match &topic.epoch_text {
-            Some(known) if *known == told => Ok(()),
-            None if !others && !told.is_empty() => {
-                topic.epoch_text = Some(told);
+        match (topic.epoch, told) {
+            (Some(known), Some(told)) if known == told => Ok(()),
+            (None, Some(_)) if !others => {
+                topic.epoch = told;
                 Ok(())
             }
-            known => Err(format!("the epoch {told:?}, where it is {known:?}, or another topic has it")),
+            (known, _) => Err(format!("the epoch {told:?}, where it is {known:?}, or another topic has it")),
         }
     }
 
@@ -288,6 +355,7 @@ impl Reference {
         let conn = self.conn(id);
         conn.is_blocked = left < total;
         conn.clock.answered(left, left < total, now);
+        self.pay_for_bytes(id, left);
         let (mut back, mut begun) = (Vec::new(), None);
         for item in items {
             if left >= item.bytes.len() && back.is_empty() && begun.is_none() {
@@ -349,6 +417,7 @@ impl Reference {
                 self.lane_sent(key, &message);
                 self.forget_lane(key);
             }
+            What::Again(key, message) => self.was_sent_again(key, &message),
             What::Direct(message) => {
                 self.sent[DIRECT] += one(message.len());
                 self.direct_out_less(id, &message);
@@ -380,6 +449,7 @@ impl Reference {
                     Some((_, list)) => list.insert(0, message),
                     None => lanes.push((key, vec![message])),
                 },
+                What::Again(key, message) => self.returns_again(key, &message),
                 What::Direct(message) => {
                     self.direct_out_less(id, &message);
                     if is_closing {

@@ -2,8 +2,9 @@
 
 use std::cell::OnceCell;
 use std::rc::Rc;
+use std::time::Duration;
 
-use forebay_core::{ConnId, DisconnectScope, LossReason, Policy, PublishError};
+use forebay_core::{ConnId, DisconnectScope, LossReason, PUBLISH_ID_BYTES_MAX, Policy, PublishError};
 
 use super::topics::is_control;
 use super::{Front, LaneKey, Message, Owner, Reference, Topic, TopicKey, one};
@@ -15,6 +16,24 @@ pub(crate) struct Draft {
     pub(crate) key: Rc<str>,
     pub(crate) is_text: bool,
     pub(crate) bytes: Rc<[u8]>,
+    /// The publisher's name for it; empty: none.
+    pub(crate) id: Rc<str>,
+}
+
+impl Draft {
+    pub(crate) fn with_id(self, id: &str) -> Self {
+        Self { id: id.into(), ..self }
+    }
+}
+
+/// A publish that was taken: its number, how many lanes it enters, whether it was taken before.
+pub(crate) type Taken = (u64, u32, bool);
+
+impl super::Refused {
+    /// Whether this lane keeps somebody waiting.
+    pub(super) fn has(&self, lane: LaneKey) -> bool {
+        self.lanes.contains_key(&lane) || self.emptied.contains(&lane)
+    }
 }
 
 impl Reference {
@@ -22,10 +41,17 @@ impl Reference {
         key.len() <= self.options.key_bytes_max as usize && !key.chars().any(is_control)
     }
 
-    /// The application publishes: the number and how many lanes it enters.
-    pub(crate) fn publish(&mut self, topic: Option<TopicKey>, draft: &Draft) -> Result<(u64, u32), PublishError> {
+    /// The application publishes.
+    pub(crate) fn publish(&mut self, topic: Option<TopicKey>, draft: &Draft) -> Result<Taken, PublishError> {
         let Some(topic) = topic else { return Err(PublishError::UnknownTopic) };
-        self.check_draft(topic, draft)?;
+        if let Some(taken) = self.check_draft(topic, draft)? {
+            return Ok(taken);
+        }
+        let room_at = self.publish_at(topic);
+        if room_at > self.now {
+            self.counters.refused_limited += 1;
+            return Err(PublishError::Limited { retry_after: Duration::from_nanos(room_at - self.now) });
+        }
         let len = draft.bytes.len() as u64;
         // Where others wait it is they who keep it waiting.
         let is_first = self.topics[&topic].parked.is_empty();
@@ -51,8 +77,21 @@ impl Reference {
         self.look_at_touched();
     }
 
-    /// Whatever a publish may be refused for, however empty the lanes are.
-    pub(super) fn check_draft(&mut self, topic: TopicKey, draft: &Draft) -> Result<(), PublishError> {
+    /// The publish of that id, where it was taken before.
+    pub(super) fn taken_before(&self, topic: TopicKey, draft: &Draft) -> Option<Taken> {
+        let known = self.topics[&topic].ids.iter().find(|(id, _)| *id == draft.id && !id.is_empty());
+        known.map(|(_, seq)| (*seq, 0, true))
+    }
+
+    /// Whatever a publish may be refused for, however empty the lanes are; or that it was taken before.
+    pub(super) fn check_draft(&mut self, topic: TopicKey, draft: &Draft) -> Result<Option<Taken>, PublishError> {
+        if draft.id.len() > PUBLISH_ID_BYTES_MAX || draft.id.chars().any(is_control) {
+            return Err(PublishError::InvalidId);
+        }
+        if let Some(taken) = self.taken_before(topic, draft) {
+            self.counters.duplicates += 1;
+            return Ok(Some(taken));
+        }
         if !self.is_good_key(&draft.key) {
             return Err(PublishError::InvalidKey);
         }
@@ -60,7 +99,7 @@ impl Reference {
             self.counters.refused_too_large += 1;
             return Err(PublishError::TooLarge);
         }
-        Ok(())
+        Ok(None)
     }
 
     /// The `Block` lanes into which so many bytes do not fit.
@@ -68,14 +107,16 @@ impl Reference {
         let lanes = &self.topics[&topic].lanes;
         let is_full = |key: &&LaneKey| {
             let lane = &self.lanes[key];
-            lane.policy == Policy::Block && !lane.fits(bytes)
+            lane.policy == Policy::Block && !lane.fits(bytes) && !self.is_detached(**key)
         };
         lanes.iter().filter(is_full).copied().collect()
     }
 
     /// A publish that nothing refuses.
-    pub(super) fn publish_now(&mut self, topic: TopicKey, draft: &Draft) -> (u64, u32) {
+    pub(super) fn publish_now(&mut self, topic: TopicKey, draft: &Draft) -> Taken {
         let len = draft.bytes.len() as u64;
+        self.end_those_away(topic, len);
+        self.pay_for_publish(topic);
         let stamp = self.stamp_next();
         let state = self.topics.get_mut(&topic).expect("a topic");
         state.head += 1;
@@ -90,10 +131,17 @@ impl Reference {
             frames: [OnceCell::new(), OnceCell::new()],
         });
         let seq = state.head;
+        if !draft.id.is_empty() {
+            state.ids.push_back((draft.id.clone(), seq));
+            if state.ids.len() > state.options.publish_ids_max as usize {
+                state.ids.pop_front();
+            }
+        }
         self.counters.published += one(len);
         let lanes = state.lanes.clone();
         for lane in &lanes {
-            if self.lanes[lane].policy == Policy::Disconnect && !self.lanes[lane].fits(len) {
+            let known = self.lanes.get(lane).filter(|lane| lane.ended.is_none());
+            if known.is_some_and(|lane| lane.policy == Policy::Disconnect && !lane.fits(len)) {
                 self.overflow(*lane);
             }
         }
@@ -105,7 +153,9 @@ impl Reference {
             }
         }
         self.know_key(topic, &message);
-        (seq, matched)
+        self.keep_in_history(topic, &message);
+        self.await_flush(topic);
+        (seq, matched, false)
     }
 
     /// A lane with `Disconnect` is full: it ends, and with it the consumer or only the subscription.
@@ -116,11 +166,16 @@ impl Reference {
         self.end_lane(key, LossReason::Closed);
         match owner {
             Owner::Local => self.ended_lanes.extend(id),
-            Owner::Conn(conn) if scope == DisconnectScope::Connection => self.conn(conn).is_doomed = true,
-            Owner::Conn(conn) if self.conns[&conn].is_raw => self.ended_lanes.extend(id),
-            Owner::Conn(conn) => {
-                let ended = format!("{{\"op\":\"ended\",\"topic\":{name},\"code\":\"overflow\"}}");
-                self.reply(conn, Front::exact(&ended));
+            Owner::Session(session) => {
+                let Some(conn) = self.sessions[&session].conn else { unreachable!("a detached session ends") };
+                if scope == DisconnectScope::Connection {
+                    self.conn(conn).is_doomed = true;
+                } else if self.conns[&conn].is_raw {
+                    self.ended_lanes.extend(id);
+                } else {
+                    let ended = format!("{{\"op\":\"ended\",\"topic\":{name},\"code\":\"overflow\"}}");
+                    self.reply(conn, Front::exact(&ended));
+                }
             }
         }
     }
@@ -130,7 +185,7 @@ impl Reference {
         let state = self.topics.get_mut(&topic).expect("a topic");
         let keyed: Vec<LaneKey> =
             state.lanes.iter().filter(|lane| self.lanes[lane].policy == Policy::LatestPerKey).copied().collect();
-        if keyed.is_empty() {
+        if keyed.is_empty() && !state.options.keeps_latest {
             return;
         }
         state.keys.retain(|known| known.key != message.key);
@@ -170,8 +225,10 @@ impl Reference {
     /// A topic may have room now for a publish that is parked.
     pub(super) fn made_room(&mut self, topic: TopicKey) {
         let first = self.topics.get(&topic).and_then(|topic| topic.parked.front());
-        let len = first.and_then(|conn| self.conns[conn].parked_bytes());
-        if len.is_some_and(|len| self.full_lanes(topic, len).is_empty()) && !self.room.contains(&topic) {
+        let draft = first.and_then(|conn| self.conns[conn].parked_draft());
+        let Some(draft) = draft else { return };
+        let fits = self.full_lanes(topic, draft.bytes.len() as u64).is_empty() && self.publish_at(topic) <= self.now;
+        if (fits || self.taken_before(topic, draft).is_some()) && !self.room.contains(&topic) {
             self.room.push(topic);
         }
     }
@@ -189,7 +246,14 @@ impl Reference {
 
     fn next_to_retry(&mut self, topic: TopicKey) -> Option<ConnId> {
         let conn = *self.topics.get(&topic)?.parked.front()?;
-        let len = self.conns[&conn].parked_bytes()?;
+        let draft = self.conns[&conn].parked_draft()?;
+        if self.taken_before(topic, draft).is_some() {
+            return Some(conn);
+        }
+        if self.publish_at(topic) > self.now {
+            return None;
+        }
+        let len = draft.bytes.len() as u64;
         let full = self.full_lanes(topic, len);
         self.note_refusal(topic, &full, len);
         full.is_empty().then_some(conn)

@@ -2,10 +2,46 @@
 
 use std::collections::VecDeque;
 
-use forebay_core::{ConnId, LaneId, LaneOptions, Level, LossReason, Policy, SubscribeError};
+use forebay_core::{ConnId, Delivery, LaneId, LaneOptions, Level, LossReason, Policy, Start, SubscribeError};
 
+use super::acks::Ledger;
 use super::clock::nanos;
 use super::{Lane, LaneKey, Owner, Phase, Reference, TopicKey};
+
+impl Lane {
+    pub(super) fn new(
+        topic: TopicKey,
+        owner: Owner,
+        policy: Policy,
+        [messages_max, bytes_max]: [u64; 2],
+        age_max: Option<u64>,
+        credit: Option<u32>,
+    ) -> Self {
+        Self {
+            id: None,
+            topic,
+            owner,
+            policy,
+            messages_max,
+            bytes_max,
+            age_max,
+            waiting: VecDeque::new(),
+            out: Vec::new(),
+            gap: None,
+            entered: Default::default(),
+            sent: Default::default(),
+            lost: Default::default(),
+            is_left: false,
+            aged: 0,
+            mark: Default::default(),
+            acks: None,
+            asked_behind: 0,
+            credit,
+            ended: None,
+            is_told: false,
+        }
+    }
+}
 
 impl Reference {
     /// What holds for a lane: policy, messages, bytes, age.
@@ -40,20 +76,20 @@ impl Reference {
         conn: ConnId,
         topic: Option<TopicKey>,
         wish: LaneOptions,
+        from: Start,
     ) -> Result<LaneKey, SubscribeError> {
         if self.conns.get(&conn).is_none_or(|conn| conn.phase != Phase::Open) {
             return Err(SubscribeError::UnknownConnection);
         }
-        let lanes = &self.conns[&conn].lanes;
+        let session = self.conns[&conn].session;
+        let lanes = &self.sessions[&session].lanes;
         if lanes.iter().any(|lane| Some(self.lanes[lane].topic) == topic) {
             return Err(SubscribeError::AlreadySubscribed);
         }
         if lanes.len() >= self.options.lanes_per_session_max as usize {
             return Err(SubscribeError::LanesFull);
         }
-        let key = self.add_lane(topic, Owner::Conn(conn), wish)?;
-        self.conn(conn).lanes.push(key);
-        Ok(key)
+        self.add_lane(topic, Owner::Session(session), wish, from)
     }
 
     /// A lane for a reader in the process.
@@ -61,8 +97,9 @@ impl Reference {
         &mut self,
         topic: Option<TopicKey>,
         wish: LaneOptions,
+        from: Start,
     ) -> Result<LaneKey, SubscribeError> {
-        self.add_lane(topic, Owner::Local, wish)
+        self.add_lane(topic, Owner::Local, wish, from)
     }
 
     fn add_lane(
@@ -70,36 +107,40 @@ impl Reference {
         topic: Option<TopicKey>,
         owner: Owner,
         wish: LaneOptions,
+        from: Start,
     ) -> Result<LaneKey, SubscribeError> {
         if self.draining.is_some() {
             return Err(SubscribeError::Draining);
         }
         let Some(topic) = topic else { return Err(SubscribeError::UnknownTopic) };
         let (policy, messages_max, bytes_max, age_max) = self.agree(topic, wish)?;
+        let acks = self.agree_on_delivery(topic, policy, owner, wish.at_least_once)?;
+        self.may_start(topic, from)?;
         let key = self.name_next();
-        let lane = Lane {
-            id: None,
-            topic,
-            owner,
-            policy,
-            messages_max,
-            bytes_max,
-            age_max,
-            waiting: VecDeque::new(),
-            out: Vec::new(),
-            gap: None,
-            entered: Default::default(),
-            sent: Default::default(),
-            lost: Default::default(),
-            is_left: false,
-            aged: 0,
-            mark: Default::default(),
-            ended: None,
-            is_told: false,
-        };
-        self.lanes.insert(key, lane);
+        let lane = Lane::new(topic, owner, policy, [messages_max, bytes_max], age_max, wish.credit);
+        self.lanes.insert(key, Lane { acks, ..lane });
         self.topics.get_mut(&topic).expect("a topic").lanes.push(key);
+        if let Some(session) = owner.session().and_then(|session| self.sessions.get_mut(&session)) {
+            session.lanes.push(key);
+        }
+        self.start_lane(key, from, &[]);
         Ok(key)
+    }
+
+    /// Whether a lane is at least once.
+    fn agree_on_delivery(
+        &self,
+        topic: TopicKey,
+        policy: Policy,
+        owner: Owner,
+        wish: Option<bool>,
+    ) -> Result<Option<Ledger>, SubscribeError> {
+        let can_be = matches!(policy, Policy::Block | Policy::Disconnect | Policy::DropNewest) && owner != Owner::Local;
+        match self.topics[&topic].options.delivery {
+            Delivery::AtLeastOnce(options) if can_be && wish != Some(false) => Ok(Some(Ledger::new(options))),
+            _ if wish == Some(true) => Err(SubscribeError::NotAtLeastOnce),
+            _ => Ok(None),
+        }
     }
 
     /// Ends the lane of a connection on a topic; whether there was one.
@@ -113,8 +154,7 @@ impl Reference {
 
     pub(crate) fn lane_on(&self, conn: ConnId, topic: Option<TopicKey>) -> Option<LaneKey> {
         let topic = topic?;
-        let lanes = &self.conns.get(&conn)?.lanes;
-        lanes.iter().copied().find(|lane| self.lanes[lane].topic == topic)
+        self.lanes_of(conn).iter().copied().find(|lane| self.lanes[lane].topic == topic)
     }
 
     /// The lane that has this id and has not ended.
@@ -128,6 +168,8 @@ impl Reference {
         let lane = self.lane(key);
         lane.ended = Some(reason);
         lane.gap = None;
+        self.abandon_all(key, reason);
+        let lane = self.lane(key);
         let level = std::mem::take(&mut lane.mark).level;
         let (waiting, topic, owner) = (std::mem::take(&mut lane.waiting), lane.topic, lane.owner);
         for message in waiting {
@@ -136,11 +178,12 @@ impl Reference {
         let is_keyed = |lane: &Lane| lane.policy == Policy::LatestPerKey;
         let state = self.topics.get_mut(&topic).expect("a lane's topic");
         state.lanes.retain(|other| *other != key);
-        if !state.lanes.iter().any(|lane| is_keyed(&self.lanes[lane])) {
+        let is_known = state.options.keeps_latest;
+        if !is_known && !state.lanes.iter().any(|lane| is_keyed(&self.lanes[lane])) {
             state.keys.clear();
         }
-        if let Owner::Conn(conn) = owner {
-            self.conn(conn).lanes.retain(|other| *other != key);
+        if let Some(state) = owner.session().and_then(|session| self.sessions.get_mut(&session)) {
+            state.lanes.retain(|other| *other != key);
         }
         if level != Level::Nominal {
             self.look_above(key, owner, topic);
@@ -153,7 +196,8 @@ impl Reference {
     /// A lane that ended is kept while something of it is outstanding.
     pub(super) fn forget_lane(&mut self, key: LaneKey) {
         let lane = &self.lanes[&key];
-        if lane.ended.is_some() && lane.out.is_empty() {
+        let has_strays = lane.acks.as_ref().is_some_and(|acks| acks.strays > 0);
+        if lane.ended.is_some() && lane.out.is_empty() && !has_strays {
             self.lanes.remove(&key);
         }
     }

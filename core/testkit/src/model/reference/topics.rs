@@ -62,7 +62,6 @@ impl Reference {
             options,
             is_declared,
             epoch: None,
-            epoch_text: None,
             head: 0,
             lanes: Vec::new(),
             parked: VecDeque::new(),
@@ -71,6 +70,12 @@ impl Reference {
             mark: Default::default(),
             is_upstream_paused: false,
             keys: Vec::new(),
+            history: VecDeque::new(),
+            ids: VecDeque::new(),
+            rate: Default::default(),
+            flushed: 0,
+            flush_at: None,
+            acks: Default::default(),
             entered: Default::default(),
             sent: Default::default(),
             lost: Default::default(),
@@ -92,10 +97,10 @@ impl Reference {
             self.end_lane(lane, LossReason::Closed);
             match owner {
                 Owner::Local => self.ended_lanes.extend(id),
-                Owner::Conn(conn) if self.conns[&conn].is_raw => self.tell_removed(conn, id),
-                Owner::Conn(conn) => {
+                Owner::Session(session) => {
+                    // Of a raw connection nobody is told, the application has removed it itself; and nobody who is away.
                     let ended = format!("{{\"op\":\"ended\",\"topic\":{quoted},\"code\":\"removed\"}}");
-                    self.reply(conn, Front::exact(&ended));
+                    self.reply_to_session(session, Front::exact(&ended));
                 }
             }
         }
@@ -105,9 +110,6 @@ impl Reference {
         self.topics.remove(&key);
         self.removed_topics.push(key);
     }
-
-    /// A raw connection's lane ends with its topic: nobody is told, the application has removed it itself.
-    fn tell_removed(&mut self, _conn: forebay_core::ConnId, _id: Option<forebay_core::LaneId>) {}
 
     /// At the first `poll_transmit` undeclared topics are forgotten that nobody needs.
     /// One whose level was told stays until it was told that this is over; `is_there` says whether the hub has it.
