@@ -1,6 +1,6 @@
 //! What `publish` and `subscribe` have in common: a connection, and the server's first message.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use forebay_threads::{Client, ClientOptions, CloseCode, Closed, EndReason, OwnedPayload, ReceiveError};
 
@@ -66,30 +66,19 @@ pub(crate) fn is_taken_over(closed: &Closed) -> bool {
     matches!(closed.reason, EndReason::PeerClosed(Some(code)) if code.get() == RESUMED_CODE)
 }
 
-/// How long is waited before each attempt to come back: random, up to a bound that doubles.
+/// How long is waited before each attempt to come back: random, up to a bound that doubles. Begun anew whenever a connection was
+/// of use.
 #[derive(Debug, Default)]
 pub(crate) struct Backoff {
     attempts: u32,
-    /// When the connection was had that was lost.
-    since: Option<Instant>,
 }
 
 impl Backoff {
     const FIRST: Duration = Duration::from_millis(250);
     const MOST: Duration = Duration::from_secs(10);
-    /// A connection that lasted so long starts the waits from the first again.
-    const STABLE: Duration = Duration::from_secs(5);
-
-    /// There is a connection.
-    pub(crate) fn connected(&mut self) {
-        self.since = Some(Instant::now());
-    }
 
     /// The next wait.
     pub(crate) fn next(&mut self) -> Duration {
-        if self.since.take().is_some_and(|since| since.elapsed() >= Self::STABLE) {
-            self.attempts = 0;
-        }
         let bound = Self::FIRST.saturating_mul(2_u32.saturating_pow(self.attempts)).min(Self::MOST);
         self.attempts += 1;
         // Many clients that lost the same server do not come back at once.
@@ -113,9 +102,6 @@ mod tests {
         for bound in [250, 500, 1_000, 2_000, 4_000, 8_000, 10_000, 10_000] {
             assert!(backoff.next() <= Duration::from_millis(bound));
         }
-        backoff.connected();
-        backoff.next();
-        assert_eq!(backoff.attempts, 9, "a connection that was lost at once changes nothing");
     }
 
     #[test]

@@ -71,8 +71,11 @@ pub(crate) fn run(arguments: &PublishArguments) -> Result<ExitCode, Failure> {
         .map_err(|error| Failure::runtime(format!("cannot start a thread: {error}")))?;
     let mut backoff = Backoff::default();
     let closed = loop {
-        backoff.connected();
+        let answers = publisher.window.answers();
         let closed = publisher.take_answers(&client, !arguments.retry_for.is_zero());
+        if publisher.window.answers() > answers {
+            backoff = Backoff::default();
+        }
         match publisher.reconnect(arguments, &closed, &mut backoff) {
             Some(again) => client = again,
             None => break closed,

@@ -82,6 +82,12 @@ impl Window {
         self.lock().outstanding.iter().map(|request| Arc::clone(&request.text)).collect()
     }
 
+    /// How many answers came.
+    pub(crate) fn answers(&self) -> u64 {
+        let state = self.lock();
+        state.tally.accepted + state.tally.refused_total()
+    }
+
     /// Whether no further request will be made and none waits.
     pub(crate) fn is_over(&self) -> bool {
         self.lock().is_over()

@@ -81,10 +81,13 @@ pub(crate) fn run(arguments: &SubscribeArguments) -> Result<ExitCode, Failure> {
     };
     let mut backoff = Backoff::default();
     let end = loop {
-        backoff.connected();
+        let received = subscriber.received;
         let end = subscriber.begin(&client).and_then(|()| subscriber.take_all(&client));
         // What was printed comes before what is told about it, also where both go to one terminal.
         let end = subscriber.settle().and(end);
+        if subscriber.received > received {
+            backoff = Backoff::default();
+        }
         match &end {
             Ok(End::Closed(closed)) if shared.is_to_return(closed) => {
                 tell(format_args!("the connection ended: {closed}; coming back"));
@@ -267,6 +270,10 @@ impl<'a, W: Write> Subscriber<'a, W> {
     fn subscribe(&mut self, client: &Client, has_lanes: &[&str]) -> Result<(), Problem> {
         let progress = self.shared.progress();
         let mut requests = Vec::new();
+        // First, so that it is answered before any message comes.
+        if self.shared.file.is_some() && has_lanes.is_empty() {
+            requests.push(requests::keep(Self::KEEP));
+        }
         for (lane, id) in progress.lanes.iter().zip(1..) {
             if !lane.is_ended && !has_lanes.contains(&lane.topic.as_str()) {
                 let position = progress.positions().find(|(topic, _)| *topic == lane.topic);
@@ -275,9 +282,6 @@ impl<'a, W: Write> Subscriber<'a, W> {
             }
         }
         drop(progress);
-        if self.shared.file.is_some() && has_lanes.is_empty() {
-            requests.push(requests::keep(Self::KEEP));
-        }
         requests.iter().try_for_each(|request| send(client, request))
     }
 
