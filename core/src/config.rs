@@ -70,9 +70,9 @@ pub struct TopicOptions {
     /// Payload bytes of one message; a larger publish is refused. At most `lane.bytes_max`. 256 KiB.
     pub message_bytes_max: u32,
     /// Resident bytes of the topic's log, by allocated capacity. 16 MiB. At least `2 * message_bytes_max + 4096`: that
-    /// holds one largest message in one encoding. A topic read in two encodings at once (raw or in-process, and a
-    /// dialect), or both from the log and by key, needs that for each, or its largest messages are refused
-    /// (`Overloaded`).
+    /// holds one largest message in one encoding; twice as much with a history, and twice as much more with `keeps_latest`,
+    /// which are there in all encodings. Another topic read in two encodings at once (raw or in-process, and a dialect), or both
+    /// from the log and by key, needs that for each, or its largest messages are refused (`Overloaded`).
     pub log_bytes_max: usize,
     /// Keys that are known for lanes with `LatestPerKey`: 1,024. Beyond it the key whose latest message is the oldest is
     /// forgotten. A lane with that policy must have room for as many messages.
@@ -350,6 +350,12 @@ impl TopicOptions {
             self.log_bytes_max >= self.message_bytes_max as usize * 2 + 4_096,
             "log_bytes_max",
             "must be at least 2 * message_bytes_max + 4096: one message with its envelope",
+        )?;
+        let shares = 1 + usize::from(self.history.is_some()) + 2 * usize::from(self.keeps_latest);
+        check(
+            self.log_bytes_max >= shares * (self.message_bytes_max as usize * 2 + 4_096),
+            "log_bytes_max",
+            "must be at least twice 2 * message_bytes_max + 4096 with a history, and twice more with keeps_latest",
         )?;
         check(self.age_max.is_none_or(|age| age >= Duration::from_millis(1)), "age_max", "must be at least 1 ms")?;
         check(

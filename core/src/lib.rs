@@ -13,6 +13,7 @@ extern crate alloc;
 #[cfg(any(feature = "std", test))]
 extern crate std;
 
+mod clock;
 mod config;
 mod conn;
 mod delivery;

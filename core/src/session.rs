@@ -5,6 +5,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use crate::clock::Clock;
 use crate::id::{ConnId, LaneId, TopicId};
 use crate::timers::TimerId;
 use crate::watermark::ToldLevel;
@@ -29,6 +30,19 @@ struct Rare {
     many: Many,
     principal: Box<str>,
     resumable: Option<Box<Resumable>>,
+    /// There while it has at-least-once lanes.
+    clock: Option<Box<SessionClock>>,
+}
+
+/// It shows the time in which the session's client could take and acknowledge: none passes while something is on its way
+/// to it, nor while there is none.
+#[derive(Debug)]
+pub(crate) struct SessionClock {
+    pub(crate) clock: Clock,
+    /// At-least-once lanes.
+    pub(crate) lanes: u32,
+    /// Those whose timers are to be armed when the clock goes on.
+    pub(crate) waiting: Vec<LaneId>,
 }
 
 /// A session that may outlive its connection.
@@ -111,11 +125,33 @@ impl Session {
         resumable.map(|resumable| *resumable)
     }
 
+    pub(crate) fn clock(&self) -> Option<&SessionClock> {
+        self.rare.as_ref()?.clock.as_deref()
+    }
+
+    pub(crate) fn clock_mut(&mut self) -> Option<&mut SessionClock> {
+        self.rare.as_mut()?.clock.as_deref_mut()
+    }
+
+    /// One at-least-once lane more.
+    pub(crate) fn add_clocked_lane(&mut self) {
+        let new = || Box::new(SessionClock { clock: Clock::new(), lanes: 0, waiting: Vec::new() });
+        self.rare.get_or_insert_default().clock.get_or_insert_with(new).lanes += 1;
+    }
+
+    /// One less.
+    pub(crate) fn remove_clocked_lane(&mut self) {
+        let Some(rare) = &mut self.rare else { panic!("it has at-least-once lanes") };
+        rare.clock.as_mut().expect("it has at-least-once lanes").lanes -= 1;
+        rare.clock.take_if(|clock| clock.lanes == 0);
+        self.forget_rare();
+    }
+
     /// Gives back what says nothing.
     fn forget_rare(&mut self) {
         self.rare.take_if(|rare| {
-            let Rare { many, principal, resumable } = &**rare;
-            many.lanes.is_empty() && principal.is_empty() && resumable.is_none()
+            let Rare { many, principal, resumable, clock } = &**rare;
+            many.lanes.is_empty() && principal.is_empty() && resumable.is_none() && clock.is_none()
         });
     }
 

@@ -26,6 +26,8 @@ pub(crate) enum Source {
 pub(crate) enum PinnedMessage {
     /// Of a log, with the cut behind it.
     Logged(Source, Mark),
+    /// Of an at-least-once lane, by its number: it was being sent again.
+    Again(LaneId, u64),
     Latest(LaneId, Box<Unsettled>),
     /// In nobody's account, but to be told again where the session lives on.
     Notice(LaneId, Box<Gap>),
@@ -58,6 +60,12 @@ pub(crate) enum Segment {
         len: usize,
         /// A copy, once the log should not keep the run any longer.
         copy: Option<Box<Log>>,
+    },
+    /// A message of an at-least-once lane that is sent again.
+    Again {
+        lane: LaneId,
+        run: Run,
+        len: usize,
     },
     Latest {
         lane: LaneId,

@@ -4,7 +4,8 @@ use alloc::vec::Vec;
 
 use super::Hub;
 use crate::conn::{Phase, Segment, Source, Work};
-use crate::lane::Needs;
+use crate::id::LaneId;
+use crate::lane::{Needs, Run, Standing};
 use crate::stats::{Count, Totals};
 use crate::topics::{Owner, Topic, TopicLane, Window, latest_place};
 
@@ -39,8 +40,10 @@ impl Hub {
             for (place, lane) in topic.lanes.iter().enumerate() {
                 assert_eq!(self.topics.of_lane(self.topics.id(lane)), Some((id, place)), "a lane is where its id says");
                 self.check_owner(topic, place);
+                self.check_acks(topic, place);
             }
         }
+        self.check_all_acks();
         assert_eq!(self.stats.lanes.waiting, waiting, "the hub's lanes");
         assert_eq!((self.stats.lanes_now, self.aging_lanes), (lanes, aging));
         assert_eq!(self.stats.topics as usize, self.topics.slab.len());
@@ -117,6 +120,7 @@ impl Hub {
                     Segment::Control { len } => *len,
                     Segment::Notice { frame, .. } => frame.len(),
                     Segment::Latest { taken, .. } => taken.frame.len(),
+                    Segment::Again { len, .. } => *len,
                     Segment::Messages { source, len, run, .. } => {
                         if let Source::Lane(lane) = source {
                             let (topic, place) = self.topics.lane(*lane);
@@ -153,25 +157,31 @@ impl Topic {
         assert_eq!(self.charged, self.resident(), "a topic's charge");
         let mut sum = Totals::default();
         let mut needs: [Vec<Needs>; crate::dialect::ENCODINGS] = Default::default();
+        let mut readers = [0; crate::dialect::ENCODINGS];
         let mut places: [Vec<u64>; 2] = Default::default();
         for (place, lane) in self.lanes.iter().enumerate() {
             let totals = self.lane_totals(place);
             assert_eq!(totals.conservation_error(), 0, "the queue law of a lane");
             sum.waiting += totals.waiting;
             match &lane.window {
-                Window::Log(window) => needs[self.settings(place).encoding].push(window.needs()),
+                Window::Log(window) => {
+                    readers[self.settings(place).encoding] += 1;
+                    let needs = &mut needs[self.settings(place).encoding];
+                    needs.push(window.needs());
+                    self.check_gate(place, totals, needs);
+                }
                 Window::Latest(window) => {
                     let which = latest_place(self.policy(place)).expect("its policy is about the latest");
                     places[which].extend(window.place());
                 }
             }
             if lane.is_ended() {
-                assert!(lane.window.outstanding() != Count::default(), "a settled lane is gone");
+                assert!(!self.is_settled(place), "a settled lane is gone");
                 continue;
             }
             self.check_limits(place, totals);
             let is_idle = self.idle.contains(&u32::try_from(place).expect("as many lanes as sessions"));
-            let is_woken = self.next(place).is_some() || is_idle || lane.is(TopicLane::ACTIVE);
+            let is_woken = self.next(place).is_some() || is_idle || lane.is(TopicLane::ACTIVE) || self.is_shut(place);
             assert!(is_woken, "an empty lane is woken by the next publish");
         }
         for (keyed, places) in self.keyed.iter().zip(&places) {
@@ -190,10 +200,11 @@ impl Topic {
         assert_eq!(self.keeping_parked as usize, keeping, "lanes that keep a publish parked");
         let live = self.lanes.iter().filter(|lane| !lane.is_ended()).count();
         assert_eq!(self.live_lanes as usize, live, "lanes that have not ended");
+        self.check_gates();
         self.check_history();
         self.publish_ids.check();
-        for (log, mut needs) in self.logs.iter().zip(needs) {
-            assert_eq!(log.as_ref().map_or(0, |encoded| encoded.lanes as usize), needs.len(), "readers of a log");
+        for ((log, mut needs), readers) in self.logs.iter().zip(needs).zip(readers) {
+            assert_eq!(log.as_ref().map_or(0, |encoded| encoded.lanes), readers, "readers of a log");
             if let Some(encoded) = log {
                 assert_eq!(encoded.log.head(), self.head, "a log reaches the head");
                 needs.extend(self.history_needs());
@@ -203,5 +214,75 @@ impl Topic {
         }
         assert!(self.charged.log <= self.options.log_bytes_max, "the log bound");
         sum.waiting
+    }
+}
+
+/// Acknowledgements recounted.
+impl Hub {
+    fn check_acks(&self, topic: &Topic, place: usize) {
+        let Some(acking) = topic.acking(place).filter(|_| !topic.lanes[place].is_ended()) else { return };
+        let Owner::Session(session) = topic.lanes[place].owner(&self.sessions) else { panic!("a session's lane") };
+        let session = self.sessions.get(session).expect("a lane's session exists");
+        let clock = session.clock().expect("an at-least-once lane has a clock");
+        let is_listed = clock.waiting.contains(&self.topics.id(&topic.lanes[place]));
+        assert_eq!(acking.is_listed, is_listed, "a lane knows whether it waits for the clock");
+        let armed = acking.timer.and_then(|timer| self.timers.deadline(timer));
+        let Some(due) = acking.flight.due() else { return };
+        let at = clock.clock.shows_at(due, self.now);
+        let is_in_time = armed.is_some_and(|armed| armed <= at) || (is_listed && clock.clock.is_stopped());
+        assert!(is_in_time, "acknowledgements are waited for no longer than that");
+    }
+
+    fn check_all_acks(&self) {
+        let mut unacknowledged = Count::default();
+        self.topics.slab.iter().for_each(|(_, topic)| unacknowledged += topic.acks.unacknowledged);
+        assert_eq!(self.stats.acks.unacknowledged, unacknowledged, "what is unacknowledged in the hub");
+        assert_eq!(self.stats.acks.conservation_error(), 0, "the ack law of the hub");
+        let mut all = 0;
+        for (_, session) in self.sessions.iter() {
+            let is_acking = |lane: &LaneId| {
+                let (topic, place) = self.topics.lane(*lane);
+                topic.acking(place).is_some()
+            };
+            let lanes = session.lanes().iter().filter(|(_, lane)| is_acking(lane)).count();
+            assert_eq!(session.clock().map_or(0, |clock| clock.lanes as usize), lanes, "at-least-once lanes");
+            all += lanes;
+            let Some(clock) = session.clock() else { continue };
+            let conn = session.conn().and_then(|conn| self.conns.get(conn));
+            let is_running = conn.is_some_and(|conn| conn.is_open() && !conn.is_writing());
+            assert_eq!(clock.clock.is_stopped(), !is_running, "a clock stands still while something is on its way");
+            assert!(clock.clock.is_stopped() || clock.waiting.is_empty(), "nobody waits for a clock that runs");
+        }
+        assert_eq!(self.acking_lanes as usize, all, "at-least-once lanes of the hub");
+    }
+}
+
+impl Topic {
+    /// What is in flight in a lane, and what the log keeps for it.
+    fn check_gate(&self, place: usize, totals: Totals, needs: &mut Vec<Needs>) {
+        let unacknowledged = self.run_lane(place).map_or(Count::default(), Standing::unacknowledged);
+        let Some(acking) = self.acking(place) else {
+            return assert_eq!(unacknowledged, Count::default(), "only at-least-once lanes wait for acknowledgements");
+        };
+        acking.flight.check();
+        assert_eq!((acking.flight.unacknowledged(), acking.acks.unacknowledged), (unacknowledged, unacknowledged));
+        assert_eq!(acking.acks.conservation_error(), 0, "the ack law of a lane");
+        assert_eq!(acking.acks.sent, totals.sent, "all that is sent is to be acknowledged");
+        assert!(!self.lanes[place].is_ended() || unacknowledged == Count::default(), "what ends abandons");
+        let none = Needs { tail: None, held: Run::default(), older: None };
+        needs.extend(acking.flight.kept().map(|(run, is_held)| match is_held {
+            true => Needs { held: run, ..none.clone() },
+            false => Needs { older: Needs::older(&[run]), ..none.clone() },
+        }));
+    }
+
+    fn check_gates(&self) {
+        assert_eq!(self.acks.conservation_error(), 0, "the ack law of a topic");
+        let mut unacknowledged = Count::default();
+        let acking = (0..self.lanes.len()).filter_map(|place| self.acking(place));
+        acking.for_each(|acking| unacknowledged += acking.acks.unacknowledged);
+        assert_eq!(self.acks.unacknowledged, unacknowledged, "what is unacknowledged in a topic");
+        let gates = (0..self.lanes.len()).filter(|place| self.gate(*place).is_some()).count();
+        assert_eq!(self.gates(), gates, "gates are of lanes");
     }
 }

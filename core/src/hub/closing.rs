@@ -133,8 +133,10 @@ impl Hub {
         let pinned = outbound.pinned.take().map(|pinned| pinned.message);
         let segments = outbound.outstanding.take().map_or_else(Vec::new, |out| out.segments);
         let (mut sources, mut latest, mut notices) = (Vec::new(), Vec::new(), Vec::new());
+        let mut again = Vec::new();
         match pinned {
             Some(PinnedMessage::Logged(source, _)) => sources.push(source),
+            Some(PinnedMessage::Again(lane, seq)) => again.push((lane, seq)),
             Some(PinnedMessage::Latest(lane, message)) => latest.push((lane, *message)),
             Some(PinnedMessage::Notice(lane, gap)) => notices.push((lane, *gap)),
             None => {}
@@ -142,6 +144,7 @@ impl Hub {
         for segment in segments {
             match segment {
                 Segment::Messages { source, .. } => sources.push(source),
+                Segment::Again { lane, run, .. } => again.push((lane, run.last())),
                 Segment::Latest { lane, taken } => latest.push((lane, self.latest_let_go(lane, taken))),
                 Segment::Notice { lane, gap, .. } => notices.push((lane, gap)),
                 Segment::Pinned | Segment::Control { .. } => {}
@@ -152,6 +155,7 @@ impl Hub {
             self.latest_returned(lane, message);
             self.remove_lane_if_settled(lane);
         }
+        again.into_iter().for_each(|(lane, seq)| self.returned_again(lane, seq));
         for source in sources {
             match source {
                 Source::Lane(lane) if self.topics.of_lane(lane).is_none() => {}
@@ -188,7 +192,10 @@ impl Hub {
         let conn = self.conns.get(id).expect("just looked up");
         let session = self.sessions.get(conn.session).expect("a connection's session exists");
         let direct_waits = conn.direct().is_some_and(|direct| direct.lane.load(direct.log.head()).messages > 0);
-        session.active().is_empty() && !direct_waits && conn.inbound().is_none_or(|inbound| inbound.parked.is_none())
+        session.active().is_empty()
+            && !self.is_held_up(session)
+            && !direct_waits
+            && conn.inbound().is_none_or(|inbound| inbound.parked.is_none())
     }
 
     pub(super) fn start_draining(&mut self, until: crate::Instant) {

@@ -50,6 +50,9 @@ impl<'a> Transmit<'a> {
                 Segment::Control { len } => (Some((&outbound.control, 0..*len)), None),
                 Segment::Notice { frame, .. } => (Some(whole(frame)), None),
                 Segment::Latest { taken, .. } => (Some(whole(&taken.frame)), None),
+                Segment::Again { lane, run, .. } => {
+                    (None, Some((hub.source_log(self.conn, Source::Lane(*lane)), *run)))
+                }
                 Segment::Messages { source, run, copy, .. } => {
                     // What a client published within the same poll may have pushed it out of the log.
                     let log = copy.as_deref().unwrap_or_else(|| hub.source_log(self.conn, *source));
@@ -273,13 +276,18 @@ impl Hub {
     fn front(&self, id: LaneId) -> Option<Front> {
         let (topic, place) = self.topics.lane(id);
         let class = topic.options.class;
+        let (again, is_shut) = (topic.next_again(place), topic.is_shut(place));
+        if is_shut && again.is_none() {
+            return None;
+        }
         let stamp = match topic.view(place) {
             View::Log(lane, log) => {
-                let next = lane.next(topic.head);
+                let next = again.map_or_else(|| lane.next(topic.head), |run| Some(run.first()));
                 let outstanding = lane.outstanding();
-                let is_apart = outstanding.through != lane.front(topic.head).after;
+                let is_apart = again.is_none() && outstanding.through != lane.front(topic.head).after;
+                let owes_notice = !is_shut && lane.losses().due_gap(next).is_some();
                 // What is outstanding is one run, so that it can be put back as one.
-                if !outstanding.is_empty() && (is_apart || lane.losses().due_gap(next).is_some()) {
+                if !outstanding.is_empty() && (is_apart || owes_notice) {
                     return next.map(|seq| Front::Held((class, log.stamp(seq))));
                 }
                 next.map(|seq| log.stamp(seq))
@@ -320,12 +328,18 @@ impl Hub {
                 out.push(Segment::Notice { lane: lane_id, gap, frame: frame.freeze() }, len, room);
                 room.units.take(len);
             }
-        } else if let View::Log(lane, log) = topic.view(place) {
-            let Some((run, len, slices)) = room.plan(log, lane.front(head), (topic.options.class, limit)) else {
+        } else if topic.next_again(place).is_some() {
+            if !add_again(topic, place, (lane_id, limit), out, room) {
+                return false;
+            }
+        } else if let View::Log(_, log) = topic.view(place) {
+            let (front, turn) = (topic.allowed_front(place), (topic.options.class, limit));
+            let Some((run, len, slices)) = room.plan(log, front, turn) else {
                 // Either the Transmit is full, or the lane was listed for nothing.
                 return self.drop_from_active(id, lane_id);
             };
             topic.change(place, |lane, _| lane.start(head, run.through));
+            topic.spend_credit(place, run.count().messages);
             let is_watched = topic.watched(place).is_some();
             out.push_messages(Source::Lane(lane_id), run, len, slices, room);
             if is_watched {
@@ -361,6 +375,7 @@ fn add_latest(
     let (encoding, class) = (topic.settings(place).encoding, topic.options.class);
     let mut is_added = false;
     while room.slices > 0
+        && !topic.is_shut(place)
         && let ViewMut::Latest(lane, latest) = topic.view_mut(place)
         && let Some((_, slot)) = lane.next(latest)
         && slot.stamp < limit
@@ -370,6 +385,28 @@ fn add_latest(
         let len = taken.frame.len();
         room.has_message = true;
         out.push(Segment::Latest { lane: lane_id, taken }, len, room);
+        room.units.take(len);
+        topic.spend_credit(place, 1);
+        is_added = true;
+    }
+    is_added
+}
+
+/// Adds what is to be sent again of a lane and was published before `limit`, one slice each; whether there was any.
+fn add_again(
+    topic: &mut Topic,
+    place: usize,
+    (lane, limit): (LaneId, u64),
+    out: &mut Outstanding,
+    room: &mut Room,
+) -> bool {
+    let mut is_added = false;
+    while let Some(run) = topic.next_again(place)
+        && let Some((run, len, _)) = room.plan(topic.log(place), run, (topic.options.class, limit))
+    {
+        topic.start_again(place, run.last());
+        room.has_message = true;
+        out.push(Segment::Again { lane, run, len }, len, room);
         room.units.take(len);
         is_added = true;
     }

@@ -6,6 +6,7 @@ use super::publish::has_control_characters;
 use super::{Hub, News};
 use crate::config::{LaneLimits, LaneOptions, Start, TopicOptions};
 use crate::conn::{Conn, Source};
+use crate::delivery::Delivery;
 use crate::dialect::{Code, Dialect, RAW, Reply};
 use crate::error::{SubscribeError, TopicError};
 use crate::id::{ConnId, LaneId, TopicId};
@@ -171,16 +172,31 @@ impl Hub {
         if !is_lower || !is_enough || !holds_keys {
             return Err(SubscribeError::InvalidLimits);
         }
+        let can_acknowledge = policy.can_be_at_least_once() && owner != Owner::Local;
+        let can_acknowledge = can_acknowledge && topic.options.delivery != Delivery::BestEffort;
+        if options.at_least_once == Some(true) && !can_acknowledge {
+            return Err(SubscribeError::NotAtLeastOnce);
+        }
+        let is_at_least_once = can_acknowledge && options.at_least_once != Some(false);
+        let has_ages = policy.is_lossy() && !is_at_least_once;
         let declared = topic.options.age_max;
-        let age_max = options.age_max.or(declared).filter(|_| policy.is_lossy());
+        let age_max = options.age_max.or(declared).filter(|_| has_ages);
         let is_younger = options.age_max.is_none_or(|age| {
-            policy.is_lossy() && age >= Duration::from_millis(1) && declared.is_none_or(|declared| age <= declared)
+            has_ages && age >= Duration::from_millis(1) && declared.is_none_or(|declared| age <= declared)
         });
         if !is_younger {
             return Err(SubscribeError::InvalidLimits);
         }
         let settings = Settings { terms: Terms { limits, policy }, age_max, encoding: dialect.encoding() };
-        self.make_lane(topic_id, settings, (owner, dialect), from)
+        let id = self.make_lane(topic_id, settings, (owner, dialect), from)?;
+        if let Owner::Session(session) = owner {
+            let (topic, place) = self.topics.lane_mut(id);
+            topic.add_gate(place, is_at_least_once, options.credit);
+            if is_at_least_once {
+                self.add_acking(session);
+            }
+        }
+        Ok(id)
     }
 
     pub(super) fn add_local_lane(
@@ -207,11 +223,13 @@ impl Hub {
     pub(super) fn end_lane(&mut self, id: LaneId, reason: LossReason) {
         let (topic, place) = self.topics.lane_mut(id);
         let level = topic.level_of(place);
+        self.acking_lanes -= u32::from(topic.acking(place).is_some());
         self.aging_lanes -= u32::from(topic.age_max(place).is_some());
         let lost = topic.end_window(place, reason);
         topic.totals.lose(reason, lost);
         self.stats.lanes.lose(reason, lost);
         self.stats.lanes_now -= 1;
+        self.end_flight(id, reason);
         self.lane_progressed(id);
         let (topic, place) = self.topics.lane_mut(id);
         topic.look_at(place); // It is not watched any more.
@@ -225,8 +243,7 @@ impl Hub {
 
     pub(super) fn remove_lane_if_settled(&mut self, id: LaneId) {
         let (topic, place) = self.topics.lane(id);
-        let lane = &topic.lanes[place];
-        if lane.is_ended() && lane.window.outstanding() == Count::default() {
+        if topic.is_settled(place) {
             let topic_id = self.topics.of_lane(id).expect("the lane exists").0;
             self.topics.remove_lane(id);
             self.recharge_topic(topic_id);
@@ -234,14 +251,16 @@ impl Hub {
         }
     }
 
-    /// The lane has nothing waiting and nothing to tell: the next publish wakes it.
+    /// The lane has nothing to send and nothing to tell: the next publish wakes it, or what opens it where it is shut.
     pub(super) fn rest_if_empty(&mut self, id: LaneId) -> bool {
         let (topic, place) = self.topics.lane_mut(id);
         if topic.has_something(place) {
             return false;
         }
         topic.lanes[place].set(TopicLane::ACTIVE, false);
-        topic.list_idle(place);
+        if !topic.is_shut(place) {
+            topic.list_idle(place);
+        }
         true
     }
 
@@ -298,6 +317,7 @@ impl Hub {
             topic.totals.lose(reason, count);
             self.stats.lanes.lose(reason, count);
         }
+        topic.return_credit(place, 1);
         if end_reason.is_none() {
             self.activate(id);
             self.look_at_age_of(id);
@@ -308,10 +328,12 @@ impl Hub {
     pub(super) fn lane_sent(&mut self, source: Source, conn: ConnId, cut: Mark) {
         match source {
             Source::Lane(id) => {
+                self.begin_flight(id, cut);
                 let (topic, place) = self.topics.lane_mut(id);
                 let count = topic.change(place, |lane, _| lane.sent(cut));
                 topic.totals.send(count);
                 self.stats.lanes.send(count);
+                self.entered_flight(id, count);
             }
             Source::Direct => {
                 let direct = self.conns.get_mut(conn).and_then(Conn::direct_mut);
@@ -330,6 +352,7 @@ impl Hub {
                 let head = topic.head;
                 let (terms, end_reason) = (*topic.terms(place), topic.lanes[place].end_reason());
                 let reason = end_reason.unwrap_or(LossReason::Oldest);
+                let outstanding = topic.lanes[place].window.outstanding().messages;
                 let judge = end_reason.is_none() && terms.policy == Policy::DropOldest;
                 let lost = topic.change(place, |lane, log| {
                     let mut lost = lane.returned(&terms, cut, reason);
@@ -341,6 +364,8 @@ impl Hub {
                 });
                 topic.totals.lose(reason, lost);
                 self.stats.lanes.lose(reason, lost);
+                let returned = outstanding - topic.lanes[place].window.outstanding().messages;
+                topic.return_credit(place, returned);
                 if end_reason.is_none() {
                     topic.look_at(place);
                     let topic_id = self.topics.of_lane(id).expect("the lane exists").0;
@@ -366,9 +391,11 @@ impl Hub {
         self.lane_returned(source, conn, cut);
         match source {
             Source::Lane(id) => {
-                // What lives on without its connection loses nothing with it.
-                if !self.may_outlive_its_connection(id) {
-                    let (topic, place) = self.topics.lane_mut(id);
+                // What lives on without its connection loses nothing with it, and at least once it may have to be sent again.
+                let is_kept = self.may_outlive_its_connection(id);
+                let (topic, place) = self.topics.lane_mut(id);
+                let is_kept = is_kept || (topic.acking(place).is_some() && !topic.lanes[place].is_ended());
+                if !is_kept {
                     topic.change(place, |lane, _| lane.unhold());
                 }
             }

@@ -69,6 +69,8 @@ enum TimerKey {
     Topic(u32),
     /// A level of a topic's lanes may fall.
     Levels(u32),
+    /// An at-least-once lane has waited for an acknowledgement.
+    Acks(u32),
     /// A detached session was not resumed in time.
     Session(u32),
     /// One more may be published to a topic.
@@ -86,6 +88,7 @@ enum News {
     Lane(LaneId),
     LaneLevel(LaneId),
     LaneEnded(LaneId),
+    Abandoned(LaneId),
     SessionEnded(SessionId, SessionEnd),
     Topic(TopicId),
     Hub,
@@ -117,6 +120,8 @@ pub struct Hub {
     overflowed: Vec<Overflowed>,
     /// Lanes with an `age_max` that have not ended.
     aging_lanes: u32,
+    /// At-least-once lanes that have not ended.
+    acking_lanes: u32,
     /// Topics that may have nothing left.
     forgettable: Vec<TopicId>,
     events: VecDeque<News>,
@@ -161,6 +166,7 @@ impl Hub {
             room: Vec::new(),
             overflowed: Vec::new(),
             aging_lanes: 0,
+            acking_lanes: 0,
             forgettable: Vec::new(),
             events: VecDeque::new(),
             events_peak: 0,
@@ -423,7 +429,7 @@ impl Hub {
     ) -> Result<u32, AckError> {
         self.advance(now);
         let acknowledged = self.acknowledge_through(session, topic, through);
-        self.retry_parked();
+        self.settle_session(session);
         acknowledged
     }
 
@@ -440,7 +446,7 @@ impl Hub {
     ) -> Result<(), AckError> {
         self.advance(now);
         let acknowledged = self.acknowledge_message(session, topic, seq);
-        self.retry_parked();
+        self.settle_session(session);
         acknowledged
     }
 
@@ -449,7 +455,7 @@ impl Hub {
     pub fn grant(&mut self, session: SessionId, topic: TopicId, credit: u32, now: Instant) -> bool {
         self.advance(now);
         let is_granted = self.grant_credit(session, topic, credit);
-        self.retry_parked();
+        self.settle_session(session);
         is_granted
     }
 

@@ -38,6 +38,7 @@ impl Hub {
                 News::Conn(id) => self.conn_event(id),
                 News::SessionEnded(session, reason) => Some(Event::SessionEnded { session, reason }),
                 News::LaneEnded(id) => Some(Event::LaneEnded(id)),
+                News::Abandoned(id) => self.abandoned_event(id),
                 News::Session(id) => self.session_event(id),
                 News::Lane(id) => self.lane_event(id),
                 News::LaneLevel(id) => self.lane_level_event(id),

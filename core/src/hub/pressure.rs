@@ -7,7 +7,7 @@ use crate::config::Options;
 use crate::conn::{Conn, Inbound, Outbound};
 use crate::id::{ConnId, LaneId, SessionId, TopicId};
 use crate::output::Position;
-use crate::stats::{Acks, ConnectionPressure, Count, LanePressure, Level, Load, SessionPressure, TopicPressure};
+use crate::stats::{ConnectionPressure, Count, LanePressure, Level, Load, SessionPressure, TopicPressure};
 use crate::timers::TimerId;
 use crate::topics::{Owner, Topic};
 use crate::watermark::{Gauge, ToldLevel, fill, least};
@@ -161,8 +161,8 @@ impl Hub {
             bytes_max: settings.terms.limits.bytes_max,
             age_max: settings.age_max,
             load: self.load_of_lane(topic, place),
-            acks: None,
-            credit: None,
+            acks: topic.acking(place).map(|acking| acking.acks),
+            credit: topic.gate(place).and_then(|gate| gate.credit),
         })
     }
 
@@ -176,7 +176,7 @@ impl Hub {
             resident_bytes: topic.charged.log,
             log_bytes_max: topic.options.log_bytes_max,
             level: topic.level.level(),
-            acks: Acks::default(),
+            acks: topic.acks,
             history: topic.kept(),
         })
     }

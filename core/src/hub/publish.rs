@@ -257,6 +257,9 @@ impl Hub {
 
     fn activate_at(&mut self, topic_id: TopicId, place: usize) {
         let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
+        if topic.is_shut(place) && !topic.has_something(place) {
+            return; // What opens it activates it.
+        }
         let lane = &mut topic.lanes[place];
         if lane.set(TopicLane::ACTIVE, true) {
             return;

@@ -226,7 +226,9 @@ impl Hub {
     fn described(&self, lane: LaneId) -> SubscribedLane<'static> {
         let (topic, place) = self.topics.lane(lane);
         let position = Position { epoch: topic.epoch, seq: topic.place_of(place) };
-        SubscribedLane { topic: "", position, policy: topic.policy(place), delivery: Delivery::BestEffort }
+        let is_at_least_once = topic.acking(place).is_some();
+        let delivery = if is_at_least_once { topic.options.delivery } else { Delivery::BestEffort };
+        SubscribedLane { topic: "", position, policy: topic.policy(place), delivery }
     }
 
     fn carry_out_keep(&mut self, id: ConnId, ttl: Option<Duration>, request_id: Option<&str>) -> Result<(), Refused> {
@@ -277,10 +279,12 @@ impl Hub {
             (None, Acked::Through(_)) => unknown = 1,
             (None, Acked::Each(seqs)) => unknown = seqs.len() as u64,
             (Some(topic), Acked::Through(seq)) => {
-                drop(self.acknowledge_through(session, topic, *seq));
+                let _ = self.acknowledge_through(session, topic, *seq); // Nobody is told what came of it.
             }
             (Some(topic), Acked::Each(seqs)) => {
-                seqs.iter().for_each(|seq| drop(self.acknowledge_message(session, topic, *seq)));
+                for seq in seqs {
+                    let _ = self.acknowledge_message(session, topic, *seq);
+                }
             }
         }
         self.stats.unknown_acks += unknown;

@@ -56,6 +56,7 @@ impl Hub {
             let other = self.sessions.insert_with(|_| Session::new(old));
             self.conn_mut(old).session = other;
             self.sessions.get_mut(id).expect("the session exists").set_conn(None);
+            self.update_clock(id);
             self.update_outbound_level(old);
             let close = (CloseCode::RESUMED, "session resumed elsewhere");
             self.begin_close(old, EndReason::Resumed, close, true);
@@ -76,6 +77,7 @@ impl Hub {
         self.forget_detached(id);
         self.sessions.get_mut(id).expect("the session exists").set_conn(Some(conn_id));
         self.set_detached(id, false);
+        self.update_clock(id);
         self.stats.resumed += 1;
         self.announce_conn(conn_id);
         self.update_outbound_level(conn_id);
@@ -83,20 +85,37 @@ impl Hub {
 
     /// Its lanes go on from where the client says it stands.
     fn go_on(&mut self, id: SessionId, lanes: &[ResumeLane<'_>]) {
-        for ResumeLane { topic, position, .. } in lanes {
+        for ResumeLane { topic, position, credit } in lanes {
             let topic = self.topics.by_name.get(*topic).copied();
             let session = self.sessions.get(id).expect("the session exists");
-            if let (Some(lane), Some(position)) = (topic.and_then(|topic| session.lane_on(topic)), *position) {
-                // A position that is not there yet is left out of account.
-                let _ = self.replace_lane(id, lane, position);
-            }
+            let Some(lane) = topic.and_then(|topic| session.lane_on(topic)) else { continue };
+            let lane = position.map_or(lane, |position| self.go_on_after(id, lane, position));
+            credit.iter().for_each(|credit| self.set_credit(lane, *credit));
         }
+        let session = self.sessions.get(id).expect("the session exists");
+        let lanes: Vec<LaneId> = session.lanes().iter().map(|(_, lane)| *lane).collect();
+        lanes.into_iter().for_each(|lane| self.send_all_again(lane));
+    }
+
+    /// A lane goes on after what its client has dealt with; which lane that is.
+    fn go_on_after(&mut self, id: SessionId, lane: LaneId, position: Position) -> LaneId {
+        let (topic, place) = self.topics.lane(lane);
+        if topic.acking(place).is_some() {
+            if topic.epoch == position.epoch {
+                self.settle_through(lane, position.seq);
+            }
+            return lane;
+        }
+        // A position that is not there yet is left out of account.
+        self.replace_lane(id, lane, position).unwrap_or(lane)
     }
 
     /// The last message of a lane that was sent and will not come again.
     pub(super) fn sent_through(&self, lane: LaneId) -> Position {
         let (topic, place) = self.topics.lane(lane);
         let place_of = topic.place_of(place);
+        let needed = topic.needed_after(place).map_or(place_of, |mark| mark.messages);
+        let place_of = place_of.min(needed);
         // What is still to be told was not sent either.
         let gap = topic.lanes[place].window.losses().gap();
         let seq = gap.map_or(place_of, |gap| place_of.min(gap.from.saturating_sub(1)));

@@ -37,6 +37,7 @@ impl Hub {
         }
         topic.shrink();
         self.recharge_topic(topic_id);
+        self.drop_history_for(topic_id, message);
         let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
         let (freeable, growth) = (topic.freeable(), topic.growth(message));
         let growth_without = topic.growth_without(message);
@@ -69,6 +70,17 @@ impl Hub {
         PublishError::Overloaded
     }
 
+    /// What the history keeps alone goes before anything is refused.
+    fn drop_history_for(&mut self, topic_id: TopicId, message: Message<'_>) {
+        loop {
+            let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
+            let is_over_log = topic.charged.log + topic.growth(message).log > topic.options.log_bytes_max;
+            if !is_over_log || !self.drop_history(topic_id) {
+                return;
+            }
+        }
+    }
+
     fn drop_for_log_bound(&mut self, topic_id: TopicId, message: Message<'_>) {
         let hub_max = self.resident_bytes_max_for_logs();
         loop {
@@ -90,7 +102,7 @@ impl Hub {
         excess == 0 || self.shed(excess)
     }
 
-    /// Frees `excess` bytes of logs, or changes nothing but idle capacity.
+    /// Frees `excess` bytes of logs, or changes nothing but idle capacity and histories.
     fn shed(&mut self, excess: usize) -> bool {
         let target = self.stats.resident_bytes.saturating_sub(excess);
         let mut topics: Vec<(usize, TopicId)> = Vec::new();
@@ -108,14 +120,18 @@ impl Hub {
         }
         self.level.is_at_limit = true;
         topics.sort_unstable_by(|a, b| b.cmp(a));
+        let wanted = target.saturating_sub(self.config.resident_bytes_max / SHED_MORE);
+        // Nobody is promised a history: it goes even if that is not enough.
+        for (_, id) in &topics {
+            while self.stats.resident_bytes > wanted && self.drop_history(*id) {}
+        }
+        if self.stats.resident_bytes <= target {
+            return true;
+        }
         let freeable = |id: &TopicId| self.topics.slab.get(*id).map_or(0, |topic| topic.freeable().hub);
         let all: usize = topics.iter().map(|(_, id)| freeable(id)).sum();
         if self.stats.resident_bytes.saturating_sub(all) > target {
             return false;
-        }
-        let wanted = target.saturating_sub(self.config.resident_bytes_max / SHED_MORE);
-        for (_, id) in &topics {
-            while self.stats.resident_bytes > wanted && self.drop_history(*id) {}
         }
         for (nth, (_, id)) in topics.iter().enumerate() {
             // The largest log gives until it is as small as the next one; so all end up level.
@@ -140,10 +156,10 @@ impl Hub {
         self.topics.slab.get(id).map_or(0, |topic| topic.charged.log)
     }
 
-    /// The history loses its oldest block; where no lane would let go of anything by that, the oldest key is forgotten; where
-    /// none is known, lossy lanes on the oldest block that can go lose it. `false` if there is none either.
+    /// The oldest key is forgotten; where none is known, lossy lanes on the oldest block that can go lose it, and so does the
+    /// history. `false` if there is none either.
     fn drop_oldest(&mut self, topic_id: TopicId, reason: LossReason) -> bool {
-        self.drop_history(topic_id) || self.forget_key(topic_id, reason) || self.drop_oldest_block(topic_id, reason)
+        self.forget_key(topic_id, reason) || self.drop_oldest_block(topic_id, reason)
     }
 
     /// The history loses its oldest block, if it keeps it alone.
@@ -173,9 +189,9 @@ impl Hub {
             if reads != encoding || lane.is_ended() {
                 continue;
             }
-            if terms.policy == Policy::Disconnect {
+            if terms.policy == Policy::Disconnect || topic.acking(place).is_some() {
                 // It loses nothing: it ends.
-                let is_there = lane.next(head).is_some_and(|next| next <= through.messages);
+                let is_there = topic.needed_after(place).is_some_and(|after| after.messages < through.messages);
                 overflowing.extend(is_there.then_some(place));
                 continue;
             }
@@ -298,20 +314,18 @@ impl Topic {
     /// Lanes of detached sessions for which a block has to be kept that ends at `through`.
     fn detached_on(&self, encoding: usize, through: Mark) -> Vec<usize> {
         let is_there = |place: &usize| {
-            let next = self.run_lane(*place).and_then(|lane| lane.next(self.head));
             self.lanes[*place].is(TopicLane::DETACHED)
                 && self.settings(*place).encoding == encoding
-                && next.is_some_and(|next| next <= through.messages)
+                && self.needed_after(*place).is_some_and(|after| after.messages < through.messages)
         };
         (0..self.lanes.len()).filter(is_there).collect()
     }
 
-    /// Up to where every message may be dropped: before what the first `Block` lane waits for.
+    /// Up to where every message may be dropped: before what the first `Block` lane needs.
     fn droppable(&self) -> Mark {
-        let is_blocking = |place: &usize| self.may_refuse(*place);
-        let lanes = (0..self.lanes.len()).filter(is_blocking).filter_map(|place| self.run_lane(place));
-        let waiting = lanes.map(|lane| lane.front(self.head).after);
-        waiting.min_by_key(|mark| mark.messages).unwrap_or(self.head)
+        let lanes = (0..self.lanes.len()).filter(|place| self.may_refuse(*place));
+        let needed = lanes.filter_map(|place| self.needed_after(place));
+        needed.min_by_key(|mark| mark.messages).unwrap_or(self.head)
     }
 
     /// Bytes that would go if every lossy lane lost what it may.
@@ -340,7 +354,8 @@ impl Topic {
             if self.may_refuse(place) {
                 let lane = self.run_lane(place).expect("its policy is about runs");
                 let is_waiting = lane.load(&terms, self.head).messages > 0;
-                if is_waiting && lane.front(self.head).after.messages <= limit.messages {
+                let after = self.needed_after(place).unwrap_or(self.head);
+                if is_waiting && after.messages <= limit.messages {
                     self.refuse(place, bytes, true);
                     is_pinned = true;
                 }

@@ -56,6 +56,7 @@ impl Hub {
                         self.lane_sent(source, id, through);
                         self.source_progressed(source);
                     }
+                    PinnedMessage::Again(lane, seq) => self.sent_again(lane, seq),
                     PinnedMessage::Latest(lane, message) => {
                         self.latest_sent(lane, *message);
                         self.remove_lane_if_settled(lane);
@@ -84,6 +85,21 @@ impl Hub {
                 0
             }
             Segment::Latest { lane, taken } => self.latest_answered(id, lane, taken, left),
+            Segment::Again { lane, run, .. } if left == 0 => {
+                self.returned_again(lane, run.last());
+                0
+            }
+            Segment::Again { lane, run, len } if left < len => {
+                let (_, rest) = self.source_log(id, Source::Lane(lane)).split(run, left);
+                let rest = Bytes::copy_from_slice(rest.expect("it was sent in part"));
+                let message = PinnedMessage::Again(lane, run.last());
+                self.work_mut(id).outbound.pinned = Some(Box::new(Pinned { rest, message }));
+                0
+            }
+            Segment::Again { lane, run, len } => {
+                self.sent_again(lane, run.last());
+                left - len
+            }
             Segment::Messages { source, run, len, .. } if left >= len => {
                 self.lane_sent(source, id, run.through);
                 self.source_progressed(source);

@@ -105,6 +105,7 @@ impl Hub {
         let is_kept = session.resumable().is_some();
         if is_kept {
             session.set_conn(None);
+            self.update_clock(id);
         }
         is_kept
     }

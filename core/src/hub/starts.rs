@@ -75,7 +75,10 @@ impl Hub {
         let kept = topic.kept_after();
         let kept = if waits_after.messages < kept.messages { waits_after } else { kept };
         let (owner, from) = (Owner::Session(session), Start::After(position));
+        let credit = topic.gate(place).and_then(|gate| gate.credit);
         let new = self.make_lane_behind(topic_id, settings, (owner, dialect), (from, kept))?;
+        let (topic, place) = self.topics.lane_mut(new);
+        topic.add_gate(place, false, credit);
         let listed = self.sessions.get_mut(session).expect("the session exists");
         listed.remove(topic_id);
         listed.add(topic_id, new);

@@ -30,6 +30,7 @@ impl Hub {
                     let id = self.topics.slab.key_at(place).expect("a timer's topic exists");
                     self.expire_topic(id);
                 }
+                Some(TimerKey::Acks(index)) => self.acks_are_due(self.topics.id_of(index)),
                 Some(TimerKey::Rate(place)) => {
                     let id = self.topics.slab.key_at(place).expect("a timer's topic exists");
                     self.may_have_room(id); // For the first that is parked.
@@ -124,6 +125,7 @@ impl Hub {
     pub(super) fn update_deadline(&mut self, id: ConnId) {
         let conn = self.conns.get_mut(id).expect("the connection exists");
         conn.update_excused(self.now);
+        let session = conn.session;
         let limits = self.limits.get(&id).map(|limits| limits.deadline(&self.config, conn.is_limited));
         if let Some(deadline) = conn.deadline(&self.config).into_iter().chain(limits).min() {
             // A later deadline waits until the timer fires: a connection that is alive costs no heap operation.
@@ -131,6 +133,9 @@ impl Hub {
             if self.timers.deadline(timer).is_none_or(|armed| deadline < armed) {
                 self.timers.arm(timer, deadline);
             }
+        }
+        if self.acking_lanes > 0 {
+            self.update_clock(session);
         }
     }
 

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 
 use super::Hub;
 use crate::conn::{Conn, Work};
-use crate::id::ConnId;
+use crate::id::{ConnId, SessionId};
 use crate::time::Instant;
 use crate::wire::Decoder;
 
@@ -27,6 +27,14 @@ impl Hub {
     /// The end of a `handle_*` call on a connection.
     pub(super) fn settle(&mut self, conn: ConnId) {
         self.refresh(conn);
+        self.retry_parked();
+    }
+
+    /// The end of a call on a session.
+    pub(super) fn settle_session(&mut self, session: SessionId) {
+        if let Some(conn) = self.sessions.get(session).and_then(|session| session.conn()) {
+            self.refresh(conn);
+        }
         self.retry_parked();
     }
 
@@ -60,7 +68,6 @@ mod tests {
     use super::*;
     use crate::conn::Conn;
     use crate::hub::TimerKey;
-    use crate::id::SessionId;
     use crate::session::Session;
     use crate::slab::Slab;
     use crate::timers::Timers;

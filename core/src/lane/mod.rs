@@ -7,6 +7,7 @@
 //! Many lanes of a topic agree on their limits and policy, so `Standing` does not hold them: it is what is left, 48 bytes
 //! and nothing on the heap for a lane that has lost nothing. `Lane` is a lane by itself: both together.
 
+mod flight;
 mod needs;
 mod standing;
 
@@ -15,6 +16,7 @@ use core::ops::{Deref, DerefMut};
 use crate::config::LaneLimits;
 use crate::policy::Policy;
 use crate::stats::Count;
+pub(crate) use flight::{Fired, Flight};
 pub(crate) use needs::Needs;
 pub(crate) use standing::{Standing, narrow};
 

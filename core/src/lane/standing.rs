@@ -33,8 +33,22 @@ struct Rare {
     older: Vec<Run>,
     /// What is outstanding, where it is not directly before the tail, or not all in the log.
     apart: Option<Apart>,
-    /// The head when the lane ended, and why it did; nothing enters any more.
-    ended: Option<(Mark, LossReason)>,
+    course: Course,
+}
+
+/// Whether the lane goes on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Course {
+    /// What was sent counts on until it is acknowledged or abandoned.
+    Live { unacknowledged: Count },
+    /// The head when it ended, and why it did; nothing enters any more.
+    Ended { head: Mark, reason: LossReason },
+}
+
+impl Default for Course {
+    fn default() -> Self {
+        Self::Live { unacknowledged: Count::default() }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -76,6 +90,10 @@ impl Standing {
         self.rare.as_ref().and_then(|rare| rare.apart)
     }
 
+    fn course(&self) -> Course {
+        self.rare.as_ref().map_or(Course::default(), |rare| rare.course)
+    }
+
     fn rare_mut(&mut self) -> &mut Rare {
         self.rare.get_or_insert_default()
     }
@@ -83,7 +101,8 @@ impl Standing {
     /// Gives back what says nothing.
     fn forget_rare(&mut self) {
         let is_idle = |rare: &Rare| {
-            rare.apart.is_none() && rare.older.is_empty() && rare.ended.is_none() && rare.losses.is_empty()
+            let is_usual = rare.apart.is_none() && rare.older.is_empty() && rare.course == Course::default();
+            is_usual && rare.losses.is_empty()
         };
         if self.rare.as_deref().is_some_and(is_idle) {
             self.rare = None;
@@ -149,7 +168,10 @@ impl Standing {
     }
 
     fn end_of_waiting(&self, head: Mark) -> Mark {
-        self.rare.as_ref().and_then(|rare| rare.ended).map_or(head, |(end, _)| end)
+        match self.course() {
+            Course::Live { .. } => head,
+            Course::Ended { head, .. } => head,
+        }
     }
 
     /// Waiting and not outstanding.
@@ -165,7 +187,24 @@ impl Standing {
         if terms.policy.counts_outstanding() {
             load += self.outstanding().count();
         }
+        load += self.unacknowledged();
         load
+    }
+
+    /// What was sent and counts on.
+    pub(crate) fn unacknowledged(&self) -> Count {
+        match self.course() {
+            Course::Live { unacknowledged } => unacknowledged,
+            Course::Ended { .. } => Count::default(),
+        }
+    }
+
+    /// So much of what was sent counts on.
+    pub(crate) fn set_unacknowledged(&mut self, count: Count) {
+        if count != self.unacknowledged() {
+            self.rare_mut().course = Course::Live { unacknowledged: count };
+            self.forget_rare();
+        }
     }
 
     /// Whether `more` fits on top of what is there: `Count::new(1, bytes)` for one more message.
@@ -372,13 +411,16 @@ impl Standing {
     /// Ends the lane: what waits is lost. What is outstanding is settled by `sent` and `returned`.
     pub(crate) fn end(&mut self, head: Mark, reason: LossReason) -> Count {
         let lost = self.drop_through(head, head, reason);
-        self.rare_mut().ended = Some((head, reason));
+        self.rare_mut().course = Course::Ended { head, reason };
         lost
     }
 
     /// Why the lane ended, if it did.
     pub(crate) fn end_reason(&self) -> Option<LossReason> {
-        self.rare.as_ref().and_then(|rare| rare.ended).map(|(_, reason)| reason)
+        match self.course() {
+            Course::Live { .. } => None,
+            Course::Ended { reason, .. } => Some(reason),
+        }
     }
 
     pub(crate) fn is_ended(&self) -> bool {

@@ -277,6 +277,11 @@ fn every_message_is_where_the_model_says() {
 }
 
 #[test]
+fn a_key_costs_what_is_said() {
+    assert_eq!(ENTRY_BYTES, 192);
+}
+
+#[test]
 fn a_key_that_is_published_again_and_again_uses_one_buffer() {
     let mut latest = Latest::new(10, 1_000);
     let mut pointers = Vec::new();

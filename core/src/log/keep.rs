@@ -47,6 +47,32 @@ impl Log {
         }
     }
 
+    /// A message is needed for itself, whatever lanes need.
+    pub(crate) fn keep(&mut self, seq: u64) {
+        let place = self.find(seq);
+        self.blocks[place].refs += 1;
+    }
+
+    /// It is not any more.
+    pub(crate) fn let_go(&mut self, seq: u64) {
+        let place = self.find(seq);
+        if self.release(place..place + 1) {
+            self.collect();
+        }
+    }
+
+    /// A message that is needed for itself is outstanding.
+    pub(crate) fn hold(&mut self, seq: u64) {
+        let place = self.find(seq);
+        self.blocks[place].held += 1;
+    }
+
+    /// It is not any more.
+    pub(crate) fn unhold(&mut self, seq: u64) {
+        let place = self.find(seq);
+        self.blocks[place].held -= 1;
+    }
+
     /// The places of a run's blocks. (No iterator over them: it is most often one, for every lane at every send.)
     fn places(&self, run: Run) -> Range<usize> {
         if run.is_empty() {

@@ -56,7 +56,11 @@ impl World {
             0..=4 => self.append(),
             5 => self.log.freeze(),
             6 if self.readers.len() < 6 => {
-                let needs = Needs { tail: Some(self.head()), ..Standing::NO_NEEDS };
+                // At the head, or with anything that somebody has behind a tail.
+                let other = self.place(self.readers.len());
+                let old = self.cut_after(self.readers[other].tail.unwrap());
+                let tail = if self.draw(2) == 0 { old } else { self.head() };
+                let needs = Needs { tail: Some(tail), ..Standing::NO_NEEDS };
                 self.log.change_needs(&Standing::NO_NEEDS, &needs);
                 self.readers.push(needs);
             }
@@ -104,9 +108,18 @@ impl World {
             let from = tail.unwrap();
             let run = Run { after: from, through: self.cut_after(from) };
             self.check_run(run);
+            self.check_alone(from);
             self.check_run(held);
             older.into_iter().flatten().for_each(|run| self.check_run(run));
         }
+    }
+
+    fn check_alone(&self, tail: Mark) {
+        let end = (tail != self.head()).then(|| self.log.blocks[self.log.find(tail.messages + 1)].last);
+        let tails = || self.readers.iter().filter_map(|needs| needs.tail);
+        let alone = end.filter(|end| tails().filter(|other| other.messages < *end).count() == 1);
+        let found = self.log.kept_only_behind(tail).map(|mark| mark.messages);
+        assert_eq!(found, alone, "a block that one reader keeps alone");
     }
 
     fn check_run(&mut self, run: Run) {
@@ -165,6 +178,11 @@ fn what_is_needed_is_there_and_what_is_not_is_freed() {
         world.log.shrink();
         assert_eq!(world.log.resident(), 0, "a log that nobody needs holds nothing");
     }
+}
+
+#[test]
+fn a_message_costs_what_is_said() {
+    assert_eq!((size_of::<Message>(), size_of::<Block>()), (24, 96));
 }
 
 #[test]

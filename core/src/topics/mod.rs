@@ -1,5 +1,6 @@
 //! Topics: a name, a numbering, lanes, and what they read: a log per encoding, and the latest messages by key.
 
+mod gates;
 mod history;
 mod origin;
 mod settings;
@@ -25,9 +26,10 @@ use crate::publish_ids::PublishIds;
 use crate::rate::Bucket;
 use crate::session::Session;
 use crate::slab::{Slab, grow_by_an_eighth};
-use crate::stats::{Count, Level, Totals};
+use crate::stats::{Acks, Level, Totals};
 use crate::timers::TimerId;
 use crate::watermark::ToldLevel;
+use gates::Gate;
 pub(crate) use origin::Origin;
 pub(crate) use settings::Settings;
 use settings::SettingsTable;
@@ -67,9 +69,11 @@ impl TopicLane {
     pub(crate) const ANNOUNCED: u32 = 1 << 30;
     /// Whether it is listed in `Topic::watched`.
     const WATCHED: u32 = 1 << 29;
+    /// Whether it is among `Topic::gates`.
+    pub(crate) const GATED: u32 = 1 << 28;
     /// Whether its session has no connection that is open: it cannot be waited for.
     pub(crate) const DETACHED: u32 = 1 << 27;
-    const FLAGS: u32 = Self::ACTIVE | Self::ANNOUNCED | Self::WATCHED | Self::DETACHED;
+    const FLAGS: u32 = Self::ACTIVE | Self::ANNOUNCED | Self::WATCHED | Self::GATED | Self::DETACHED;
 
     pub(crate) fn is(&self, flag: u32) -> bool {
         self.bits & flag != 0
@@ -143,11 +147,15 @@ pub(crate) struct Topic {
     pub(crate) idle: Vec<u32>,
     /// Lanes that are nearly full, these first, or have something to remember.
     watched: Vec<Watched>,
+    /// What holds up lanes, by their place in `Topics::lanes`, where something may.
+    gates: BTreeMap<u32, Box<Gate>>,
     /// How many are nearly full.
     near: usize,
     /// Up to this head every message fits every other lane.
     due: Mark,
     pub(crate) totals: Totals,
+    /// Of its at-least-once lanes.
+    pub(crate) acks: Acks,
     /// Lanes with a refusal.
     pub(crate) refusing: u32,
     /// Lanes without room for the first parked publish: while there are any it is not tried again.
@@ -203,9 +211,11 @@ impl Topic {
             settings: SettingsTable::default(),
             idle: Vec::new(),
             watched: Vec::new(),
+            gates: BTreeMap::new(),
             near: 0,
             due: Mark { messages: u64::MAX, bytes: u64::MAX },
             totals: Totals::default(),
+            acks: Acks::default(),
             refusing: 0,
             keeping_parked: 0,
             parked: VecDeque::new(),
@@ -323,6 +333,11 @@ impl Topics {
         self.lanes.key_at(lane.index).expect("the lane exists")
     }
 
+    /// The id of the lane at a place among all lanes.
+    pub(crate) fn id_of(&self, index: u32) -> LaneId {
+        self.lanes.key_at(index).expect("the lane exists")
+    }
+
     /// The same by its place.
     pub(crate) fn id_at(&self, topic: TopicId, place: usize) -> LaneId {
         self.id(&self.slab.get(topic).expect("the topic exists").lanes[place])
@@ -367,18 +382,20 @@ impl Topics {
         id
     }
 
-    /// Takes out a lane that has ended and has nothing outstanding.
+    /// Takes out a lane that is settled.
     pub(crate) fn remove_lane(&mut self, id: LaneId) {
         let (topic_id, place) = self.of_lane(id).expect("the lane exists");
         self.lanes.remove(id);
         let topic = self.slab.get_mut(topic_id).expect("a lane's topic exists");
         let Settings { terms, encoding, .. } = *topic.settings(place);
+        let is_settled = topic.is_settled(place);
+        topic.remove_gate(place);
         let (lane, moved) = topic.swap_remove(place);
         if let Some(moved) = moved {
             let id = self.lanes.key_at(moved.index).expect("the moved lane exists");
             *self.lanes.get_mut(id).expect("the moved lane exists") = lane_place(topic_id, place);
         }
-        assert!(lane.is_ended() && lane.window.outstanding() == Count::default(), "only a settled lane goes");
+        assert!(is_settled, "only a settled lane goes");
         topic.settings.remove(lane.settings());
         match latest_place(terms.policy) {
             None => topic.remove_reader(encoding),
@@ -392,6 +409,7 @@ mod tests {
     use super::*;
     use crate::dialect::RAW;
     use crate::output::LossReason;
+    use crate::stats::Count;
     use std::collections::BTreeMap;
 
     struct World {

@@ -198,15 +198,22 @@ impl Topic {
         }
     }
 
-    /// Whether the lane has something waiting, or to tell.
+    /// Whether the lane has something to send, or to tell, and may.
     pub(crate) fn has_something(&self, place: usize) -> bool {
-        self.lanes[place].window.losses().gap().is_some() || self.next(place).is_some()
+        if self.is_shut(place) {
+            return self.next_again(place).is_some();
+        }
+        let has_new = self.lanes[place].window.losses().gap().is_some() || self.next(place).is_some();
+        has_new || self.next_again(place).is_some()
     }
 
     /// A gap that is to be told before the lane's next message.
     pub(crate) fn take_due_gap(&mut self, place: usize) -> Option<Gap> {
         self.lanes[place].window.losses().gap()?;
-        let next = self.next(place);
+        if self.is_shut(place) {
+            return None;
+        }
+        let next = self.next_again(place).map_or_else(|| self.next(place), |run| Some(run.first()));
         self.lanes[place].window.losses_mut().take_due_gap(next)
     }
 

@@ -1,7 +1,7 @@
 //! What lanes cost in memory, beyond the messages themselves.
 
 use forebay_core::{
-    Config, ConnId, Hub, Instant, LaneOptions, Message, Mode, Options, Payload, Peer, Policy, Start, TopicId,
+    Config, ConnId, Delivery, Hub, Instant, LaneOptions, Message, Mode, Options, Payload, Peer, Policy, Start, TopicId,
     TopicOptions, Upgraded,
 };
 use forebay_testkit::alloc::{Counting, measure};
@@ -128,4 +128,42 @@ fn a_lane_in_eight_runs_costs_its_runs() {
     let each = (counted.live_bytes - grown) / i64::try_from(LANES).unwrap();
     println!("{each} bytes more per lane that is full, in eight runs");
     assert!(each <= 900, "{each} bytes");
+}
+
+/// A lane that is at least once: its gate, what is in flight, its timer, its session's clock.
+#[test]
+fn a_lane_that_is_at_least_once_costs_what_is_in_flight() {
+    const LANES: usize = 1_000;
+    let mut hub = hub();
+    let conns: Vec<ConnId> = connections(&mut hub).into_iter().take(LANES).collect();
+    let options =
+        TopicOptions { policy: Policy::Block, delivery: Delivery::at_least_once(), ..TopicOptions::default() };
+    let topic = hub.topic("t", options).expect("declared");
+    let each = |bytes: i64| bytes / i64::try_from(LANES).unwrap();
+    let ((), empty) = measure(|| {
+        for conn in &conns {
+            hub.subscribe(*conn, topic, LaneOptions::default(), Start::Latest, NOW).expect("subscribed");
+        }
+    });
+    let send = |hub: &mut Hub| {
+        while let Some((conn, len)) = hub.poll_transmit().map(|transmit| (transmit.conn(), transmit.len())) {
+            hub.handle_sent(conn, len, NOW);
+        }
+    };
+    hub.publish(topic, Payload::Text("1"), NOW).expect("taken");
+    send(&mut hub);
+    let before = hub.stats().resident_bytes;
+    let ((), full) = measure(|| {
+        for _ in 0..40 {
+            hub.publish(topic, Payload::Text("1"), NOW).expect("taken");
+            send(&mut hub);
+        }
+    });
+    hub.check_invariants();
+    assert_eq!(hub.stats().acks.unacknowledged.messages as usize, 32 * LANES);
+    let log = i64::try_from(hub.stats().resident_bytes - before).unwrap();
+    let (empty, full) = (each(empty.live_bytes), each(full.live_bytes - log));
+    println!("{empty} bytes for one that is empty, {full} more from 1 to 32 messages in flight");
+    assert!(empty <= 800, "{empty} bytes");
+    assert!(full <= 32 * 40, "{full} bytes");
 }

@@ -1,6 +1,6 @@
 //! The embedder's part: reading, writing, polling; late, in parts and in any order.
 
-use forebay_core::{Cause, ConnId, Effect, EndReason, Entry, Event, Payload};
+use forebay_core::{Cause, ConnId, Effect, EndReason, Entry, Event, GapReason, Payload};
 
 use super::truth::tag_of;
 use super::{Side, Speaker, World};
@@ -218,11 +218,12 @@ impl World {
             trace.push(format!("{side} {event:?}"));
         }
         match event {
-            Event::Opened { conn, .. } => {
+            Event::Opened { conn, session } => {
                 place.is_news(conn);
                 if let Some(line) = place.lines.get_mut(&conn) {
                     assert!(!line.is_opened, "{conn:?} is opened twice");
                     line.is_opened = true;
+                    line.session = Some(session);
                 }
             }
             Event::Received(conn) => {
@@ -262,6 +263,7 @@ impl World {
                     self.summary.overflowed_lanes += 1;
                 }
             }
+            Event::Abandoned(_) => {} // Of a lane that may have ended since.
             Event::Drained(topic) => {
                 place.awaited.remove(&topic);
             }
@@ -276,6 +278,7 @@ impl World {
         for conn in self.sides[side].conns().into_iter().chain(estates) {
             if all || self.choices.one_in(3) {
                 self.receive(side, conn);
+                self.application_acknowledges(side, conn, all);
                 self.flush(side, conn);
             }
         }
@@ -313,6 +316,7 @@ impl World {
             }
         }
         self.heard(0, &heard);
+        self.client_hub_acknowledges(side, conn, &heard);
         for told in heard {
             if let Told::Message { data, .. } = told {
                 self.summary.forwarded += 1;
@@ -353,6 +357,11 @@ impl World {
                     self.summary.delivered += 1;
                     let tag = tag_of(payload.is_text, &payload.bytes);
                     self.truth.received(side, tag, seq, &local.name, None);
+                }
+                Some(Entry::Gap(gap)) if gap.reasons().any(|reason| !matches!(reason, GapReason::Lost(_))) => {
+                    // What never entered is told once, at first; what was lost since may have been told with it.
+                    assert!(local.received == 0 && gap.from <= gap.to, "{gap:?}");
+                    local.is_uneven |= gap.reasons().any(|reason| matches!(reason, GapReason::Lost(_)));
                 }
                 Some(Entry::Gap(gap)) => {
                     assert!(gap.from > local.last && gap.from <= gap.to && gap.missed > 0, "{gap:?}");

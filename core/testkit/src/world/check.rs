@@ -1,12 +1,18 @@
 //! What must hold after every step.
 
 use forebay_core::{
-    DisconnectScope, LaneId, LaneOptions, LanePressure, Options, Policy, SubscribeError, TopicId, TopicOptions, Totals,
+    Delivery, DisconnectScope, LaneId, LaneOptions, LanePressure, Options, Policy, Position, Start, SubscribeError,
+    TopicId, TopicOptions, Totals,
 };
 
 use super::Side;
 use super::draw::{OWN_CODES, TOPICS};
-use crate::mini::{Client, Phase};
+use crate::mini::{Client, Phase, Sub};
+
+/// Whether a lane ends rather than lose anything, and brakes nobody.
+pub(super) fn may_end(lane: &LanePressure) -> bool {
+    lane.policy == Policy::Disconnect || (lane.acks.is_some() && lane.policy != Policy::Block)
+}
 
 fn conserved(totals: &Totals, what: &str) {
     assert_eq!(totals.conservation_error(), 0, "the queue law of {what}: {totals:?}");
@@ -30,27 +36,66 @@ fn lane(pressure: &LanePressure, topic: &TopicOptions) {
         }
         _ => true,
     };
+    if let Some(acks) = pressure.acks {
+        let unacknowledged = acks.unacknowledged;
+        assert_eq!(acks.conservation_error(), 0, "the ack law of a lane: {pressure:?}");
+        assert!(
+            waiting.messages + unacknowledged.messages <= u64::from(pressure.messages_max)
+                && waiting.bytes + unacknowledged.bytes <= pressure.bytes_max,
+            "a lane above its bound with what is unacknowledged: {pressure:?}"
+        );
+        let Delivery::AtLeastOnce(terms) = topic.delivery else { panic!("at least once, unlike its topic") };
+        assert!(
+            unacknowledged.messages + out.messages <= u64::from(terms.in_flight_max),
+            "in_flight_max: {pressure:?}"
+        );
+        let sent_again_max = u64::from(terms.attempts_max) * acks.sent.bytes;
+        assert!(acks.retries.bytes <= sent_again_max, "more attempts than there may be: {pressure:?}");
+    }
     assert!(good, "a lane above what its policy lets wait: {pressure:?} {topic:?}");
 }
 
 /// Whether a subscribe was answered as it must be, as far as the topic's options decide it.
-pub(super) fn subscribed(topic: &TopicOptions, lane: &LaneOptions, answer: Result<LaneId, SubscribeError>) {
+pub(super) fn subscribed(
+    topic: &TopicOptions,
+    lane: &LaneOptions,
+    is_local: bool,
+    answer: Result<LaneId, SubscribeError>,
+) {
     let policy = lane.policy.unwrap_or(topic.policy);
     let is_allowed = policy == topic.policy || topic.choices.contains(policy);
     let messages_max = lane.messages_max.unwrap_or(topic.lane.messages_max);
     let bytes_max = lane.bytes_max.unwrap_or(topic.lane.bytes_max);
     let holds_keys = messages_max >= topic.keys_max && bytes_max >= topic.keys_bytes_max;
+    let can = topic.delivery != Delivery::BestEffort && policy.can_be_at_least_once() && !is_local;
+    let is_at_least_once = can && lane.at_least_once != Some(false);
     let are_good = (1..=topic.lane.messages_max).contains(&messages_max)
         && (u64::from(topic.message_bytes_max)..=topic.lane.bytes_max).contains(&bytes_max)
         && (policy != Policy::LatestPerKey || holds_keys)
         && lane.age_max.is_none_or(|age| {
-            let is_lossy = !matches!(policy, Policy::Block | Policy::Disconnect);
+            let is_lossy = !matches!(policy, Policy::Block | Policy::Disconnect) && !is_at_least_once;
             is_lossy && age.as_millis() > 0 && topic.age_max.is_none_or(|most| age <= most)
         });
     match answer {
-        Ok(_) => assert!(is_allowed && are_good, "{lane:?} of {topic:?}"),
+        Ok(_) => {
+            assert!(is_allowed && are_good, "{lane:?} of {topic:?}");
+            assert!(can || lane.at_least_once != Some(true), "{lane:?} of {topic:?}");
+        }
+        Err(SubscribeError::NotAtLeastOnce) => {
+            assert!(lane.at_least_once == Some(true) && !can, "{lane:?} of {topic:?}")
+        }
         Err(SubscribeError::PolicyNotAllowed) => assert!(!is_allowed, "{lane:?} of {topic:?}"),
         Err(SubscribeError::InvalidLimits) => assert!(!are_good, "{lane:?} of {topic:?}"),
+        Err(_) => {}
+    }
+}
+
+/// Whether it was taken for a place that is there.
+pub(super) fn started(head: Position, from: Start, answer: Result<LaneId, SubscribeError>) {
+    let is_ahead = matches!(from, Start::After(at) if at.epoch == head.epoch && at.seq > head.seq);
+    match answer {
+        Ok(_) => assert!(!is_ahead, "{from:?} of {head:?}"),
+        Err(SubscribeError::PositionAhead) => assert!(is_ahead, "{from:?} of {head:?}"),
         Err(_) => {}
     }
 }
@@ -76,6 +121,7 @@ impl Side {
         let stats = self.hub.stats();
         conserved(&stats.lanes, "the hub");
         conserved(&stats.direct, "the direct lanes");
+        assert_eq!(stats.acks.conservation_error(), 0, "the ack law: {stats:?}");
         assert!(stats.resident_bytes <= self.options.resident_bytes_max, "above the budget: {stats:?}");
         // A connection that has ended is still there until that was polled.
         assert!(stats.connections as usize <= self.hub.connections(), "{stats:?}");
@@ -116,7 +162,11 @@ impl Side {
 
     /// Lanes of a topic of this kind may be full and end their connections.
     pub(super) fn may_disconnect(&mut self, topic: &TopicOptions) {
-        let can = topic.policy == Policy::Disconnect || topic.choices.contains(Policy::Disconnect);
+        let ends = |policy: Policy| {
+            let is_acked = topic.delivery != Delivery::BestEffort && policy == Policy::DropNewest;
+            (policy == topic.policy || topic.choices.contains(policy)) && (policy == Policy::Disconnect || is_acked)
+        };
+        let can = Policy::ALL.iter().copied().any(ends);
         if can && topic.disconnect.scope == DisconnectScope::Connection {
             self.disconnects.insert((topic.disconnect.code.get(), topic.disconnect.reason.as_str().into()));
         }
@@ -136,7 +186,7 @@ impl Side {
         let Some(code) = client.close.flatten().filter(|code| OWN_CODES.contains(code)) else { return };
         assert!(self.disconnects.contains(&(code, client.close_reason.clone())), "{code} {}", client.close_reason);
         if let Some(reader) = &client.reader {
-            let has_one = reader.subs.values().any(|sub| sub.policy == "disconnect");
+            let has_one = reader.subs.values().any(Sub::may_end);
             // An `ok` may have stood behind the Close.
             assert!(has_one || reader.unanswered() > 0 || !reader.loose.is_empty(), "closed with {code}: {reader:?}");
         }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use forebay_core::wire::{CloseCode, CloseReason};
 use forebay_core::{
-    Class, CreateTopics, Disconnect, DisconnectScope, Excess, LaneLimits, LaneOptions, Options, Policies, Policy, Rate,
-    TopicOptions, Watermarks,
+    AtLeastOnce, Class, CreateTopics, Delivery, Disconnect, DisconnectScope, Excess, History, LaneLimits, LaneOptions,
+    Options, Policies, Policy, Position, Rate, Start, TopicOptions, Watermarks,
 };
 
 use crate::mini::{Data, Wish};
@@ -83,18 +83,36 @@ pub(super) fn topic(choices: &mut Choices) -> TopicOptions {
     // Now and then keys that fit no lane, where that can be had.
     let more = u32::from(policy != Policy::LatestPerKey && choices.one_in(8));
     let ages = policy.is_lossy() && choices.one_in(4);
+    let history = choices.one_in(3).then(|| History {
+        messages_max: choices.small(1, 20),
+        bytes_max: choices.between(1, 4 * u64::from(message_bytes_max)),
+        age_max: choices.one_in(3).then(|| millis(choices, 1, 2_000)),
+    });
+    let keeps_latest = choices.one_in(4);
+    let shares = 1 + usize::from(history.is_some()) + 2 * usize::from(keeps_latest);
+    let in_flight_max = u8::try_from(choices.between(1, 8)).expect("few");
+    let attempts_max = u16::try_from(choices.between(1, 3)).expect("few");
+    let ack_timeout = millis(choices, 1, 3_000);
+    let is_at_least_once = policy.can_be_at_least_once() && choices.one_in(2);
     let lossy: Vec<Policy> = Policies::LOSSY.iter().filter(|_| choices.one_in(2)).collect();
     TopicOptions {
         policy,
         choices: if choices.one_in(2) { Policies::LOSSY } else { Policies::of(&lossy) },
         lane: LaneLimits { messages_max, bytes_max },
+        delivery: match is_at_least_once {
+            true => Delivery::AtLeastOnce(AtLeastOnce { in_flight_max, ack_timeout, attempts_max }),
+            false => Delivery::BestEffort,
+        },
         age_max: ages.then(|| millis(choices, 1, 2_000)),
         message_bytes_max,
-        log_bytes_max: message_bytes_max as usize * 2 + 4_096 + choices.index(8_192),
+        log_bytes_max: shares * (message_bytes_max as usize * 2 + 4_096) + choices.index(8_192),
         keys_max: choices.small(1, messages_max) + more * messages_max,
         keys_bytes_max: choices.between(u64::from(message_bytes_max), bytes_max) + u64::from(more) * bytes_max,
         disconnect: disconnect(choices),
         class: *choices.pick(&Class::ALL),
+        history,
+        keeps_latest,
+        publish_ids_max: choices.small(1, 4),
         publish_rate: rate(choices, 50, 10),
         publish_excess: excess(choices),
         ..TopicOptions::default()
@@ -113,7 +131,37 @@ pub(super) fn lane(choices: &mut Choices, topic: Option<&TopicOptions>) -> LaneO
     if choices.one_in(6) {
         lane.age_max = Some(millis(choices, 0, 2_000));
     }
+    if choices.one_in(6) {
+        lane.at_least_once = Some(choices.one_in(2));
+    }
+    if choices.one_in(6) {
+        lane.credit = Some(choices.small(0, 8));
+    }
     lane
+}
+
+/// Where a lane starts on a topic whose newest message is `head`; mostly behind it.
+pub(super) fn start(choices: &mut Choices, head: Option<Position>) -> Start {
+    let head = head.unwrap_or(Position { epoch: 0, seq: 0 });
+    match choices.below(8) {
+        0 => Start::Snapshot,
+        1 => Start::History(u32::MAX),
+        2 => Start::History(choices.small(0, 20)),
+        3 => Start::After(Position { epoch: head.epoch ^ u64::from(choices.one_in(4)), ..head }),
+        4 => Start::After(Position { seq: choices.between(head.seq.saturating_sub(20), head.seq + 1), ..head }),
+        _ => Start::Latest,
+    }
+}
+
+/// The same, as it is written.
+pub(super) fn from(start: Start) -> Option<String> {
+    match start {
+        Start::Snapshot => Some("\"snapshot\"".into()),
+        Start::History(u32::MAX) => Some("\"start\"".into()),
+        Start::History(messages) => Some(format!("{{\"history\":{messages}}}")),
+        Start::After(Position { epoch, seq }) => Some(format!("{{\"seq\":{seq},\"epoch\":\"{epoch:016x}\"}}")),
+        _ => None,
+    }
 }
 
 /// The same lane, asked for over the dialect.

@@ -17,7 +17,7 @@ mod truth;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use forebay_core::{Config, ConnId, Hub, Instant, LaneId, Options, TopicId, TopicOptions};
+use forebay_core::{Config, ConnId, Hub, Instant, LaneId, Options, Position, SessionId, TopicId, TopicOptions};
 
 use crate::digest::Digest;
 use crate::mini::Reader;
@@ -44,6 +44,12 @@ pub struct Summary {
     pub refused_full: u64,
     /// Client publishes that were parked.
     pub parked: u64,
+    /// Messages that were acknowledged.
+    pub acknowledged: u64,
+    /// Messages that were sent again.
+    pub retries: u64,
+    /// Messages that were given up after all attempts.
+    pub abandoned: u64,
     /// Opening handshakes done.
     pub opened: u64,
     /// Connections of all time.
@@ -93,6 +99,8 @@ enum Speaker {
 
 /// A hub's end of a connection.
 struct Line {
+    /// Known once it is open.
+    session: Option<SessionId>,
     rx: usize,
     tx: usize,
     speaker: Speaker,
@@ -115,6 +123,8 @@ struct Local {
     received: u64,
     bytes: u64,
     missed: u64,
+    /// What was missed before it began was told together with what was lost since.
+    is_uneven: bool,
 }
 
 /// A hub and what its embedder knows.
@@ -140,18 +150,21 @@ struct Side {
     old_topics: Vec<TopicId>,
     old_lanes: Vec<LaneId>,
     awaited: BTreeSet<TopicId>,
+    /// The newest publish ids of topics, with what they were answered.
+    publish_ids: BTreeMap<TopicId, VecDeque<(String, Position)>>,
     levels: ToldLevels,
 }
 
 impl Local {
     const fn new(name: String, topic: TopicId) -> Self {
-        Self { name, topic, is_ready: false, last: 0, received: 0, bytes: 0, missed: 0 }
+        Self { name, topic, is_ready: false, last: 0, received: 0, bytes: 0, missed: 0, is_uneven: false }
     }
 }
 
 impl Line {
     const fn new(rx: usize, tx: usize, speaker: Speaker) -> Self {
         Self {
+            session: None,
             rx,
             tx,
             speaker,
@@ -186,6 +199,7 @@ impl Side {
             old_topics: Vec::new(),
             old_lanes: Vec::new(),
             awaited: BTreeSet::new(),
+            publish_ids: BTreeMap::new(),
             levels: ToldLevels::default(),
         };
         side.may_disconnect(&options.topic_defaults);
@@ -203,6 +217,11 @@ impl Side {
             self.opened_topics.insert(id);
         }
         Some(id)
+    }
+
+    /// Where a topic stands.
+    fn head_of(&self, topic: &str) -> Option<Position> {
+        Some(self.hub.topic_pressure(self.hub.find_topic(topic)?)?.head)
     }
 
     /// What a topic was made with.
@@ -224,6 +243,8 @@ struct World {
     summary: Summary,
     next: u64,
     has_leapt: bool,
+    /// Faults have stopped.
+    is_healed: bool,
     label: String,
     /// What was done, for the reader of a failure (`FOREBAY_TRACE`).
     trace: Option<Vec<String>>,
@@ -244,6 +265,7 @@ impl World {
             summary: Summary::default(),
             next: 0,
             has_leapt: false,
+            is_healed: false,
             label,
             trace: std::env::var_os("FOREBAY_TRACE").map(|_| Vec::new()),
         }

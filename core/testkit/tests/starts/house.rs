@@ -11,6 +11,10 @@ use forebay_testkit::stage::Stage;
 
 pub(crate) const MS: Duration = Duration::from_millis(1);
 
+/// As the topic says.
+pub(crate) const PLAIN: LaneOptions =
+    LaneOptions { policy: None, messages_max: None, bytes_max: None, age_max: None, at_least_once: None, credit: None };
+
 /// Who takes from a lane.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
@@ -79,6 +83,13 @@ impl House {
 
     pub(crate) fn head(&self) -> Position {
         self.stage.hub.topic_pressure(self.topic).expect("a topic").head
+    }
+
+    /// What the history has: the numbers of its first and its last message.
+    pub(crate) fn kept(&self) -> Option<(u64, u64)> {
+        let pressure = self.stage.hub.topic_pressure(self.topic).expect("a topic");
+        let last = pressure.head.seq;
+        (pressure.history.messages > 0).then_some((last + 1 - pressure.history.messages, last))
     }
 
     pub(crate) fn after(&self, seq: u64) -> Start {

@@ -1,11 +1,13 @@
 //! Where lanes start: what of what was published before they get, and what they are told of the rest.
 
+mod history;
 mod house;
+mod latest;
 
 use std::time::Duration;
 
 use forebay_core::{Event, History, LaneOptions, Level, Policy, Position, Scope, Start, SubscribeError, TopicOptions};
-use house::{House, KINDS, Kind, MS};
+use house::{House, KINDS, Kind, MS, PLAIN};
 
 /// Messages are of ten bytes; the history holds `messages_max`.
 fn keeping(messages_max: u32) -> impl FnOnce(&mut TopicOptions) {
@@ -14,9 +16,6 @@ fn keeping(messages_max: u32) -> impl FnOnce(&mut TopicOptions) {
         options.message_bytes_max = 100;
     }
 }
-
-const PLAIN: LaneOptions =
-    LaneOptions { policy: None, messages_max: None, bytes_max: None, age_max: None, at_least_once: None, credit: None };
 
 #[test]
 fn a_lane_gets_the_newest_of_what_it_asked_for_that_are_there_and_is_told_of_the_rest_as_one_gap() {

@@ -273,7 +273,7 @@ impl Reader {
         let known = self.subs.remove(&topic);
         match code.as_str() {
             "removed" => {}
-            "overflow" if known.as_ref().is_none_or(|sub| sub.policy == "disconnect") => {}
+            "overflow" if known.as_ref().is_none_or(Sub::may_end) => {}
             "overflow" => return Err(format!("no lane that can overflow: {known:?}")),
             _ => return Err("an unknown code".into()),
         }

@@ -64,6 +64,12 @@ impl Sub {
         }
     }
 
+    /// Whether the subscription may end for want of room: it may lose nothing and brakes nobody.
+    #[must_use]
+    pub fn may_end(&self) -> bool {
+        self.policy == "disconnect" || (self.in_flight_max.is_some() && self.policy != "block")
+    }
+
     /// Whether messages may be superseded, which no gap tells.
     #[must_use]
     pub fn is_keyed(&self) -> bool {

@@ -1,6 +1,8 @@
 //! What the application of a hub does.
 
-use forebay_core::{ConnId, LaneId, Message, Payload, Policy, PublishError, SendError, Start, TopicId, wire};
+use forebay_core::{
+    ConnId, LaneId, LanePressure, Message, Payload, Position, PublishError, SendError, Start, TopicId, wire,
+};
 
 use super::super::guest::direct_text;
 use super::super::{Local, Side, Speaker, World, check, draw};
@@ -34,12 +36,24 @@ impl World {
         let tag = self.truth.tried(side, topic, key, data);
         let (lanes, may_end) = place.lanes_of(id);
         let is_good_key = check::is_good_key(&place.options, key);
-        let result = place.hub.publish(id, Message::new(payload).with_key(key), self.now);
+        let publish_id = if self.choices.one_in(4) { format!("id {}", self.choices.below(8)) } else { String::new() };
+        let before = place.published_before(id, &publish_id);
+        let result = place.hub.publish(id, Message::new(payload).with_key(key).with_id(&publish_id), self.now);
         if let Some(trace) = &mut self.trace {
             trace.push(format!("{side} publish {topic} {:?} {} bytes: {result:?}", id, payload.as_bytes().len()));
         }
         match result {
+            Ok(published) if published.is_duplicate => {
+                assert_eq!(
+                    (Some(published.position), published.matched),
+                    (before, 0),
+                    "{publish_id} was published before"
+                );
+                self.truth.refused(side, tag);
+            }
             Ok(published) => {
+                assert_eq!(before, None, "{publish_id} was published before");
+                place.publishes(id, publish_id, published.position);
                 assert!(is_good_key, "published with the key {key:?}");
                 // What ends a lane did not enter it.
                 let matched = published.matched as usize;
@@ -48,6 +62,7 @@ impl World {
             }
             Err(error) => {
                 self.truth.refused(side, tag);
+                assert_eq!(before, None, "{publish_id} was published before");
                 match error {
                     PublishError::Full => {
                         place.awaited.insert(id);
@@ -90,6 +105,8 @@ impl World {
         let lane = draw::lane(&mut self.choices, Some(&options));
         let leaves = self.choices.one_in(3);
         let Some(id) = self.sides[side].open_topic(topic) else { return };
+        let head = self.sides[side].head_of(topic).expect("just opened");
+        let from = draw::start(&mut self.choices, Some(head));
         let hub = &mut self.sides[side].hub;
         if let Some(trace) = &mut self.trace {
             trace.push(format!("{side} {conn:?} {topic} {id:?}: {}", if leaves { "unsubscribe" } else { "subscribe" }));
@@ -98,11 +115,16 @@ impl World {
             let had = hub.find_lane(conn, id).is_some();
             assert_eq!(hub.unsubscribe(conn, id, self.now), had, "unsubscribe says whether there was a lane");
         } else {
-            let answer = hub.subscribe(conn, id, lane, Start::Latest, self.now);
-            check::subscribed(hub.topic_options(id).expect("a topic"), &lane, answer);
+            let answer = hub.subscribe(conn, id, lane, from, self.now);
+            check::subscribed(hub.topic_options(id).expect("a topic"), &lane, false, answer);
+            check::started(head, from, answer);
             if let Ok(lane) = answer {
                 assert_eq!(hub.find_lane(conn, id), Some(lane));
                 self.sides[side].raw_lanes.insert(lane);
+                let guests = self.guests.values_mut().filter(|guest| (guest.side, guest.conn) == (side, conn));
+                for guest in guests.filter(|_| from != Start::Latest) {
+                    guest.past.insert(topic.into());
+                }
             }
         }
     }
@@ -124,8 +146,11 @@ impl World {
             return;
         }
         let Some(id) = place.open_topic(topic) else { return };
-        let answer = place.hub.subscribe_local(id, limits, Start::Latest, self.now);
-        check::subscribed(place.hub.topic_options(id).expect("a topic"), &limits, answer);
+        let head = place.head_of(topic).expect("just opened");
+        let from = draw::start(&mut self.choices, Some(head));
+        let answer = place.hub.subscribe_local(id, limits, from, self.now);
+        check::subscribed(place.hub.topic_options(id).expect("a topic"), &limits, true, answer);
+        check::started(head, from, answer);
         if let Ok(lane) = answer {
             let was = place.locals.insert(lane, Local::new(topic.into(), id));
             assert!(was.is_none(), "{lane:?} is named twice");
@@ -170,13 +195,27 @@ impl World {
 }
 
 impl Side {
+    /// Where a message with this id was published, if the topic has to know.
+    fn published_before(&self, topic: TopicId, id: &str) -> Option<Position> {
+        self.publish_ids.get(&topic)?.iter().find(|(known, _)| known == id).map(|(_, position)| *position)
+    }
+
+    fn publishes(&mut self, topic: TopicId, id: String, position: Position) {
+        if !id.is_empty() {
+            let most = self.hub.topic_options(topic).expect("a topic").publish_ids_max as usize;
+            let known = self.publish_ids.entry(topic).or_default();
+            known.push_back((id, position));
+            known.drain(..known.len().saturating_sub(most));
+        }
+    }
+
     /// How many lanes a topic has, and how many of them end when they are full.
     fn lanes_of(&self, topic: TopicId) -> (usize, usize) {
-        let policies = self.hub.lanes(topic).map(|lane| self.hub.lane(lane).expect("a lane of a topic").policy);
-        let policies: Vec<Policy> = policies.collect();
+        let lanes = self.hub.lanes(topic).map(|lane| self.hub.lane(lane).expect("a lane of a topic"));
+        let lanes: Vec<LanePressure> = lanes.collect();
         let known = self.lines.keys().filter(|conn| self.hub.find_lane(**conn, topic).is_some()).count()
             + self.locals.iter().filter(|(id, local)| local.topic == topic && self.hub.lane(**id).is_some()).count();
-        assert_eq!(policies.len(), known, "lanes of connections and readers that are there");
-        (known, policies.iter().filter(|policy| **policy == Policy::Disconnect).count())
+        assert_eq!(lanes.len(), known, "lanes of connections and readers that are there");
+        (known, lanes.iter().filter(|lane| check::may_end(lane)).count())
     }
 }

@@ -7,7 +7,7 @@ use forebay_core::{Mode, Peer, Upgraded};
 use super::super::draw::{self, CRIMES, NONSENSE};
 use super::super::guest::Guest;
 use super::super::{Line, Speaker, World};
-use crate::mini::Client;
+use crate::mini::{Client, Wish};
 
 impl World {
     pub(super) fn guest_arrives(&mut self, side: usize) {
@@ -98,9 +98,15 @@ impl World {
     pub(super) fn guest_subscribes(&mut self) {
         let Some(name) = self.some_guest(false) else { return };
         let topic = self.topic_name();
-        let options = self.sides[self.guests[&name].side].options_of(topic);
-        let wish = draw::wish(draw::lane(&mut self.choices, Some(&options)));
-        self.guests.get_mut(&name).expect("a guest").client.subscribe_as(topic, wish);
+        let side = &self.sides[self.guests[&name].side];
+        let (options, head) = (side.options_of(topic), side.head_of(topic));
+        let lane = draw::lane(&mut self.choices, Some(&options));
+        let from = draw::from(draw::start(&mut self.choices, head));
+        let guest = self.guests.get_mut(&name).expect("a guest");
+        if from.is_some() {
+            guest.past.insert(topic.into());
+        }
+        guest.client.subscribe_as(topic, Wish { from: from.as_deref(), ..draw::wish(lane) });
     }
 
     pub(super) fn guest_unsubscribes(&mut self) {
@@ -111,7 +117,9 @@ impl World {
 
     pub(super) fn guest_says_something_else(&mut self) {
         let Some(name) = self.some_guest(false) else { return };
-        let what = self.choices.below(6);
+        let what = self.choices.below(9);
+        let topic = self.topic_name();
+        let number = self.choices.below(40);
         let members = *self.choices.pick(&NONSENSE);
         let client = &mut self.guests.get_mut(&name).expect("a guest").client;
         match what {
@@ -121,6 +129,9 @@ impl World {
                 client.text(&text);
             }
             2 => client.ask_ping(),
+            6 => client.ack(topic, number),
+            7 => client.ack_each(topic, &[number, number + 2, number]),
+            8 => client.credit(topic, number),
             3 => {
                 client.reader().expect_silent_error();
                 client.binary(b"{\"op\":\"ping\"}");

@@ -1,5 +1,6 @@
 //! What may happen in a step.
 
+mod acks;
 mod application;
 mod client_hub;
 mod disorder;
