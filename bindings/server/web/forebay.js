@@ -79,11 +79,12 @@
  */
 
 /**
- * The close codes that say that this client is at fault: coming back would end the same way; or (4001) that another one has
- * taken its session over. 1008 is none of them: a
+ * The close codes that say that this client is at fault: coming back would end the same way. 1008 is none of them: a
  * network that stops in the middle of a message is enough for it (`message_timeout`).
  */
-const FINAL_CODES = [1002, 1003, 1007, 1010, 4001];
+const FINAL_CODES = [1002, 1003, 1007, 1010];
+/** Somebody else has resumed the session: coming back would take it from them. */
+const RESUMED_CODE = 4001;
 /** A server that is silent for too long; 4000 to 4999 are the application's (RFC 6455 §7.4.2). */
 const SILENT_CODE = 4000;
 /** Numbers in one acknowledgement. */
@@ -134,6 +135,7 @@ export function connect(url, options) {
  * @property {(error: Error) => void} reject
  * @property {string} [epoch] Of the last answer; none before the first.
  * @property {number} seen The last message received.
+ * @property {number} paid The last message of the server's lane that took credit: what comes again takes none.
  * @property {number} told Every number up to here was received or told missed, but for the `owed`.
  * @property {number} owed How many inside told gaps were not missed and are still to come.
  * @property {boolean} isAtLeastOnce Whether the server wants acknowledgements.
@@ -302,7 +304,10 @@ export class Client extends EventTarget {
       // It is the end, and "close" may not follow: Node's WebSocket leaves it out (nodejs/undici#3546).
       if (socket === this.#socket) this.#disconnected(1006, "", false);
     });
-    on("close", ({ code, reason }) => this.#disconnected(code, reason, FINAL_CODES.includes(code)));
+    on("close", ({ code, reason }) => {
+      const isFinal = FINAL_CODES.includes(code) || (this.#options.resume && code === RESUMED_CODE);
+      this.#disconnected(code, reason, isFinal);
+    });
   }
 
   /** Browsers send no pings, and a connection whose network has gone ends only when something is sent. */
@@ -427,8 +432,8 @@ export class Client extends EventTarget {
   #resume(session) {
     const lanes = [];
     for (const [topic, { wanted }] of this.#topics) {
-      const credit = wanted && creditLeft(wanted);
-      if (wanted?.epoch !== undefined) lanes.push({ topic, epoch: wanted.epoch, seq: dealtWith(wanted), credit });
+      const credit = wanted && creditOf(wanted);
+      if (wanted?.epoch !== undefined) lanes.push({ topic, ...position(wanted), credit });
     }
     this.#isResuming = true;
     this.#request("resume", { session, lanes }, (answer) => {
@@ -452,7 +457,9 @@ export class Client extends EventTarget {
     const { wanted } = entry;
     // One that nobody wants any more, or that begins anew, is ended.
     entry.lane = wanted?.epoch === epoch ? wanted : nobody();
-    if (wanted && entry.lane === wanted) wanted.isAtLeastOnce = delivery === "at-least-once";
+    if (!wanted || entry.lane !== wanted) return;
+    wanted.isAtLeastOnce = delivery === "at-least-once";
+    this.#settle(topic, wanted);
   }
 
   /** @param {Incoming} incoming */
@@ -460,15 +467,16 @@ export class Client extends EventTarget {
     const subscription = this.#delivering(topic);
     if (!subscription) return;
     const { open } = subscription;
-    const isAgain = seq <= subscription.seen;
-    if (isAgain && open.get(seq)?.isRunning) return; // It is acknowledged when it is dealt with.
-    if (isAgain && !open.has(seq)) return this.#acknowledge(topic, subscription, seq);
-    if (!isAgain) this.#account(subscription, seq);
+    const costs = seq > subscription.paid && subscription.members.credit !== undefined ? 1 : 0;
+    subscription.paid = Math.max(subscription.paid, seq);
+    if (seq > subscription.seen) this.#account(subscription, seq);
+    else if (!open.has(seq)) return this.#settleLater(topic, subscription, costs, [seq]);
+    else if (open.get(seq)?.isRunning) return this.#settleLater(topic, subscription, costs); // Acknowledged when it is dealt with.
     /** @type {Message} */
     const message = data64 === undefined ? { topic, seq, data } : { topic, seq, bytes: fromBase64(data64) };
     if (key !== undefined) message.key = key;
     open.set(seq, { isRunning: true });
-    const finish = (/** @type {boolean} */ isGood) => this.#finish(topic, subscription, seq, isGood, isAgain);
+    const finish = (/** @type {boolean} */ isGood) => this.#finish(topic, subscription, seq, isGood, costs);
     let result;
     try {
       result = subscription.onMessage(message);
@@ -487,27 +495,26 @@ export class Client extends EventTarget {
     );
   }
 
-  /** A handler has finished. @param {string} topic @param {Subscription} subscription @param {number} seq
-   * @param {boolean} isGood @param {boolean} isAgain It had cost its credit before. */
-  #finish(topic, subscription, seq, isGood, isAgain) {
+  /**
+   * A handler has finished.
+   * @param {string} topic @param {Subscription} subscription @param {number} seq @param {boolean} isGood @param {number} costs
+   */
+  #finish(topic, subscription, seq, isGood, costs) {
     const { open, isAtLeastOnce } = subscription;
     const state = open.get(seq);
     if (!state) return; // The topic numbers anew.
     state.isRunning = false;
     if (isGood || !isAtLeastOnce) open.delete(seq);
-    if (!isAgain && subscription.members.credit !== undefined) subscription.grants += 1;
-    if (isGood && isAtLeastOnce) this.#acknowledge(topic, subscription, seq);
-    else this.#settleLater(topic, subscription);
+    this.#settleLater(topic, subscription, costs, isGood ? [seq] : []);
   }
 
-  /** @param {string} topic @param {Subscription} subscription @param {number} seq */
-  #acknowledge(topic, subscription, seq) {
-    if (subscription.isAtLeastOnce) subscription.acks.push(seq);
-    this.#settleLater(topic, subscription);
-  }
-
-  /** Acknowledges and grants when everything at hand was looked at. @param {string} topic @param {Subscription} subscription */
-  #settleLater(topic, subscription) {
+  /**
+   * Acknowledges and grants when everything at hand was looked at.
+   * @param {string} topic @param {Subscription} subscription @param {number} credit @param {number[]} seqs
+   */
+  #settleLater(topic, subscription, credit, seqs = []) {
+    subscription.grants += credit;
+    if (subscription.isAtLeastOnce) subscription.acks.push(...seqs);
     const { acks, grants, isSettling } = subscription;
     if (acks.length >= ACKS_MAX) return this.#settle(topic, subscription);
     if (isSettling || acks.length + grants === 0) return;
@@ -518,10 +525,11 @@ export class Client extends EventTarget {
   /** @param {string} topic @param {Subscription} subscription */
   #settle(topic, subscription) {
     const { acks, grants } = subscription;
-    Object.assign(subscription, { acks: [], grants: 0, isSettling: false });
-    // Without its lane the next connection says where it stands.
+    subscription.isSettling = false;
+    // Without a lane it waits for the next one.
     if (!this.#hello || this.#socket.readyState !== 1 || this.#topics.get(topic)?.lane !== subscription) return;
-    if (acks.length > 0) this.#socket.send(JSON.stringify({ op: "ack", topic, seqs: acks }));
+    Object.assign(subscription, { acks: [], grants: 0 });
+    while (acks.length > 0) this.#socket.send(JSON.stringify({ op: "ack", topic, seqs: acks.splice(0, ACKS_MAX) }));
     if (grants > 0) this.#socket.send(JSON.stringify({ op: "credit", topic, credit: grants }));
   }
 
@@ -583,12 +591,11 @@ export class Client extends EventTarget {
         this.#reconcile(topic, entry);
       });
     } else if (wanted) {
-      const credit = creditLeft(wanted);
+      const credit = creditOf(wanted);
       const { from, ...members } = wanted.members;
       // The first time where the application wants it, then where the last connection left off.
       const isFirst = wanted.epoch === undefined;
-      const position = this.#options.resume ? { epoch: wanted.epoch, seq: dealtWith(wanted) } : undefined;
-      const start = isFirst ? from : position;
+      const start = isFirst ? from : this.#options.resume ? position(wanted) : undefined;
       this.#request("subscribe", { ...members, credit, from: start }, (answer) => {
         // A server that drains ends the connection soon: the next one is asked again.
         if (answer.code === "lost" || answer.code === "draining") return;
@@ -613,6 +620,8 @@ export class Client extends EventTarget {
     subscription.isAtLeastOnce = delivery === "at-least-once";
     const isContinued = this.#options.resume && before.epoch === epoch;
     if (!isContinued) Object.assign(subscription, { epoch, seen: seq, told: seq, owed: 0, open: new Map() });
+    subscription.paid = seq;
+    this.#settle(topic, subscription);
     if (entry.wanted !== subscription) return;
     if (before.epoch === undefined) return subscription.resolve({ epoch, seq });
     if (this.#options.resume) return; // The server tells what is missed.
@@ -625,15 +634,21 @@ export class Client extends EventTarget {
   }
 }
 
-/** The last message up to which all were dealt with. @param {Subscription} subscription */
-function dealtWith({ open, seen }) {
+/**
+ * Behind which message a subscription goes on. At least once: the last one up to which all were dealt with, the others come
+ * again. Otherwise the last one received.
+ * @param {Subscription} subscription
+ */
+function position({ epoch, seen, open, isAtLeastOnce }) {
   let seq = seen;
-  for (const one of open.keys()) seq = Math.min(seq, one - 1);
-  return seq;
+  if (isAtLeastOnce) for (const one of open.keys()) seq = Math.min(seq, one - 1);
+  return { epoch, seq };
 }
 
-/** What may come, less what is in handlers. @param {Subscription} subscription */
-function creditLeft({ members: { credit }, open }) {
+/** What a new lane may send: what is in handlers takes its place. @param {Subscription} subscription */
+function creditOf(subscription) {
+  const { members: { credit }, open } = subscription;
+  Object.assign(subscription, { acks: [], grants: 0 }); // With this, and with the position, they are said.
   if (credit === undefined) return undefined;
   let running = 0;
   for (const { isRunning } of open.values()) running += Number(isRunning);
@@ -644,7 +659,7 @@ function creditLeft({ members: { credit }, open }) {
 function nobody() {
   const nothing = () => {};
   return {
-    members: {}, onMessage: nothing, resolve: nothing, reject: nothing, seen: 0, told: 0, owed: 0, isAtLeastOnce: false,
+    members: {}, onMessage: nothing, resolve: nothing, reject: nothing, seen: 0, paid: 0, told: 0, owed: 0, isAtLeastOnce: false,
     open: new Map(), acks: [], grants: 0, isSettling: false,
   };
 }
