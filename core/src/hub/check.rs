@@ -26,6 +26,7 @@ impl Hub {
             assert_eq!(topic.has_room, self.room.contains(&id));
             self.check_levels(id, topic);
             self.check_publish_rate(topic);
+            self.check_flush(topic);
             let is_aging = |place: &usize| topic.age_max(*place).is_some() && !topic.lanes[*place].is_ended();
             let aging = (0..topic.lanes.len()).filter(is_aging).count();
             assert_eq!(aging, topic.aging_lanes as usize, "lanes with an age_max");
@@ -181,8 +182,9 @@ impl Topic {
             }
             self.check_limits(place, totals);
             let is_idle = self.idle.contains(&u32::try_from(place).expect("as many lanes as sessions"));
-            let is_woken = self.next(place).is_some() || is_idle || lane.is(TopicLane::ACTIVE) || self.is_shut(place);
-            assert!(is_woken, "an empty lane is woken by the next publish");
+            let is_woken =
+                self.next_flushed(place).is_some() || is_idle || lane.is(TopicLane::ACTIVE) || self.is_shut(place);
+            assert!(is_woken, "a lane with nothing to send is woken by the next publish, or flush");
         }
         for (keyed, places) in self.keyed.iter().zip(&places) {
             assert!(keyed.is_some() || places.is_empty(), "a lane's latest messages exist");

@@ -204,6 +204,7 @@ impl Hub {
             self.timers.arm(timer, until);
             self.draining = Some(until);
         }
+        self.flush_all();
         self.end_left_sessions();
         let ids: alloc::vec::Vec<ConnId> = self.conns.iter().map(|(id, _)| id).collect();
         for id in ids {

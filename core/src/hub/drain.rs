@@ -282,7 +282,8 @@ impl Hub {
         }
         let stamp = match topic.view(place) {
             View::Log(lane, log) => {
-                let next = again.map_or_else(|| lane.next(topic.head), |run| Some(run.first()));
+                let next = lane.next(topic.head).filter(|seq| topic.is_flushed(*seq));
+                let next = again.map_or(next, |run| Some(run.first()));
                 let outstanding = lane.outstanding();
                 let is_apart = again.is_none() && outstanding.through != lane.front(topic.head).after;
                 let owes_notice = !is_shut && lane.losses().due_gap(next).is_some();
@@ -292,7 +293,10 @@ impl Hub {
                 }
                 next.map(|seq| log.stamp(seq))
             }
-            View::Latest(lane, latest) => lane.next(latest).map(|(_, slot)| slot.stamp),
+            View::Latest(lane, latest) => {
+                let next = lane.next(latest).filter(|(seq, _)| topic.is_flushed(*seq));
+                next.map(|(_, slot)| slot.stamp)
+            }
         };
         Some(Front::Next((class, stamp.unwrap_or(0)), Source::Lane(id))) // A notice alone goes first.
     }
@@ -372,12 +376,13 @@ fn add_latest(
     out: &mut Outstanding,
     room: &mut Room,
 ) -> bool {
-    let (encoding, class) = (topic.settings(place).encoding, topic.options.class);
+    let (encoding, class, flushed) = (topic.settings(place).encoding, topic.options.class, topic.flushed.messages);
     let mut is_added = false;
     while room.slices > 0
         && !topic.is_shut(place)
         && let ViewMut::Latest(lane, latest) = topic.view_mut(place)
-        && let Some((_, slot)) = lane.next(latest)
+        && let Some((seq, slot)) = lane.next(latest)
+        && seq <= flushed
         && slot.stamp < limit
         && (slot.frame_bytes(encoding) <= room.message_bytes(class) || !room.has_message)
         && let Some(taken) = lane.start(latest, encoding)

@@ -106,6 +106,7 @@ impl Hub {
                 self.forget_timer(topic.age_timer);
                 self.forget_timer(topic.level_timer);
                 self.forget_timer(topic.rate_timer);
+                self.forget_timer(topic.flush_timer);
                 self.recharge(topic.charged.hub, 0);
                 self.stats.topics -= 1;
                 if !topic.is_removed {

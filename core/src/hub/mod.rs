@@ -3,6 +3,7 @@
 mod accept;
 mod acks;
 mod age;
+mod batches;
 mod check;
 mod closing;
 mod direct;
@@ -73,6 +74,8 @@ enum TimerKey {
     Acks(u32),
     /// A detached session was not resumed in time.
     Session(u32),
+    /// What was published to a topic may be sent.
+    Flush(u32),
     /// One more may be published to a topic.
     Rate(u32),
     /// The hub's level may fall.

@@ -107,7 +107,7 @@ impl Hub {
         }
         // Not before: room was made for the message.
         full.outlived.into_iter().for_each(|id| self.copy_outstanding(id));
-        self.wake_idle(topic_id);
+        self.flush_or_wait(topic_id);
         let topic = self.topics.slab.get(topic_id).expect("the topic exists");
         let position = Position { epoch: topic.epoch, seq: topic.head.messages };
         Ok(Published { position, matched: topic.live_lanes, is_duplicate: false })
@@ -226,17 +226,13 @@ impl Hub {
         topic.totals.enter(u64::from(topic.live_lanes), bytes);
         self.stats.lanes.enter(u64::from(topic.live_lanes), bytes);
         self.stats.published += Count::new(1, bytes);
-        let has_log = topic.logs.iter().any(Option::is_some);
-        if has_log && !core::mem::replace(&mut topic.is_unfrozen, true) {
-            self.unfrozen.push(topic_id);
-        }
         self.put_latest(topic_id, message);
         self.trim_history(topic_id);
         self.look_at_age_from_now(topic_id);
         before
     }
 
-    fn wake_idle(&mut self, topic_id: TopicId) {
+    pub(super) fn wake_idle(&mut self, topic_id: TopicId) {
         let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
         let mut idle = core::mem::take(&mut topic.idle);
         for place in idle.drain(..) {

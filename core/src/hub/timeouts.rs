@@ -31,6 +31,10 @@ impl Hub {
                     self.expire_topic(id);
                 }
                 Some(TimerKey::Acks(index)) => self.acks_are_due(self.topics.id_of(index)),
+                Some(TimerKey::Flush(place)) => {
+                    let id = self.topics.slab.key_at(place).expect("a timer's topic exists");
+                    self.flush(id);
+                }
                 Some(TimerKey::Rate(place)) => {
                     let id = self.topics.slab.key_at(place).expect("a timer's topic exists");
                     self.may_have_room(id); // For the first that is parked.

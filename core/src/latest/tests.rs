@@ -12,6 +12,8 @@ enum State {
     Outstanding,
     Sent,
     Lost(LossReason),
+    /// It was published before the lane began, and did not enter it.
+    Never,
 }
 
 struct Message {
@@ -131,7 +133,7 @@ impl World {
         let seq = self.model.publish(key, bytes);
         self.head = Mark { messages: seq, bytes: self.head.bytes + bytes };
         let (stamp, lanes) = (seq, u32::try_from(self.lanes.len()).unwrap());
-        let new = New { key, through: self.head, bytes, stamp, at: Instant::ZERO, lanes };
+        let new = New { key, through: self.head, bytes, stamp, at: Instant::from_nanos(seq), lanes };
         let text = std::format!("{seq} {key}");
         let more = std::format!("{text}{}", "x".repeat(self.draw(40)));
         // Nobody reads the other encoding while there is one lane.
@@ -203,13 +205,33 @@ impl World {
                 self.forget(LossReason::LogBound);
                 self.model.forget(LossReason::LogBound);
             }
-            _ if self.lanes.len() < 5 => {
-                self.lanes.push(LatestLane::new(self.head));
-                self.out.push(Vec::new());
-                self.model.lanes.push((self.head.messages + 1, Vec::new()));
-            }
+            _ if self.lanes.len() < 5 => self.join(),
             _ => {}
         }
+    }
+
+    /// One more lane, at the head or with what is known behind a place in the past.
+    fn join(&mut self) {
+        let encoding = self.lanes.len() % 2;
+        let mut lane = LatestLane::new(self.head);
+        let mut states = Vec::new();
+        if self.draw(2) == 0 {
+            let place = self.draw(usize::try_from(self.head.messages).unwrap() + 1) as u64;
+            // Nothing is known at or before the newest of which there is no frame, or which is too old.
+            let too_old = Instant::from_nanos(self.draw(usize::try_from(self.head.messages).unwrap() + 1) as u64 / 3);
+            let is_bad = |slot: &Slot| slot.frames[encoding].is_empty() || slot.at <= too_old;
+            let bad = self.latest.by_seq.iter().filter(|(_, slot)| is_bad(slot)).map(|(seq, _)| *seq).max();
+            lane.enter(&mut self.latest, place, encoding, |at| at <= too_old);
+            let from = place.max(bad.unwrap_or(0));
+            let is_known = |seq: u64| seq > from && self.model.keys.iter().any(|(_, latest)| *latest == seq);
+            states
+                .extend((1..=self.head.messages).map(|seq| if is_known(seq) { State::Waiting } else { State::Never }));
+            self.model.lanes.push((1, states));
+        } else {
+            self.model.lanes.push((self.head.messages + 1, states));
+        }
+        self.lanes.push(lane);
+        self.out.push(Vec::new());
     }
 
     fn check(&self) {

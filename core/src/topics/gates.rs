@@ -115,7 +115,7 @@ impl Topic {
     /// What may be sent of the oldest run that waits in a lane that reads the log.
     pub(crate) fn allowed_front(&self, place: usize) -> Run {
         let View::Log(lane, log) = self.view(place) else { panic!("its lane reads the log") };
-        let (front, allowance) = (lane.front(self.head), self.allowance(place));
+        let (front, allowance) = (self.flushed_part(lane.front(self.head)), self.allowance(place));
         if front.count().messages <= allowance {
             return front;
         }

@@ -200,7 +200,7 @@ impl Topic {
 
     /// Whether the lane has something to send, or to tell, and may.
     pub(crate) fn has_something(&self, place: usize) -> bool {
-        if self.is_shut(place) {
+        if self.is_held_back(place) {
             return self.next_again(place).is_some();
         }
         let has_new = self.lanes[place].window.losses().gap().is_some() || self.next(place).is_some();
@@ -210,7 +210,7 @@ impl Topic {
     /// A gap that is to be told before the lane's next message.
     pub(crate) fn take_due_gap(&mut self, place: usize) -> Option<Gap> {
         self.lanes[place].window.losses().gap()?;
-        if self.is_shut(place) {
+        if self.is_held_back(place) {
             return None;
         }
         let next = self.next_again(place).map_or_else(|| self.next(place), |run| Some(run.first()));
@@ -220,6 +220,7 @@ impl Topic {
     /// Takes the next message out of an in-process lane: its number, its payload, and what it counts.
     pub(crate) fn take(&mut self, place: usize) -> Option<(u64, OwnedPayload, Count)> {
         let (head, encoding) = (self.head, self.settings(place).encoding);
+        self.next_flushed(place)?;
         match self.view_mut(place) {
             ViewMut::Latest(lane, latest) => {
                 let taken = lane.start(latest, encoding)?;

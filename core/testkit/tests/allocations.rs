@@ -1,8 +1,10 @@
 //! At most one allocation per publish, none per subscriber, none per drain.
 
+use std::time::Duration;
+
 use forebay_core::{
-    Config, ConnId, Hub, Instant, LaneLimits, LaneOptions, Message, Mode, Options, Payload, Peer, Policy, Start,
-    TopicOptions, Upgraded,
+    Config, ConnId, History, Hub, Instant, LaneLimits, LaneOptions, Message, Mode, Options, Payload, Peer, Policy,
+    Start, TopicOptions, Upgraded,
 };
 use forebay_testkit::alloc::{Counting, measure};
 use forebay_testkit::mini::handshake;
@@ -24,8 +26,12 @@ fn drain(hub: &mut Hub) -> (usize, usize) {
 }
 
 fn house(policy: Policy) -> (Hub, forebay_core::TopicId, Vec<ConnId>) {
+    house_of(TopicOptions { policy, ..TopicOptions::default() })
+}
+
+fn house_of(options: TopicOptions) -> (Hub, forebay_core::TopicId, Vec<ConnId>) {
     let mut hub = Hub::new(Config::try_from(Options::default()).expect("good"), [3; 32], NOW);
-    let topic = hub.topic("t", TopicOptions { policy, ..TopicOptions::default() }).expect("declared");
+    let topic = hub.topic("t", options).expect("declared");
     let conns: Vec<ConnId> = (0..SUBSCRIBERS)
         .map(|number| {
             let peer = Peer { address: None, mode: Mode::Raw };
@@ -86,6 +92,28 @@ fn publish_and_drain() {
             );
         }
     }
+}
+
+#[test]
+fn a_history_and_publish_ids_cost_no_allocation_of_their_own() {
+    let payload = format!("\"{}\"", "x".repeat(126));
+    let history = Some(History { messages_max: 100, age_max: Some(Duration::from_secs(1)), ..History::default() });
+    let (mut hub, topic, _) = house_of(TopicOptions { history, ..TopicOptions::default() });
+    let ids: Vec<String> = (0..4_000).map(|number| format!("id {number}")).collect();
+    let (fill, rest) = ids.split_at(2_000);
+    let feed = |hub: &mut Hub, ids: &[String]| {
+        for id in ids {
+            hub.publish(topic, Message::new(Payload::Text(&payload)).with_id(id), NOW).expect("taken");
+        }
+        drain(hub);
+    };
+    fill.chunks(10).for_each(|ids| feed(&mut hub, ids));
+    let ((), counted) = measure(|| rest.chunks(10).for_each(|ids| feed(&mut hub, ids)));
+    println!("{} allocations in {} publishes with drains", counted.allocations, rest.len());
+    assert!(counted.allocations <= rest.len() as u64, "{} allocations", counted.allocations);
+    assert!(counted.live_bytes.abs() < 256 << 10, "{} bytes more than before", counted.live_bytes);
+    let kept = hub.topic_pressure(topic).expect("a topic").history.messages;
+    assert_eq!(kept, 100);
 }
 
 #[test]

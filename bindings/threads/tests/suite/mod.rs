@@ -7,6 +7,7 @@ mod common;
 mod delivery;
 mod documents;
 mod inbound;
+mod kills;
 mod malformed;
 #[cfg(feature = "metrics")]
 mod metrics;

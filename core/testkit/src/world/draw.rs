@@ -64,6 +64,9 @@ fn disconnect(choices: &mut Choices) -> Disconnect {
     }
 }
 
+/// The longest `flush_interval`.
+pub(super) const FLUSH_INTERVAL_MAX_MS: u64 = 500;
+
 /// Now and then a rate of so much in a second at most, and so much at once.
 fn rate(choices: &mut Choices, per_second: u32, burst: u32) -> Option<Rate> {
     choices
@@ -110,6 +113,7 @@ pub(super) fn topic(choices: &mut Choices) -> TopicOptions {
         keys_bytes_max: choices.between(u64::from(message_bytes_max), bytes_max) + u64::from(more) * bytes_max,
         disconnect: disconnect(choices),
         class: *choices.pick(&Class::ALL),
+        flush_interval: choices.one_in(6).then(|| millis(choices, 1, FLUSH_INTERVAL_MAX_MS)),
         history,
         keeps_latest,
         publish_ids_max: choices.small(1, 4),

@@ -5,19 +5,19 @@ use std::time::Duration;
 
 use forebay_core::{AbandonReason, Cause, Class, ConnId, Level, LossReason, Payload, PublishError, wire};
 
-use super::draw::TOPICS;
+use super::draw::{FLUSH_INTERVAL_MAX_MS, TOPICS};
 use super::{Side, Speaker, World};
 use crate::mini::{Data, Reader};
 
 impl World {
     pub(super) fn finish(&mut self) {
         self.heal();
-        self.until("quiet", Duration::from_secs(600), World::is_quiet);
+        self.settle_down("quiet", Duration::from_secs(600));
         let mut heads = BTreeMap::new();
         for side in 0..2 {
             // Hub A first: what hub B hears of it, it publishes again.
             self.publish_markers(side, &mut heads);
-            self.until("quiet again", Duration::from_secs(60), World::is_quiet);
+            self.settle_down("quiet again", Duration::from_secs(60));
         }
         self.audit(&heads);
         self.leave();
@@ -139,6 +139,13 @@ impl World {
             reads.map(|(_, line)| line.rx)
         });
         guests && sides && readers.chain(lines).all(|pipe| self.pipes[&pipe].unread() == 0)
+    }
+
+    /// Lets time pass until nothing waits any more, nor does a notice for its flush.
+    fn settle_down(&mut self, what: &str, limit: Duration) {
+        self.until(what, limit, World::is_quiet);
+        self.pass(Duration::from_millis(FLUSH_INTERVAL_MAX_MS));
+        self.until(what, limit, World::is_quiet);
     }
 
     /// Lets time pass.
