@@ -40,9 +40,8 @@ impl Server {
     /// When it cannot be run.
     #[must_use]
     pub fn start(example: &str, arguments: &[&str]) -> Self {
-        let mut command = Command::new(env!("CARGO"));
-        command.args(["run", "--quiet", "--package", "forebay-examples", "--example", example, "--", "127.0.0.1:0"]);
-        let mut child = command.args(arguments).stdout(Stdio::piped()).spawn().expect("cargo runs");
+        let mut command = run(example);
+        let mut child = command.arg("127.0.0.1:0").args(arguments).stdout(Stdio::piped()).spawn().expect("cargo runs");
         let mut line = String::new();
         let mut output = BufReader::new(child.stdout.take().expect("it is piped"));
         output.read_line(&mut line).expect("its output is text");
@@ -151,6 +150,14 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Runs an example.
+#[must_use]
+pub fn run(example: &str) -> Command {
+    let mut command = Command::new(env!("CARGO"));
+    command.args(["run", "--quiet", "--package", "forebay-examples", "--example", example, "--"]);
+    command
 }
 
 /// Waits for a condition, for as long as [`PATIENCE`] lasts.
