@@ -162,7 +162,7 @@ fn a_lane_that_is_at_least_once_costs_what_is_in_flight() {
     };
     let (empty, first, full) = (each(empty.live_bytes), publish(&mut hub, 1), publish(&mut hub, 40));
     hub.check_invariants();
-    assert_eq!(hub.stats().acks.unacknowledged.messages as usize, 32 * LANES);
+    assert_eq!(hub.stats().acks.unacknowledged.messages, 32 * LANES as u64);
     println!("{empty} bytes for one that is empty, {first} more with a message in flight, {full} more with 32");
     assert!(empty <= 480, "{empty} bytes");
     assert!(first <= 500, "{first} bytes");

@@ -23,7 +23,9 @@ impl World {
         self.pass(Duration::from_secs(5));
         self.audit(&heads);
         self.leave();
-        let everybody_left = |world: &World| world.sides.iter().all(|side| side.hub.connections() == 0);
+        let everybody_left = |world: &World| {
+            world.sides.iter().all(|side| side.hub.connections() == 0 && side.hub.stats().detached == 0)
+        };
         self.until("empty", Duration::from_secs(120), everybody_left);
         for side in 0..2 {
             self.settle(side);

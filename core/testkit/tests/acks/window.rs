@@ -2,8 +2,8 @@
 
 use crate::house::{NOTHING, S, house, house_as, terms};
 use forebay_core::{
-    AbandonReason, AckError, AtLeastOnce, Count, Delivery, EndReason, Event, LaneOptions, Payload, Policies, Policy,
-    PublishError, Start, SubscribeError, TopicOptions,
+    AbandonReason, AckError, Count, Delivery, EndReason, Event, LaneOptions, Payload, Policies, Policy, PublishError,
+    Start, SubscribeError, TopicOptions,
 };
 use forebay_testkit::mini::Wish;
 use forebay_testkit::stage::{Stage, briefs, frame_len, is_open, json_of_len};
@@ -223,7 +223,7 @@ fn the_log_keeps_what_is_unacknowledged_and_no_more() {
         house.acknowledge_one(seq).unwrap();
     }
     let kept = house.stage.hub.topic_pressure(house.topic).unwrap().resident_bytes;
-    assert!(kept < 8 * 10_000 * 2 + (3 * 128 << 10), "{kept} bytes for eight messages");
+    assert!(kept < 8 * 10_000 * 2 + 3 * (128 << 10), "{kept} bytes for eight messages");
     house.told();
     house.stage.advance(S);
     assert_eq!(house.seqs(), (1..=8).map(|nth| nth * 16).collect::<Vec<_>>());

@@ -55,6 +55,9 @@ impl World {
         let place = &mut self.sides[side];
         let Some(line) = place.lines.get(&conn) else { return };
         let (Some(session), is_raw) = (line.session, matches!(line.speaker, Speaker::Raw(_))) else { return };
+        if place.hub.session(session).is_none_or(|session| session.conn != Some(conn)) {
+            return; // Another connection has it, or nobody.
+        }
         let topics: Vec<TopicId> = TOPICS.iter().filter_map(|name| place.hub.find_topic(name)).collect();
         for topic in topics {
             let Some(lane) = place.hub.find_lane(conn, topic).and_then(|lane| place.hub.lane(lane)) else { continue };
