@@ -111,7 +111,10 @@ impl Swarm {
         if has.is_tight {
             modes = modes.short_of_memory();
         }
-        modes.starts &= !policies.iter().any(|policy| matches!(policy, 3 | 4));
+        // Where clocks jump over several deadlines their order is nobody's promise.
+        modes.acks &= !has.jumps;
+        modes.sessions &= !has.jumps;
+        modes.keeps_latest = (modes.starts || modes.sessions) && policies.iter().any(|policy| matches!(policy, 3 | 4));
         let len_max = if has.is_tight { 300 } else { *choices.pick(&[8, 60, 300]) };
         let limits = Limits {
             messages: if has.is_tight { 300 } else { *choices.pick(&[2, 6, 30]) },
@@ -486,7 +489,7 @@ impl Swarm {
             }
             Op::SayResume | Op::Resume => {
                 given.extend([seat, choices.below(4)]);
-                given.push(if choices.one_in(3) || self.policies.iter().any(|policy| matches!(policy, 3 | 4)) { 0 } else { choices.below(17) });
+                given.push(if choices.one_in(3) { 0 } else { choices.below(17) });
                 given.push(if self.modes.credit && choices.one_in(2) { choices.below(8) } else { 0 });
                 given.push(u64::from(!choices.one_in(4)));
             }

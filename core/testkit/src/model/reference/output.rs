@@ -95,15 +95,13 @@ impl Reference {
         if conn.phase != Phase::Open {
             return false;
         }
-        if let Some((class, ..)) = self.next_of_lanes(id) {
-            return self.outbound_units(id, class == Class::High) > 0;
-        }
-        self.tells_gaps(id) && self.lanes_of(id).iter().any(|lane| self.lanes[lane].has_lone_gap())
+        self.next_class(id).is_some_and(|class| self.outbound_units(id, class == Class::High) > 0)
     }
 
-    /// Numbers up to this may be sent.
+    /// Numbers up to this may be sent; the largest there is where nothing waits for a flush.
     pub(super) fn flushed(&self, key: LaneKey) -> u64 {
-        self.topics.get(&self.lanes[&key].topic).map_or(u64::MAX, |topic| topic.flushed)
+        let topic = self.topics.get(&self.lanes[&key].topic).filter(|topic| topic.flushed < topic.head);
+        topic.map_or(u64::MAX, |topic| topic.flushed)
     }
 
     /// Whether a Transmit may come of it.
@@ -125,14 +123,15 @@ impl Reference {
         }
         self.expire_conn(id);
         let mut items = Vec::new();
-        let mut rest = bytes;
+        let (mut rest, mut begun) = (bytes, 0);
         if let Some(item) = self.conn(id).pinned.take() {
             rest = rest.strip_prefix(&item.bytes[..]).ok_or("not the rest of what was sent in part")?;
+            begun = item.bytes.len() as u64;
             items.push(item);
         }
         let limit = self.options.transmit_bytes_max as usize;
         let units = [self.outbound_units(id, false), self.outbound_units(id, true)];
-        let mut messages = 0;
+        let mut messages = begun;
         while !rest.is_empty() {
             let before = bytes.len() - rest.len();
             if before > limit {
@@ -140,10 +139,11 @@ impl Reference {
             }
             let prefix = self.conn(id).begun.clone();
             let (what, len) = if prefix.is_empty() { self.next_item(id, rest)? } else { self.next_rest(id, rest)? };
-            if matches!(what, What::Message(..) | What::Again(..) | What::Direct(_)) {
-                let is_high = matches!(&what, What::Message(key, _) | What::Again(key, _)
+            if matches!(what, What::Message(..) | What::Again(..) | What::Direct(_) | What::Gap(..)) {
+                let is_high = matches!(&what, What::Message(key, _) | What::Again(key, _) | What::Gap(key, _)
                     if self.class_of(self.lanes[key].topic) == Class::High);
-                if messages > 0 && messages + len as u64 > units[usize::from(is_high)] {
+                let least = if matches!(what, What::Gap(..)) { 1 } else { len as u64 };
+                if messages > 0 && messages + least > units[usize::from(is_high)] {
                     return Err(format!("{messages} and {len} bytes of messages, where there are {units:?} units"));
                 }
                 messages += len as u64;
@@ -151,7 +151,13 @@ impl Reference {
             if matches!(what, What::Cut) && bytes.len() != limit {
                 return Err(format!("cut at {} bytes without need", bytes.len()));
             }
-            items.push(Item { what, bytes: rest[..len].to_vec(), is_begun: !prefix.is_empty(), is_kept: false, prefix });
+            items.push(Item {
+                what,
+                bytes: rest[..len].to_vec(),
+                is_begun: !prefix.is_empty(),
+                is_kept: false,
+                prefix,
+            });
             rest = &rest[len..];
         }
         let now = self.now;
@@ -223,7 +229,10 @@ impl Reference {
 
     /// The class of what is sent next.
     pub(super) fn next_class(&self, id: ConnId) -> Option<Class> {
-        self.next_of_lanes(id).map(|(class, ..)| class)
+        let tells = self.tells_gaps(id);
+        let gaps = self.lanes_of(id).iter().filter(|lane| tells && self.lanes[lane].has_lone_gap(self.flushed(**lane)));
+        let gaps = gaps.map(|lane| self.class_of(self.lanes[lane].topic));
+        gaps.chain(self.next_of_lanes(id).map(|(class, ..)| class)).min()
     }
 
     /// What these bytes begin with, where that is of a lane.
@@ -237,7 +246,7 @@ impl Reference {
         // A gap that is told by itself may stand anywhere between the others.
         let lone = self.lanes_of(id).iter().find(|key| {
             let lane = &self.lanes[key];
-            let is_told = lane.has_lone_gap() || next.is_none_or(|(_, _, next)| next == Some(**key));
+            let is_told = lane.has_lone_gap(self.flushed(**key)) || next.is_none_or(|(_, _, next)| next == Some(**key));
             let is_next = tells && is_told && lane.gap_is_next(self.flushed(**key));
             is_next && self.gap_frame(**key).is_some_and(|gap| bytes.starts_with(&gap))
         });
@@ -320,11 +329,19 @@ impl Reference {
     fn learn(&mut self, front: &Front, told: &str) -> Verdict {
         match front {
             Front::Text { open: Open::Epoch(topic), .. } => self.learn_epoch(*topic, told),
+            Front::Text { open: Open::EpochAndSeq(topic, least), .. } => {
+                let (epoch, seq) = told.split_once("\",\"seq\":").ok_or("an ok without a number")?;
+                if !seq.parse().is_ok_and(|seq: u64| seq >= *least) {
+                    return Err(format!("the number {seq}, not {least} or above"));
+                }
+                self.learn_epoch(*topic, epoch)
+            }
             Front::Text { open: Open::Token(session), .. } => self.learn_token(*session, told),
             Front::Text { open: Open::Pieces(expected), .. } => {
                 let mut pieces: Vec<String> =
                     told.split("},{").map(|piece| format!("{{{}}}", piece.trim_matches(['{', '}']))).collect();
                 pieces.retain(|piece| piece != "{}");
+                pieces.iter_mut().for_each(|piece| *piece = masked(piece));
                 pieces.sort_unstable();
                 if pieces == *expected { Ok(()) } else { Err(format!("lanes {told}, not {expected:?}")) }
             }
@@ -435,7 +452,9 @@ impl Reference {
         let begun = conn.out.iter().flatten().chain(&conn.pinned).find(|item| item.is_begun && !item.is_kept)?;
         match &begun.what {
             // The latest of its key is known without being in the lane.
-            What::Message(key, _) if matches!(self.lanes[key].policy, Policy::LatestPerKey | Policy::LatestOnly) => None,
+            What::Message(key, _) if matches!(self.lanes[key].policy, Policy::LatestPerKey | Policy::LatestOnly) => {
+                None
+            }
             What::Message(key, message) => Some((*key, message.clone())),
             _ => None,
         }
@@ -477,7 +496,9 @@ impl Reference {
             }
         }
         for (key, mut back) in lanes {
-            if let Some((_, lost)) = lost.as_ref().filter(|(other, _)| *other == key && self.lanes[&key].ended.is_none()) {
+            if let Some((_, lost)) =
+                lost.as_ref().filter(|(other, _)| *other == key && self.lanes[&key].ended.is_none())
+            {
                 back.retain(|message| !Rc::ptr_eq(message, lost));
                 self.lose_begun(key, lost);
             }
@@ -537,6 +558,16 @@ impl Reference {
                 self.end_call();
             }
         }
+    }
+}
+
+/// What is told of a lane, without a number where it is one of the latest messages: what it knows is the hub's to say.
+pub(super) fn masked(told: &str) -> String {
+    match told.split_once("\"seq\":") {
+        Some((before, behind)) if told.contains("\"policy\":\"latest") => {
+            format!("{before}\"seq\":*{}", behind.trim_start_matches(|c: char| c.is_ascii_digit()))
+        }
+        _ => told.to_string(),
     }
 }
 

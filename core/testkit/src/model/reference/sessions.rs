@@ -29,7 +29,7 @@ pub(crate) struct Session {
     pub(crate) id: Name,
     pub(crate) token: Option<SessionToken>,
     pub(crate) conn: Option<ConnId>,
-    is_raw: bool,
+    pub(super) is_raw: bool,
     principal: Rc<str>,
     /// How long it lives on; `None`: not at all.
     pub(crate) ttl: Option<u64>,
@@ -148,6 +148,7 @@ impl Reference {
     /// Whoever made others wait, and does so still, may not go on without a connection.
     fn leave_nobody_waiting(&mut self, conn: ConnId) {
         let Some(key) = self.session_of(conn) else { return };
+        self.find_low();
         let lanes = &self.sessions[&key].lanes;
         if self.topics.values().any(|topic| lanes.iter().any(|lane| topic.refused.has(*lane))) {
             self.end_lanes_of(key, SessionEnd::Overflowed);
@@ -324,18 +325,17 @@ impl Reference {
         if let Some(credit) = stand.and_then(|stand| stand.credit) {
             self.lane(key).credit = Some(credit);
         }
-        let position = stand.and_then(|stand| stand.position);
+        let head = self.topics[&topic].head;
         let is_ours = |position: &Position| Some(position.epoch) == epoch;
+        let is_ahead = |position: &Position| is_ours(position) && position.seq > head;
+        let position = stand.and_then(|stand| stand.position).filter(|position| !is_ahead(position));
         if self.lanes[&key].acks.is_some() {
             if let Some(position) = position.filter(is_ours) {
                 self.acknowledge_some(key, |seq| seq <= position.seq);
             }
             self.send_again(key, true);
         } else if let Some(position) = position {
-            let head = self.topics[&topic].head;
-            if !(is_ours(&position) && position.seq > head) {
-                self.start_again(key, position);
-            }
+            self.start_again(key, position);
         }
     }
 
