@@ -11,6 +11,7 @@ use forebay_core::Policy;
 
 use crate::config::value::{parse_admin_listen, parse_duration, parse_listen, parse_size};
 use crate::pointer::Pointer;
+use crate::requests::{Begin, Lane};
 
 const EXAMPLES: &str = "\
 Without a command it serves, with the options above. `forebay COMMAND --help` explains a command.
@@ -61,10 +62,15 @@ With --key each message has a key: subscribers with the policy latest-per-key ar
 each. /symbol takes the member \"symbol\" of the line, /user/0 goes deeper (RFC 6901). A string is the key itself,
 a number, true or false is the key as written; a line with anything else there, or nothing, is refused (no-key).
 
+When the connection is lost the command comes back, for at most --retry-for, and sends again what has no answer.
+Each message has an id by which the server knows it: it is published once, as long as the topic remembers the id
+(its publish_ids_max, 1,024 unless configured otherwise, for all its publishers together).
+
 At the end one line on standard error says what became of the messages:
-  published 1000: accepted 998 (matched 1996 deliveries), refused 2 (full 2), lost 0 in 0.1 s
-matched: lanes of subscribers they entered; refused: with the server's code; lost: sent, but the connection
-ended before the answer, so nobody knows. Exit status 0 only if everything was read and accepted.
+  published 1000: accepted 998 (matched 1990 deliveries, duplicates 3), refused 2 (full 2), lost 0 in 0.1 s
+matched: lanes of subscribers they entered; duplicates: had been taken before the connection was lost; refused:
+with the server's code; lost: sent, but the connection ended before the answer, so nobody knows. Exit status 0 only
+if everything was read and accepted.
 
 Examples:
   tail -f access.log | forebay publish --topic log
@@ -80,12 +86,25 @@ are. Everything else goes to standard error:
 A gap says what this subscriber lost and why; received + missed = published since it subscribed. (With latest-only
 and latest-per-key messages that a later one replaced are neither: nobody missed them.)
 
---policy, --messages-max and --bytes-max hold for every --topic. What the topic does not allow is refused.
+--policy, --messages-max, --bytes-max, --delivery, --credit and --from hold for every --topic. What the topic does not
+allow is refused.
+
+With --session FILE the command comes back by itself when the connection is lost, until it is stopped, and goes on
+where it was: the server keeps what waits for it (for [limits] session_ttl). FILE has the session and what was
+printed last of each topic (with --ack manual: acknowledged); started again with it, the command goes on there. It is
+a secret: whoever has it can take the session. When the session has ended it subscribes behind what it had, and
+gets what the topic's history still has. A message that comes again and was printed is not printed again.
+
+With --ack manual a program behind the pipe says when it is done, up to which message of which topic:
+  orders 17 paid        on standard output
+  orders 17             on standard input
+What was not acknowledged comes again after the command was started again.
 
 Examples:
   forebay subscribe --topic log
   forebay subscribe --topic log --rate 10        be slow on purpose: watch the gaps
   forebay subscribe --topic prices --policy latest-per-key
+  forebay subscribe --topic orders --session orders.session --from start
   forebay subscribe --topic a --topic b --count 5 --json ws://10.0.0.5:8080";
 
 /// WebSocket topic server: each subscriber behind its own bounded lane, losses counted and told
@@ -178,6 +197,9 @@ pub(crate) struct PublishArguments {
     #[arg(long, value_name = "N", default_value = "1024")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub(crate) window: u32,
+    /// How long to try to come back when the connection is lost; 0s: not at all
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = |text: &str| duration(text))]
+    pub(crate) retry_for: Duration,
     /// The server
     #[arg(value_name = "URL", default_value = "ws://127.0.0.1:8080")]
     pub(crate) url: String,
@@ -202,6 +224,22 @@ pub(crate) struct SubscribeArguments {
     /// How long a message may wait at the server, such as 500ms; at most the topic's
     #[arg(long, value_name = "DURATION", value_parser = |text: &str| age(text))]
     pub(crate) age_max: Option<Duration>,
+    /// best-effort or at-least-once [default: as the topic delivers, if the policy can]
+    #[arg(long, value_name = "NAME", value_parser = ["best-effort", "at-least-once"], hide_possible_values = true)]
+    pub(crate) delivery: Option<String>,
+    /// Where to start: latest, snapshot, start, history:N, or EPOCH/SEQ (behind that message) [default: latest]
+    #[arg(long, value_name = "START")]
+    pub(crate) from: Option<Begin>,
+    /// Keep the session in FILE: come back when the connection is lost, and go on there when started again
+    #[arg(long, value_name = "FILE")]
+    pub(crate) session: Option<PathBuf>,
+    /// Of at-least-once topics: acknowledge what was printed, or (manual) what lines TOPIC SEQ on standard input say.
+    /// With manual each line of output begins with TOPIC SEQ
+    #[arg(long, value_name = "MODE", value_enum, default_value_t = AckMode::Auto)]
+    pub(crate) ack: AckMode,
+    /// At most N messages of each topic on their way; as many more as were printed are asked for
+    #[arg(long, value_name = "N", value_parser = |text: &str| positive::<NonZeroU32>(text))]
+    pub(crate) credit: Option<NonZeroU32>,
     /// Print every payload as JSON text, strings with their quotes
     #[arg(long)]
     pub(crate) json: bool,
@@ -219,6 +257,28 @@ pub(crate) struct SubscribeArguments {
     pub(crate) url: String,
 }
 
+/// Who acknowledges.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum AckMode {
+    Auto,
+    Manual,
+}
+
+impl SubscribeArguments {
+    /// What each topic is subscribed with.
+    pub(crate) fn lane(&self, from: Option<Begin>) -> Lane {
+        Lane {
+            policy: self.policy,
+            messages_max: self.messages_max.map(NonZeroU32::get),
+            bytes_max: self.bytes_max,
+            age_max: self.age_max,
+            delivery: self.delivery.clone(),
+            credit: self.credit.map(NonZeroU32::get),
+            from,
+        }
+    }
+}
+
 fn policy(text: &str) -> Result<Policy, String> {
     Policy::from_name(text).ok_or_else(|| {
         let names: Vec<_> = Policy::ALL.iter().map(|policy| policy.name()).collect();
@@ -233,6 +293,10 @@ fn lane_size(text: &str) -> Result<u64, String> {
 
 fn positive<T: FromStr>(text: &str) -> Result<T, String> {
     text.parse().map_err(|_| "must be a whole number, at least 1, and not too large".to_owned())
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text).ok_or_else(|| "must be a whole number with a unit, such as 500ms, 60s or 5m".to_owned())
 }
 
 fn age(text: &str) -> Result<Duration, String> {
@@ -278,7 +342,15 @@ mod tests {
             (vec!["subscribe", "--topic", "t", "--policy", "drop"], "there are drop-oldest, drop-newest, "),
             (vec!["subscribe", "--topic", "t", "--messages-max", "0"], "--messages-max"),
             (vec!["subscribe", "--topic", "t", "--bytes-max", "0"], "like \"64 KiB\""),
+            (
+                vec!["subscribe", "--topic", "t", "--from", "first"],
+                "must be latest, snapshot, start, history:N or EPOCH/SEQ",
+            ),
+            (vec!["subscribe", "--topic", "t", "--ack", "never"], "auto, manual"),
+            (vec!["subscribe", "--topic", "t", "--credit", "0"], "'--credit <N>': must be a whole number, at least 1"),
+            (vec!["subscribe", "--topic", "t", "--delivery", "once"], "at-least-once"),
             (vec!["publish", "--topic", "t", "--key", "id"], "must be a JSON pointer such as /id"),
+            (vec!["publish", "--topic", "t", "--retry-for", "60"], "such as 500ms, 60s or 5m"),
             (vec!["serve", "--admin-listen", "all"], "must be a port of 127.0.0.1 such as 9090"),
             (vec!["serve", "--log", "loud"], "debug"),
             (vec!["serve", "--binding", "tokio"], "threads, smol"),

@@ -12,6 +12,7 @@ mod pointer;
 mod process;
 mod protocol;
 mod publish;
+mod requests;
 mod serve;
 mod serving;
 mod signals;

@@ -1,17 +1,11 @@
-//! The `forebay` dialect from the client's side (`core/src/dialect/forebay.md`).
+//! The `forebay` dialect from the client's side (`core/src/dialect/forebay.md`): what the server says.
 
 use std::borrow::Cow;
 
-use std::fmt;
-use std::time::Duration;
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use forebay_core::Policy;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
-
-use crate::pointer::Pointer;
 
 /// The subprotocol.
 pub(crate) const PROTOCOL: &str = "forebay.v1";
@@ -46,6 +40,11 @@ pub(crate) struct Limits {
 /// A message of a topic.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Message<'a> {
+    /// Of which topic.
+    #[serde(borrow)]
+    pub(crate) topic: Cow<'a, str>,
+    /// Its number.
+    pub(crate) seq: u64,
     /// JSON text, byte for byte as it was published.
     #[serde(borrow, default, deserialize_with = "present")]
     pub(crate) data: Option<&'a RawValue>,
@@ -55,7 +54,7 @@ pub(crate) struct Message<'a> {
 }
 
 /// A request was carried out.
-#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
 pub(crate) struct Answer {
     /// The request's.
     pub(crate) id: Option<u64>,
@@ -63,8 +62,36 @@ pub(crate) struct Answer {
     pub(crate) seq: Option<u64>,
     /// Of a publish: lanes it entered.
     pub(crate) matched: Option<u64>,
+    /// Of a publish: it was published before.
+    #[serde(default)]
+    pub(crate) duplicate: bool,
+    /// Of a subscribe: where the topic's numbering began.
+    pub(crate) epoch: Option<String>,
     /// Of a subscribe: the one that holds.
     pub(crate) policy: Option<String>,
+    /// Of a subscribe: `best-effort` or `at-least-once`.
+    pub(crate) delivery: Option<String>,
+    /// Of `keep` and `resume`: what resumes the session.
+    pub(crate) session: Option<String>,
+    /// Of `keep` and `resume`: how long it lives on without a connection.
+    pub(crate) ttl_ms: Option<u64>,
+    /// Of `resume`: what it is subscribed to.
+    pub(crate) lanes: Option<Vec<ResumedLane>>,
+}
+
+/// A subscription of a session that was resumed.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+pub(crate) struct ResumedLane {
+    /// Its topic.
+    pub(crate) topic: String,
+    /// Where the topic's numbering began.
+    pub(crate) epoch: String,
+    /// The last message that was sent and will not come again.
+    pub(crate) seq: u64,
+    /// The one that holds.
+    pub(crate) policy: String,
+    /// `best-effort` or `at-least-once`.
+    pub(crate) delivery: String,
 }
 
 /// What comes seldom.
@@ -145,115 +172,6 @@ impl Message<'_> {
     }
 }
 
-/// `text` as a JSON string.
-pub(crate) fn quoted(text: &str) -> String {
-    serde_json::to_string(text).unwrap_or_default()
-}
-
-/// How to subscribe; what is not said is as the topic has it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Lane {
-    pub(crate) policy: Option<Policy>,
-    pub(crate) messages_max: Option<u32>,
-    pub(crate) bytes_max: Option<u64>,
-    pub(crate) age_max: Option<Duration>,
-}
-
-/// A subscribe request.
-pub(crate) fn subscribe(topic: &str, lane: Lane, id: u64) -> String {
-    let policy = lane.policy.map(|policy| format!(r#","policy":"{policy}""#)).unwrap_or_default();
-    let messages_max = lane.messages_max.map(|messages| format!(r#","messages_max":{messages}"#)).unwrap_or_default();
-    let bytes_max = lane.bytes_max.map(|bytes| format!(r#","bytes_max":{bytes}"#)).unwrap_or_default();
-    let age_max = lane.age_max.map(|age| format!(r#","age_max_ms":{}"#, age.as_millis())).unwrap_or_default();
-    format!(r#"{{"op":"subscribe","topic":{}{policy}{messages_max}{bytes_max}{age_max},"id":{id}}}"#, quoted(topic))
-}
-
-/// A subscribe request that wants no `ok`.
-pub(crate) fn subscribe_without_id(topic: &str) -> String {
-    format!(r#"{{"op":"subscribe","topic":{}}}"#, quoted(topic))
-}
-
-/// Makes publish requests for one topic, all in the same buffer.
-#[derive(Debug)]
-pub(crate) struct PublishRequest {
-    text: Vec<u8>,
-    prefix: usize,
-    /// Whether lines are JSON text.
-    is_json: bool,
-    /// Where they say their key.
-    key: Option<Pointer>,
-}
-
-/// Why a line cannot be published.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Unfit {
-    /// It should be JSON text.
-    NotJson,
-    /// It has no key where it should.
-    NoKey,
-}
-
-impl Unfit {
-    /// For programs.
-    pub(crate) fn code(self) -> &'static str {
-        match self {
-            Self::NotJson => "not-json",
-            Self::NoKey => "no-key",
-        }
-    }
-}
-
-impl fmt::Display for Unfit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NotJson => "the line is not JSON text",
-            Self::NoKey => "the line has no string, number, true or false at the place that --key names",
-        })
-    }
-}
-
-impl PublishRequest {
-    /// Bytes around the topic and the payload: `,"data":`, the longest id and the last brace.
-    const AROUND: usize = br#"18446744073709551615,"data":}"#.len();
-
-    /// Requests for a topic. Lines with a key are JSON text.
-    pub(crate) fn new(topic: &str, is_json: bool, key: Option<Pointer>) -> Self {
-        let text = format!(r#"{{"op":"publish","topic":{},"id":"#, quoted(topic)).into_bytes();
-        Self { prefix: text.len(), text, is_json: is_json || key.is_some(), key }
-    }
-
-    /// The longest line whose request can be within `request_bytes_max`.
-    pub(crate) fn line_bytes_max(&self, request_bytes_max: usize) -> usize {
-        // Quotes are not subtracted: it is a bound for reading, and the whole request is measured later.
-        request_bytes_max.saturating_sub(self.prefix + Self::AROUND)
-    }
-
-    /// The request that publishes a line.
-    pub(crate) fn make(&mut self, id: u64, line: &[u8]) -> Result<&str, Unfit> {
-        use std::io::Write;
-        self.text.truncate(self.prefix);
-        let written = match (self.is_json, std::str::from_utf8(line)) {
-            (true, text) => {
-                let json: Option<&RawValue> = text.ok().and_then(|text| serde_json::from_str(text).ok());
-                let json = json.ok_or(Unfit::NotJson)?;
-                let key = match &self.key {
-                    Some(pointer) => {
-                        format!(r#","key":{}"#, quoted(&pointer.key(json.get()).ok_or(Unfit::NoKey)?))
-                    }
-                    None => String::new(),
-                };
-                write!(self.text, r#"{id}{key},"data":{json}}}"#)
-            }
-            (false, Ok(text)) => write!(self.text, r#"{id},"data":"#)
-                .and_then(|()| serde_json::to_writer(&mut self.text, text).map_err(Into::into))
-                .and_then(|()| self.text.write_all(b"}")),
-            (false, Err(_)) => write!(self.text, r#"{id},"data64":"{}"}}"#, STANDARD.encode(line)),
-        };
-        written.expect("a Vec takes everything");
-        Ok(std::str::from_utf8(&self.text).expect("made of text"))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -300,10 +218,21 @@ mod tests {
     #[test]
     fn answers_gaps_and_the_unknown() {
         let Ok(Incoming::Ok(answer)) = parse(r#"{"op":"ok","id":7,"seq":18,"matched":2}"#) else { panic!() };
-        assert_eq!(answer, Answer { id: Some(7), seq: Some(18), matched: Some(2), policy: None });
+        assert_eq!(answer, Answer { id: Some(7), seq: Some(18), matched: Some(2), ..Answer::default() });
         let text = r#"{"op":"ok","id":1,"topic":"t","epoch":"ab","seq":0,"policy":"block"}"#;
         let Ok(Incoming::Ok(answer)) = parse(text) else { panic!() };
-        assert_eq!(answer, Answer { id: Some(1), seq: Some(0), matched: None, policy: Some("block".into()) });
+        let (epoch, policy) = (Some("ab".into()), Some("block".into()));
+        assert_eq!(answer, Answer { id: Some(1), seq: Some(0), epoch, policy, ..Answer::default() });
+        let text = r#"{"op":"ok","id":7,"seq":18,"matched":0,"duplicate":true}"#;
+        let Ok(Incoming::Ok(answer)) = parse(text) else { panic!() };
+        assert!(answer.duplicate);
+        let lane =
+            r#"{"topic":"t","epoch":"ab","seq":5,"policy":"block","delivery":"at-least-once","in_flight_max":32}"#;
+        let text = format!(r#"{{"op":"ok","id":3,"session":"0f","ttl_ms":60000,"lanes":[{lane}]}}"#);
+        let Ok(Incoming::Ok(answer)) = parse(&text) else { panic!() };
+        assert_eq!((answer.session.as_deref(), answer.ttl_ms), (Some("0f"), Some(60_000)));
+        let [lane] = &answer.lanes.unwrap()[..] else { panic!() };
+        assert_eq!((&*lane.topic, &*lane.epoch, lane.seq, &*lane.delivery), ("t", "ab", 5, "at-least-once"));
         let hello = r#"{"op":"hello","version":1,"session":"00","limits":{"message_bytes_max":5,"lanes_max":3}}"#;
         let Ok(Incoming::Hello(hello)) = parse(hello) else { panic!() };
         assert_eq!(hello.limits.message_bytes_max, 5);
@@ -330,41 +259,5 @@ mod tests {
         );
         assert_eq!(other(r#"{"op":"pong"}"#), Other::Unknown);
         assert_eq!(other(r#"{"op":"later","x":[1]}"#), Other::Unknown);
-    }
-
-    #[test]
-    fn requests_carry_lines() {
-        let mut plain = PublishRequest::new("a\"b", false, None);
-        assert_eq!(plain.make(1, b"x"), Ok(r#"{"op":"publish","topic":"a\"b","id":1,"data":"x"}"#));
-        assert_eq!(plain.make(22, b"\"\r"), Ok(r#"{"op":"publish","topic":"a\"b","id":22,"data":"\"\r"}"#));
-        assert_eq!(plain.make(3, b"\xff\0"), Ok(r#"{"op":"publish","topic":"a\"b","id":3,"data64":"/wA="}"#));
-        let mut json = PublishRequest::new("t", true, None);
-        assert_eq!(json.make(1, b" [1, 2]\r"), Ok(r#"{"op":"publish","topic":"t","id":1,"data":[1, 2]}"#));
-        for bad in [&b""[..], b"{", b"1 2", b"\xff", b"\"\xff\"", b"nul"] {
-            assert_eq!(json.make(2, bad), Err(Unfit::NotJson), "{bad:?}");
-        }
-        let mut keyed = PublishRequest::new("t", false, Some(Pointer::parse("/k").unwrap()));
-        let request = r#"{"op":"publish","topic":"t","id":1,"key":"a\"\u0001","data":{"k":"a\"\u0001"}}"#;
-        assert_eq!(keyed.make(1, br#" {"k":"a\"\u0001"} "#), Ok(request));
-        assert_eq!(keyed.make(2, b"{}"), Err(Unfit::NoKey));
-        assert_eq!(keyed.make(2, b"{"), Err(Unfit::NotJson));
-
-        assert_eq!(subscribe("t", Lane::default(), 1), r#"{"op":"subscribe","topic":"t","id":1}"#);
-        let lane = Lane {
-            policy: Some(Policy::LatestOnly),
-            messages_max: Some(2),
-            bytes_max: Some(3),
-            age_max: Some(Duration::from_millis(4)),
-        };
-        let request = r#"{"op":"subscribe","topic":"t","policy":"latest-only","messages_max":2,"bytes_max":3,"age_max_ms":4,"id":1}"#;
-        assert_eq!(subscribe("t", lane, 1), request);
-    }
-
-    #[test]
-    fn a_line_within_the_bound_fits_its_request() {
-        let mut request = PublishRequest::new("t", true, None);
-        let bytes_max = request.line_bytes_max(200);
-        let line = "1".repeat(bytes_max);
-        assert_eq!(request.make(u64::MAX, line.as_bytes()).map(str::len), Ok(200));
     }
 }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use crate::cli::ServeArguments;
 use crate::config::{OFF, Settings};
-use crate::protocol::quoted;
+use crate::requests::{quoted, subscribe_without_id};
 use crate::serving::Serving;
 use crate::{Failure, admin, logger, signals, tell};
 
@@ -87,7 +87,7 @@ fn welcome(address: SocketAddr, admin: Option<SocketAddr>, topic: &str, program:
     let argument = if url == "ws://127.0.0.1:8080" { String::new() } else { format!(" {url}") };
     let shell_topic = in_shell(topic);
     // JSON strings are JavaScript strings.
-    let request = quoted(&crate::protocol::subscribe_without_id(topic));
+    let request = quoted(&subscribe_without_id(topic));
     format!(
         "forebay {version} serves {url}{everywhere}\n{admin}\n\
          Try next, each in a terminal of its own:\n\

@@ -5,6 +5,8 @@
 mod admin;
 #[path = "cli/demo.rs"]
 mod demo;
+#[path = "cli/session.rs"]
+mod session;
 mod support;
 
 use std::io::Write;
@@ -183,13 +185,13 @@ struct Stalled {
 const STALLED_BYTES: usize = 2_000;
 
 /// Lines of more bytes than everything between a publisher and a stopped subscriber can hold.
-fn stall(test: &str, config: &str) -> Stalled {
+fn stall(test: &str, config: &str, arguments: &[&str]) -> Stalled {
     let count = 20_000;
     let topic = "[[topics]]\nname = \"log\"\npolicy = \"block\"\nmessages_max = 100\n";
     let (server, url) = server(test, &format!("{config}{PATIENT}{topic}"));
     let stopped = subscriber(&url, &[]);
     stopped.signal("STOP");
-    let mut publisher = publisher(&url, &[]);
+    let mut publisher = publisher(&url, arguments);
     let mut input = publisher.input();
     let written = Arc::new(AtomicUsize::new(0));
     let writer = std::thread::spawn({
@@ -215,7 +217,7 @@ fn stall(test: &str, config: &str) -> Stalled {
 
 #[test]
 fn a_full_block_topic_stalls_the_publisher_and_loses_nothing() {
-    let mut stalled = stall("block", "");
+    let mut stalled = stall("block", "", &[]);
     stalled.stopped.signal("CONT");
     for number in 1..=stalled.count {
         assert_eq!(stalled.stopped.out.next(), Some(line(number, STALLED_BYTES)), "line {number}");
@@ -229,7 +231,7 @@ fn a_full_block_topic_stalls_the_publisher_and_loses_nothing() {
 
 #[test]
 fn what_had_no_answer_when_the_server_died_is_told_as_lost() {
-    let mut stalled = stall("lost", "");
+    let mut stalled = stall("lost", "", &["--retry-for", "0s"]);
     stalled.server.signal("KILL");
     let lines = stalled.publisher.ends(1);
     assert!(lines[0].starts_with("forebay: the connection ended: "), "{lines:#?}");
@@ -242,7 +244,7 @@ fn what_had_no_answer_when_the_server_died_is_told_as_lost() {
 
 #[test]
 fn a_second_signal_ends_a_drain() {
-    let mut stalled = stall("signals", "[server]\ndrain_timeout = \"1h\"\n");
+    let mut stalled = stall("signals", "[server]\ndrain_timeout = \"1h\"\n", &[]);
     stalled.server.signal("TERM");
     stalled.server.err.find("SIGTERM: draining");
     assert!(stalled.server.is_running(), "a subscriber has not got everything");

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use forebay_core::Policy;
 use forebay_threads::{Client, ClientOptions, EndReason, Payload, ReceiveError};
 
-use crate::protocol::{self, Incoming, Lane};
+use crate::protocol::{self, Incoming};
+use crate::requests::{self, Lane};
 use crate::{Failure, connect};
 
 /// In the kernel and ahead of what is taken: little, so that what is not taken waits at the server.
@@ -86,7 +87,7 @@ impl Consumer {
     /// The thread cannot be started.
     pub(super) fn start(url: &str, topic: &str, policy: Policy, pace: Pace) -> Result<Self, Failure> {
         let consumer = Self { policy, pace, shared: Arc::default() };
-        let (url, request) = (url.to_owned(), protocol::subscribe(topic, Lane::default(), 1));
+        let (url, request) = (url.to_owned(), requests::subscribe(topic, &Lane::default(), 1));
         let its = consumer.clone();
         std::thread::Builder::new()
             .name(format!("{} {policy}", pace.name()))

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Requests that wait for their answer: at most so many, and no further one while they hold so many bytes.
@@ -25,10 +25,11 @@ struct State {
     tally: Tally,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Outstanding {
     id: u64,
-    bytes: usize,
+    /// The request.
+    text: Arc<str>,
 }
 
 /// What became of the lines.
@@ -38,6 +39,8 @@ pub(crate) struct Tally {
     pub(crate) accepted: u64,
     /// Lanes they entered, all told.
     pub(crate) matched: u64,
+    /// Of the accepted, those whose answer was lost with a connection: taken once, and sent again.
+    pub(crate) duplicates: u64,
     /// Refused, by code.
     pub(crate) refused: BTreeMap<String, u64>,
     /// Sent, and the connection ended without an answer.
@@ -64,14 +67,30 @@ impl Window {
     }
 
     /// A request is about to be sent; `false` if none may be made any more. Ids rise.
-    pub(crate) fn sending(&self, id: u64, bytes: usize) -> bool {
+    pub(crate) fn sending(&self, id: u64, text: &str) -> bool {
         let mut state = self.lock();
         if state.is_finished {
             return false;
         }
-        state.outstanding.push_back(Outstanding { id, bytes });
-        state.bytes += bytes;
+        state.outstanding.push_back(Outstanding { id, text: text.into() });
+        state.bytes += text.len();
         true
+    }
+
+    /// The requests that wait for their answer, in order: to be sent again.
+    pub(crate) fn unanswered(&self) -> Vec<Arc<str>> {
+        self.lock().outstanding.iter().map(|request| Arc::clone(&request.text)).collect()
+    }
+
+    /// How many answers came.
+    pub(crate) fn answers(&self) -> u64 {
+        let state = self.lock();
+        state.tally.accepted + state.tally.refused_total()
+    }
+
+    /// Whether no further request will be made and none waits.
+    pub(crate) fn is_over(&self) -> bool {
+        self.lock().is_over()
     }
 
     /// A line was refused without asking the server.
@@ -94,11 +113,12 @@ impl Window {
     }
 
     /// A request was carried out. Returns whether it was the last and the caller is to close.
-    pub(crate) fn accepted(&self, id: Option<u64>, matched: u64) -> bool {
+    pub(crate) fn accepted(&self, id: Option<u64>, matched: u64, is_duplicate: bool) -> bool {
         let mut state = self.lock();
         if self.take(&mut state, id).is_some() {
             state.tally.accepted += 1;
             state.tally.matched += matched;
+            state.tally.duplicates += u64::from(is_duplicate);
         }
         state.is_over()
     }
@@ -121,7 +141,7 @@ impl Window {
             (Some(id), _) => state.outstanding.binary_search_by_key(&id, |request| request.id).ok()?,
         };
         let request = state.outstanding.remove(at)?;
-        state.bytes -= request.bytes;
+        state.bytes -= request.text.len();
         self.changed.notify_all();
         Some(request.id)
     }
@@ -170,30 +190,39 @@ impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (accepted, refused) = (self.accepted, self.refused_total());
         let published = accepted + refused + self.lost;
-        write!(f, "published {published}: accepted {accepted} (matched {} deliveries), refused {refused}", self.matched)
+        let duplicates = match self.duplicates {
+            0 => String::new(),
+            duplicates => format!(", duplicates {duplicates}"),
+        };
+        let matched = self.matched;
+        write!(
+            f,
+            "published {published}: accepted {accepted} (matched {matched} deliveries{duplicates}), refused {refused}"
+        )
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
+
+    const TEN: &str = "0123456789";
 
     #[test]
     fn every_line_is_counted_once() {
         let window = Window::new(10, 1_000);
         for id in 1..=5 {
-            assert!(window.wait_for_room() && window.sending(id, 10));
+            assert!(window.wait_for_room() && window.sending(id, TEN));
         }
-        assert!(!window.accepted(Some(1), 2));
+        assert!(!window.accepted(Some(1), 2, false));
         assert_eq!(window.refused(Some(3), "full"), (Some(3), false));
         assert_eq!(window.refused(None, "bad-message"), (Some(2), false));
         window.refuse("not-json");
-        assert!(!window.accepted(Some(99), 7), "an answer to nothing changes nothing");
-        assert!(!window.accepted(Some(1), 7), "a second answer changes nothing");
+        assert!(!window.accepted(Some(99), 7, false), "an answer to nothing changes nothing");
+        assert!(!window.accepted(Some(1), 7, false), "a second answer changes nothing");
         assert!(!window.finish(), "two are outstanding");
-        assert!(!window.sending(6, 1) && !window.wait_for_room());
-        assert!(!window.accepted(Some(4), 2));
+        assert!(!window.sending(6, "1") && !window.wait_for_room());
+        assert!(!window.accepted(Some(4), 2, false));
         let tally = window.end();
         assert_eq!(
             tally.summary(Duration::from_millis(3_210)),
@@ -208,9 +237,9 @@ mod tests {
         assert!(window.finish());
         assert!(!window.finish());
         let window = Window::new(10, 1_000);
-        window.sending(1, 1);
+        window.sending(1, "1");
         assert!(!window.finish());
-        assert!(window.accepted(Some(1), 0));
+        assert!(window.accepted(Some(1), 0, false));
         assert_eq!(
             window.end().summary(Duration::ZERO),
             "published 1: accepted 1 (matched 0 deliveries), refused 0, lost 0 in 0.0 s"
@@ -221,15 +250,15 @@ mod tests {
     fn a_full_window_waits_for_an_answer() {
         for (messages_max, bytes_max) in [(2, 1_000), (1_000, 20)] {
             let window = Arc::new(Window::new(messages_max, bytes_max));
-            window.sending(1, 10);
-            window.sending(2, 10);
+            window.sending(1, TEN);
+            window.sending(2, TEN);
             let waits = std::thread::spawn({
                 let window = Arc::clone(&window);
                 move || window.wait_for_room()
             });
-            window.accepted(Some(1), 0);
+            window.accepted(Some(1), 0, false);
             assert!(waits.join().unwrap());
-            window.sending(3, 10);
+            window.sending(3, TEN);
             let waits = std::thread::spawn({
                 let window = Arc::clone(&window);
                 move || window.wait_for_room()
@@ -237,5 +266,19 @@ mod tests {
             window.finish();
             assert!(!waits.join().unwrap(), "finished while full");
         }
+    }
+
+    #[test]
+    fn what_has_no_answer_is_sent_again_in_order() {
+        let window = Window::new(10, 1_000);
+        for (id, text) in [(1, "a"), (2, "b"), (3, "c")] {
+            window.sending(id, text);
+        }
+        window.accepted(Some(2), 1, false);
+        assert_eq!(window.unanswered().iter().map(|text| &**text).collect::<Vec<_>>(), ["a", "c"]);
+        assert!(!window.accepted(Some(1), 0, true) && !window.finish() && !window.is_over());
+        assert!(window.accepted(Some(3), 1, false) && window.is_over());
+        let summary = window.end().summary(Duration::ZERO);
+        assert_eq!(summary, "published 3: accepted 3 (matched 2 deliveries, duplicates 1), refused 0, lost 0 in 0.0 s");
     }
 }

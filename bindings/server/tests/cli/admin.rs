@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::support::{self, Process, config_file, publish, subscriber, wait_until};
 
 /// A server with an administration listener, its URL and the listener's address.
-fn server(binding: &str, test: &str) -> (Process, String, String) {
+pub(crate) fn server(binding: &str, test: &str) -> (Process, String, String) {
     let topic = "[server]\nadmin_listen = 0\n[[topics]]\nname = \"log\"\npolicy = \"block\"\n";
     let file = config_file(&format!("{test}-{binding}"), topic);
     let server = Process::start(&["serve", "--binding", binding, "--listen", "127.0.0.1:0", "--config", &file]);
@@ -29,7 +29,7 @@ fn get(address: &str, target: &str) -> (String, String) {
     (head.to_owned(), body.to_owned())
 }
 
-fn stats(address: &str, query: &str) -> Value {
+pub(crate) fn stats(address: &str, query: &str) -> Value {
     let (head, body) = get(address, &format!("/stats{query}"));
     assert!(head.starts_with("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"), "{head}");
     serde_json::from_str(&body).unwrap()

@@ -28,6 +28,21 @@ name = "kept"
 [[topics]]
 name = "other"
 [[topics]]
+name = "orders"
+policy = "block"
+delivery = "at-least-once"
+ack_timeout = "1h"
+[[topics]]
+name = "one"
+policy = "block"
+delivery = "at-least-once"
+in_flight_max = 1
+ack_timeout = "200ms"
+attempts_max = 1000
+[[topics]]
+name = "history"
+history_messages = 100
+[[topics]]
 name = "small"
 messages_max = 5
 [[topics]]

@@ -1,6 +1,8 @@
 //! Real processes of the built binary, with their output as lines. Nothing here measures time: waiting ends when what
 //! is waited for is there, or with a panic when it surely will not come.
 
+pub(crate) mod proxy;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};

@@ -6,10 +6,11 @@ use std::time::Duration;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 
-use super::common::{HANG, close, say, start, text};
+use super::common::{HANG, close, say, start, text, until};
+use super::raw;
 use crate::binding::{
-    CallError, Entry, Handle, LaneOptions, LossReason, Options, Payload, PublishError, Server, ServerOptions,
-    Subscription, TopicOptions, Watermarks,
+    AtLeastOnce, CallError, Delivery, Entry, Handle, History, LaneOptions, LossReason, Options, Payload, Policy,
+    PublishError, Server, ServerOptions, Subscription, TopicOptions, Watermarks,
 };
 
 const PING: &str = r#"{"op":"ping","id":7}"#;
@@ -174,4 +175,55 @@ fn a_scrape_of_a_server_that_does_not_answer_shows_how_it_began() {
     }
     drop(server);
     assert_eq!(known(&scrape(&registry)), [("forebay_topics", "1")]);
+}
+
+/// By topic and altogether: what was sent, acknowledged, sent again and given up; what is kept; who is away.
+#[test]
+fn acknowledgements_histories_and_sessions_are_told() {
+    let numbers = AtLeastOnce { ack_timeout: Duration::from_secs(3_600), ..AtLeastOnce::default() };
+    let topic = TopicOptions {
+        policy: Policy::Block,
+        delivery: Delivery::AtLeastOnce(numbers),
+        history: Some(History { messages_max: 2, ..History::default() }),
+        ..TopicOptions::default()
+    };
+    let server = start(ServerOptions { topics: vec![("t".to_owned(), topic)], ..ServerOptions::default() });
+    let handle = server.handle.clone();
+    let registry = registry(&handle);
+    let mut kept = raw::subscriber(&server, "t");
+    raw::say(&mut kept, r#"{"op":"keep","id":2}"#);
+    assert!(raw::hear(&mut kept).starts_with(r#"{"op":"ok","id":2,"session":"#));
+    for _ in 0..3 {
+        handle.publish("t", Payload::Text("10")).unwrap();
+        raw::hear(&mut kept);
+    }
+    raw::say(&mut kept, r#"{"op":"ack","topic":"t","seq":1}"#);
+    raw::say(&mut kept, r#"{"op":"ack","topic":"t","seq":1}"#);
+    until(|| handle.stats().unknown_acks == 1);
+    drop(kept);
+    until(|| handle.stats().detached == 1);
+    let samples = scrape(&registry);
+    for (name, value) in [
+        ("forebay_sessions_detached", "1"),
+        ("forebay_sessions_resumed_total", "0"),
+        ("forebay_unknown_acks_total", "1"),
+        ("forebay_acks_sent_messages_total", "3"),
+        ("forebay_acks_acknowledged_bytes_total", "2"),
+        ("forebay_acks_unacknowledged_messages", "2"),
+        ("forebay_acks_retries_messages_total", "0"),
+        ("forebay_acks_conservation_error", "0"),
+        (r#"forebay_topic_acks_sent_messages_total{topic="t"}"#, "3"),
+        (r#"forebay_topic_acks_sent_messages_total{topic=""}"#, "0"),
+        (r#"forebay_topic_acks_acknowledged_messages_total{topic="t"}"#, "1"),
+        (r#"forebay_topic_acks_unacknowledged_bytes{topic="t"}"#, "4"),
+        (r#"forebay_topic_acks_abandoned_messages_total{topic="t",reason="session_ended"}"#, "0"),
+        (r#"forebay_topic_history_messages{topic="t"}"#, "2"),
+        (r#"forebay_topic_history_bytes{topic="t"}"#, "4"),
+    ] {
+        assert_eq!(samples.get(name).map(String::as_str), Some(value), "{name}");
+    }
+    server.stop();
+    let samples = scrape(&registry);
+    let abandoned = r#"forebay_topic_acks_abandoned_messages_total{topic="t",reason="session_ended"}"#;
+    assert_eq!((&*samples[abandoned], &*samples["forebay_sessions_detached"]), ("2", "0"), "the last numbers");
 }

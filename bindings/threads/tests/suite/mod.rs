@@ -4,6 +4,7 @@ mod adopt;
 mod braking;
 mod clients;
 mod common;
+mod delivery;
 mod documents;
 mod inbound;
 mod kills;
