@@ -119,6 +119,26 @@ impl Outbound {
         self.outstanding.as_ref().map_or(0, |out| out.len) + if is_counted { 0 } else { pinned }
     }
 
+    /// Whose messages are on their way, some more than once.
+    pub(crate) fn lanes(&self) -> impl Iterator<Item = LaneId> {
+        let pinned = self.pinned.as_ref().and_then(|pinned| match &pinned.message {
+            PinnedMessage::Logged(Source::Lane(lane), _)
+            | PinnedMessage::Again(lane, _)
+            | PinnedMessage::Latest(lane, _)
+            | PinnedMessage::Notice(lane, _) => Some(*lane),
+            PinnedMessage::Logged(Source::Direct, _) => None,
+        });
+        let segments = self.outstanding.iter().flat_map(|out| &out.segments);
+        let lanes = segments.filter_map(|segment| match segment {
+            Segment::Messages { source: Source::Lane(lane), .. }
+            | Segment::Again { lane, .. }
+            | Segment::Latest { lane, .. }
+            | Segment::Notice { lane, .. } => Some(*lane),
+            Segment::Messages { source: Source::Direct, .. } | Segment::Pinned | Segment::Control { .. } => None,
+        });
+        pinned.into_iter().chain(lanes)
+    }
+
     /// Whether anything but messages is to be written.
     pub(crate) fn has_control(&self) -> bool {
         self.pinned.is_some() || !self.control.is_empty() || !self.replies.is_empty() || self.pong.is_some()

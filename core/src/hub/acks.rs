@@ -118,17 +118,14 @@ impl Hub {
     pub(super) fn begin_flight(&mut self, lane: LaneId, cut: Mark) {
         let at = self.clock_of(lane);
         let (topic, place) = self.topics.lane_mut(lane);
-        if topic.acking(place).is_some() && !topic.lanes[place].is_ended() {
+        if !topic.lanes[place].is_ended() {
             topic.keep_sent(place, cut, at);
         }
     }
 
-    /// So much of a lane was sent for the first time.
+    /// So much of it was.
     pub(super) fn entered_flight(&mut self, lane: LaneId, count: Count) {
         let (topic, place) = self.topics.lane(lane);
-        if topic.acking(place).is_none() {
-            return;
-        }
         let ended = topic.lanes[place].end_reason();
         self.account(lane, |acks| {
             acks.send(count);

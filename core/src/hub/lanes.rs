@@ -329,12 +329,18 @@ impl Hub {
     pub(super) fn lane_sent(&mut self, source: Source, conn: ConnId, cut: Mark) {
         match source {
             Source::Lane(id) => {
-                self.begin_flight(id, cut);
+                let (topic, place) = self.topics.lane_mut(id);
+                let is_acking = topic.acking(place).is_some();
+                if is_acking {
+                    self.begin_flight(id, cut);
+                }
                 let (topic, place) = self.topics.lane_mut(id);
                 let count = topic.change(place, |lane, _| lane.sent(cut));
                 topic.totals.send(count);
                 self.stats.lanes.send(count);
-                self.entered_flight(id, count);
+                if is_acking {
+                    self.entered_flight(id, count);
+                }
             }
             Source::Direct => {
                 let direct = self.conns.get_mut(conn).and_then(Conn::direct_mut);

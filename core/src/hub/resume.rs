@@ -72,6 +72,7 @@ impl Hub {
         let conn = self.conn_mut(conn_id);
         let own = core::mem::replace(&mut conn.session, id);
         conn.news.resumed = true;
+        self.bequeath_outstanding(conn_id, id);
         self.sessions.get_mut(own).expect("a connection's session exists").set_conn(None);
         self.end_session(own, SessionEnd::Closed, LossReason::Closed);
         self.forget_detached(id);
@@ -81,6 +82,18 @@ impl Hub {
         self.stats.resumed += 1;
         self.announce_conn(conn_id);
         self.update_outbound_level(conn_id);
+    }
+
+    /// Lanes that have ended while their messages were on their way are the new session's.
+    fn bequeath_outstanding(&mut self, conn: ConnId, heir: SessionId) {
+        let Some(outbound) = self.conns.get(conn).and_then(Conn::outbound) else { return };
+        let lanes: Vec<LaneId> = outbound.lanes().collect();
+        for lane in lanes {
+            if let Some((topic, place)) = self.topics.of_lane(lane) {
+                let topic = self.topics.slab.get_mut(topic).expect("a lane's topic exists");
+                topic.lanes[place].bequeath(heir);
+            }
+        }
     }
 
     /// Its lanes go on from where the client says it stands.
@@ -97,16 +110,16 @@ impl Hub {
         lanes.into_iter().for_each(|lane| self.send_all_again(lane));
     }
 
-    /// A lane goes on after what its client has dealt with; which lane that is.
+    /// A lane goes on after what its client has dealt with; which lane that is. A position that is not there yet is left out of
+    /// account.
     fn go_on_after(&mut self, id: SessionId, lane: LaneId, position: Position) -> LaneId {
         let (topic, place) = self.topics.lane(lane);
         if topic.acking(place).is_some() {
-            if topic.epoch == position.epoch {
+            if topic.epoch == position.epoch && position.seq <= topic.head.messages {
                 self.settle_through(lane, position.seq);
             }
             return lane;
         }
-        // A position that is not there yet is left out of account.
         self.replace_lane(id, lane, position).unwrap_or(lane)
     }
 

@@ -99,6 +99,11 @@ impl TopicLane {
         }
     }
 
+    /// It has ended, and its session went before what is outstanding of it was settled.
+    pub(crate) fn bequeath(&mut self, session: SessionId) {
+        self.owner = session.index;
+    }
+
     pub(crate) fn is_local(&self) -> bool {
         self.owner == LOCAL
     }

@@ -39,6 +39,7 @@ fn random_worlds_keep_every_promise() {
         sum.superseded += summary.superseded;
         sum.rejected += summary.rejected;
         sum.keyed_ledgers += summary.keyed_ledgers;
+        sum.resumed += summary.resumed;
         sum.ledgers += summary.ledgers;
         sum.millis += summary.millis;
     }
@@ -65,6 +66,7 @@ fn random_worlds_keep_every_promise() {
             ("superseded", sum.superseded),
             ("rejected", sum.rejected),
             ("ledgers by key", sum.keyed_ledgers),
+            ("resumed", sum.resumed),
         ] {
             assert!(how_many >= 20, "{what}: only {how_many} in {sum:?}");
         }

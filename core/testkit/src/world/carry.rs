@@ -263,6 +263,18 @@ impl World {
                     self.summary.overflowed_lanes += 1;
                 }
             }
+            Event::Resumed { conn, session } => {
+                place.is_news(conn);
+                assert!(!place.ended_sessions.contains(&session), "{session:?} is resumed after its end");
+                self.summary.resumed += 1;
+                if let Some(line) = place.lines.get_mut(&conn) {
+                    line.session = Some(session);
+                }
+            }
+            Event::SessionEnded { session, .. } => {
+                assert!(place.ended_sessions.insert(session), "{session:?} ends twice");
+                assert!(place.hub.session(session).is_none_or(|session| session.lanes == 0), "it has nothing any more");
+            }
             Event::Abandoned(_) => {} // Of a lane that may have ended since.
             Event::Drained(topic) => {
                 place.awaited.remove(&topic);

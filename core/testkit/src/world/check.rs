@@ -82,7 +82,7 @@ pub(super) fn subscribed(
             assert!(can || lane.at_least_once != Some(true), "{lane:?} of {topic:?}");
         }
         Err(SubscribeError::NotAtLeastOnce) => {
-            assert!(lane.at_least_once == Some(true) && !can, "{lane:?} of {topic:?}")
+            assert!(lane.at_least_once == Some(true) && !can, "{lane:?} of {topic:?}");
         }
         Err(SubscribeError::PolicyNotAllowed) => assert!(!is_allowed, "{lane:?} of {topic:?}"),
         Err(SubscribeError::InvalidLimits) => assert!(!are_good, "{lane:?} of {topic:?}"),
@@ -184,6 +184,9 @@ impl Side {
     /// Whether the hub could end a peer in this way.
     pub(super) fn check_close(&self, client: &Client) {
         let Some(code) = client.close.flatten().filter(|code| OWN_CODES.contains(code)) else { return };
+        if client.close_reason == "session resumed elsewhere" {
+            return assert!(code == 4_001 && !self.may_be_kept.is_empty(), "nobody has resumed");
+        }
         assert!(self.disconnects.contains(&(code, client.close_reason.clone())), "{code} {}", client.close_reason);
         if let Some(reader) = &client.reader {
             let has_one = reader.subs.values().any(Sub::may_end);

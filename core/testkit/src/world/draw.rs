@@ -119,7 +119,6 @@ pub(super) fn topic(choices: &mut Choices) -> TopicOptions {
         publish_ids_max: choices.small(1, 4),
         publish_rate: rate(choices, 50, 10),
         publish_excess: excess(choices),
-        ..TopicOptions::default()
     }
 }
 
@@ -224,6 +223,8 @@ pub(super) fn options(choices: &mut Choices) -> Options {
             low_percent: u8::try_from(choices.between(1, 50)).expect("at most 50"),
             dwell: Duration::from_millis(choices.between(0, 2_000)),
         },
+        session_ttl: millis(choices, 1, 30_000),
+        sessions_max: choices.small(1, 4),
         inbound_rate: rate(choices, 200, 20),
         inbound_bytes_rate: rate(choices, 50_000, 5_000),
         inbound_excess: excess(choices),

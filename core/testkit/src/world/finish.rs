@@ -19,9 +19,13 @@ impl World {
             self.publish_markers(side, &mut heads);
             self.settle_down("quiet again", Duration::from_secs(60));
         }
+        // Notices wait for the rate of their connection, and nobody says so.
+        self.pass(Duration::from_secs(5));
         self.audit(&heads);
         self.leave();
-        let everybody_left = |world: &World| world.sides.iter().all(|side| side.hub.connections() == 0);
+        let everybody_left = |world: &World| {
+            world.sides.iter().all(|side| side.hub.connections() == 0 && side.hub.stats().detached == 0)
+        };
         self.until("empty", Duration::from_secs(120), everybody_left);
         for side in 0..2 {
             self.settle(side);

@@ -1,12 +1,12 @@
 //! Peers: mini clients at the other ends of pipes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use forebay_core::ConnId;
 
 use super::truth::tag_of;
 use super::{Speaker, World};
-use crate::mini::{Client, Item, Told};
+use crate::mini::{Asked, Client, Item, Told};
 
 /// A peer.
 pub(super) struct Guest {
@@ -22,28 +22,48 @@ pub(super) struct Guest {
     /// What a raw client has seen, by tag.
     raw_seen: BTreeSet<u64>,
     direct_seen: u64,
+    /// What it knew of the subscriptions when it asked to resume, by topic; one for each time.
+    pub(super) asked: VecDeque<BTreeMap<String, Stood>>,
     /// Topics it subscribed to, or was subscribed to, from a place in the past.
     pub(super) past: BTreeSet<String>,
 }
 
+/// Where a subscription of a session stood.
+pub(super) struct Stood {
+    pub(super) epoch: String,
+    /// The last message that was received.
+    pub(super) last: u64,
+    /// Whether the hub was told, and tells what it does not have any more. (Of the latest messages it does not.)
+    pub(super) is_exact: bool,
+}
+
 impl Guest {
-    pub(super) const fn new(client: Client, side: usize, conn: ConnId, rx: usize, tx: usize) -> Self {
-        Self {
-            client,
-            side,
-            conn,
-            rx,
-            tx,
-            has_left: false,
-            raw_seen: BTreeSet::new(),
-            direct_seen: 0,
-            past: BTreeSet::new(),
-        }
+    pub(super) fn new(client: Client, side: usize, conn: ConnId, rx: usize, tx: usize) -> Self {
+        let (raw_seen, asked, past) = (BTreeSet::new(), VecDeque::new(), BTreeSet::new());
+        Self { client, side, conn, rx, tx, has_left: false, raw_seen, direct_seen: 0, asked, past }
     }
 
     /// Whether it can ask for things.
     pub(super) fn is_usable(&self) -> bool {
         self.client.is_open() && !self.client.is_lawless() && !self.has_left
+    }
+
+    /// A session goes on behind what was received, or where its client said.
+    fn check_resumed(&mut self, told: &[Told]) {
+        for told in told {
+            match told {
+                Told::Error { asked: Some(Asked::Resume), .. } => drop(self.asked.pop_front()),
+                Told::Resumed { lanes, .. } => {
+                    let asked = self.asked.pop_front().expect("it has asked");
+                    for (topic, epoch, start) in lanes {
+                        let Some(known) = asked.get(topic).filter(|known| known.epoch == *epoch) else { continue };
+                        let is_right = if known.is_exact { *start == known.last } else { *start >= known.last };
+                        assert!(is_right, "{topic} goes on behind {start}, not {}", known.last);
+                    }
+                }
+                _ => {}
+            }
+        }
     }
 
     /// Whether it is one that must be served faultlessly, and speaks the dialect.
@@ -104,6 +124,11 @@ impl World {
             let guest = self.guests.remove(&name).expect("a guest");
             self.pipes.get_mut(&guest.tx).expect("a pipe").finish(self.now);
             self.note_gaps(&guest.client);
+            if let Some((session, subs)) =
+                guest.client.reader.as_ref().and_then(|reader| Some((reader.session.clone()?, reader.subs.clone())))
+            {
+                self.sides[guest.side].left.push((session, subs));
+            }
             self.sides[guest.side].check_close(&guest.client);
             self.summary.documents += u64::from(self.sides[guest.side].check_document(&guest.client));
         }
@@ -119,6 +144,7 @@ impl World {
         let side = guest.side;
         if let Some(reader) = &mut guest.client.reader {
             let told = reader.take_told();
+            guest.check_resumed(&told);
             self.heard(side, &told);
             return self.guest_acknowledges(name, &told);
         }

@@ -17,10 +17,12 @@ mod truth;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use forebay_core::{Config, ConnId, Hub, Instant, LaneId, Options, Position, SessionId, TopicId, TopicOptions};
+use forebay_core::{
+    Config, ConnId, Hub, Instant, LaneId, Options, Position, SessionId, SessionToken, TopicId, TopicOptions,
+};
 
 use crate::digest::Digest;
-use crate::mini::Reader;
+use crate::mini::{Reader, Sub};
 use crate::pipe::Pipe;
 use crate::rng::Choices;
 use guest::Guest;
@@ -80,6 +82,8 @@ pub struct Summary {
     pub keyed_ledgers: u64,
     /// `PauseRead`s.
     pub pauses: u64,
+    /// Sessions that another connection has taken over.
+    pub resumed: u64,
     /// Subscriptions whose ledger was found right at the end.
     pub ledgers: u64,
     /// Simulated time, in milliseconds.
@@ -140,6 +144,14 @@ struct Side {
     locals: BTreeMap<LaneId, Local>,
     /// Lanes of raw connections whose end was not seen.
     raw_lanes: BTreeSet<LaneId>,
+    /// Connections whose session may outlive them.
+    may_be_kept: BTreeSet<ConnId>,
+    /// Of sessions that the application has kept.
+    tokens: Vec<SessionToken>,
+    /// Sessions of guests who have left, and what they knew then.
+    left: Vec<(String, BTreeMap<String, Sub>)>,
+    /// Sessions whose end was told.
+    ended_sessions: BTreeSet<SessionId>,
     /// Codes and reasons with which a full lane may end a connection.
     disconnects: BTreeSet<(u16, String)>,
     /// The document at `/page`.
@@ -192,6 +204,10 @@ impl Side {
             estates: BTreeMap::new(),
             locals: BTreeMap::new(),
             raw_lanes: BTreeSet::new(),
+            may_be_kept: BTreeSet::new(),
+            tokens: Vec::new(),
+            left: Vec::new(),
+            ended_sessions: BTreeSet::new(),
             disconnects: BTreeSet::new(),
             page: vec![b'p'; choices.index(1_500)],
             declared: BTreeMap::new(),

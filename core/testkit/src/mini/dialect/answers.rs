@@ -228,7 +228,7 @@ impl Reader {
         let Some(id) = said.find("id").map(str::to_string) else {
             self.silent_errors =
                 self.silent_errors.checked_sub(1).ok_or("an error without id, and no request it could belong to")?;
-            return Ok(Told::Error { id: None, code, tag: 0, retry_after_ms });
+            return Ok(Told::Error { id: None, code, tag: 0, asked: None, retry_after_ms });
         };
         // What comes too fast is refused at once, whatever else waits.
         let at_once = code == "limited";
@@ -261,7 +261,8 @@ impl Reader {
             }
             _ => {}
         }
-        Ok(Told::Error { id: Some(id), code, tag: request.tag, retry_after_ms })
+        let (tag, asked) = (request.tag, Some(request.asked));
+        Ok(Told::Error { id: Some(id), code, tag, asked, retry_after_ms })
     }
 
     fn is_subscribed(&self, topic: &str) -> bool {

@@ -25,6 +25,8 @@ pub struct Sub {
     /// What was received and missed does not add up to what was told: some of it was asked for and is not there, was sent
     /// in vain, or belongs to another connection.
     pub is_uneven: bool,
+    /// It began on another connection.
+    pub is_resumed: bool,
     /// Messages from `start + 1` on will come.
     pub start: u64,
     /// The last message received, or `start`.
@@ -52,6 +54,7 @@ impl Sub {
             policy,
             in_flight_max,
             is_uneven: false,
+            is_resumed: false,
             start,
             last: start,
             told: start,

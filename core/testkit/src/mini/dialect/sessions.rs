@@ -84,8 +84,8 @@ impl Reader {
             let members = json::members(text.get())?;
             let (topic, mut sub) = sub_of(&Said { members: &members })?;
             // What was acknowledged or told on another connection is not known here.
-            sub.is_uneven = true;
-            lanes.push((topic.clone(), sub.start));
+            (sub.is_uneven, sub.is_resumed) = (true, true);
+            lanes.push((topic.clone(), sub.epoch.clone(), sub.start));
             if self.subs.insert(topic, sub).is_some() {
                 return Err("two lanes on one topic".into());
             }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::Asked;
+
 /// Every code an error may have.
 pub const CODES: [&str; 21] = [
     "bad-message",
@@ -136,8 +138,8 @@ pub enum Told {
         session: String,
         /// For how long it is kept, in milliseconds.
         ttl_ms: u64,
-        /// Its subscriptions: topic and the last message that was sent and will not come again.
-        lanes: Vec<(String, u64)>,
+        /// Its subscriptions: topic, numbering, and the last message that was sent and will not come again.
+        lanes: Vec<(String, String, u64)>,
     },
     /// Credit was granted.
     Granted {
@@ -174,6 +176,8 @@ pub enum Told {
         code: String,
         /// The `tag` of the publish it belongs to.
         tag: u64,
+        /// What was asked, where that is known.
+        asked: Option<Asked>,
         /// When to try again, where it came too fast, in milliseconds.
         retry_after_ms: Option<u64>,
     },
@@ -209,7 +213,7 @@ impl Told {
             Self::Unsubscribed { topic, .. } => format!("unsubscribed {topic}"),
             Self::Kept { ttl_ms, .. } => format!("kept {ttl_ms}"),
             Self::Resumed { ttl_ms, lanes, .. } => {
-                let lanes: Vec<String> = lanes.iter().map(|(topic, seq)| format!(" {topic}@{seq}")).collect();
+                let lanes: Vec<String> = lanes.iter().map(|(topic, _, seq)| format!(" {topic}@{seq}")).collect();
                 format!("resumed {ttl_ms}{}", lanes.concat())
             }
             Self::Granted { topic, .. } => format!("granted {topic}"),

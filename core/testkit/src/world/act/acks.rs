@@ -55,6 +55,9 @@ impl World {
         let place = &mut self.sides[side];
         let Some(line) = place.lines.get(&conn) else { return };
         let (Some(session), is_raw) = (line.session, matches!(line.speaker, Speaker::Raw(_))) else { return };
+        if place.hub.session(session).is_none_or(|session| session.conn != Some(conn)) {
+            return; // Another connection has it, or nobody.
+        }
         let topics: Vec<TopicId> = TOPICS.iter().filter_map(|name| place.hub.find_topic(name)).collect();
         for topic in topics {
             let Some(lane) = place.hub.find_lane(conn, topic).and_then(|lane| place.hub.lane(lane)) else { continue };
@@ -73,7 +76,9 @@ impl World {
                 true => place.hub.acknowledge_one(session, topic, number, now).is_ok(),
                 false => place.hub.acknowledge(session, topic, number, now).is_ok(),
             };
-            assert_eq!(place.hub.stats().unknown_acks, before + u64::from(!is_known), "an unknown one is counted");
+            // What it made room for may have been others.
+            let counted = place.hub.stats().unknown_acks - before;
+            assert!(counted >= u64::from(!is_known), "an unknown one is counted");
             assert!(is_known || !is_last, "everything up to the head is something");
         }
     }

@@ -209,13 +209,21 @@ impl Side {
         }
     }
 
-    /// How many lanes a topic has, and how many of them end when they are full.
+    /// How many lanes a topic has, and how many of them may end when there is no room.
     fn lanes_of(&self, topic: TopicId) -> (usize, usize) {
-        let lanes = self.hub.lanes(topic).map(|lane| self.hub.lane(lane).expect("a lane of a topic"));
-        let lanes: Vec<LanePressure> = lanes.collect();
+        let lanes = self.hub.lanes(topic).map(|id| (id, self.hub.lane(id).expect("a lane of a topic")));
+        let lanes: Vec<(LaneId, LanePressure)> = lanes.collect();
+        let is_detached = |id: &LaneId, lane: &LanePressure| lane.conn.is_none() && !self.locals.contains_key(id);
         let known = self.lines.keys().filter(|conn| self.hub.find_lane(**conn, topic).is_some()).count()
-            + self.locals.iter().filter(|(id, local)| local.topic == topic && self.hub.lane(**id).is_some()).count();
-        assert_eq!(lanes.len(), known, "lanes of connections and readers that are there");
-        (known, lanes.iter().filter(|lane| check::may_end(lane)).count())
+            + self.locals.iter().filter(|(id, local)| local.topic == topic && self.hub.lane(**id).is_some()).count()
+            + lanes.iter().filter(|(id, lane)| is_detached(id, lane)).count();
+        assert_eq!(lanes.len(), known, "lanes of connections, readers and detached sessions that are there");
+        // A connection that is closing counts as detached.
+        let may_end = |(id, lane): &&(LaneId, LanePressure)| {
+            check::may_end(lane)
+                || is_detached(id, lane)
+                || lane.conn.is_some_and(|conn| self.may_be_kept.contains(&conn))
+        };
+        (known, lanes.iter().filter(may_end).count())
     }
 }

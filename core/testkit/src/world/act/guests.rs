@@ -69,7 +69,7 @@ impl World {
     }
 
     /// A guest that can ask for things.
-    fn some_guest(&mut self, is_raw: bool) -> Option<usize> {
+    pub(super) fn some_guest(&mut self, is_raw: bool) -> Option<usize> {
         let fits = |guest: &Guest| guest.is_usable() && (is_raw == guest.client.reader.is_none());
         let names: Vec<usize> = self.guests.iter().filter(|(_, guest)| fits(guest)).map(|(name, _)| *name).collect();
         (!names.is_empty()).then(|| *self.choices.pick(&names))

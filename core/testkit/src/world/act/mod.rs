@@ -5,6 +5,7 @@ mod application;
 mod client_hub;
 mod disorder;
 mod guests;
+mod sessions;
 
 use std::time::Duration;
 
@@ -24,8 +25,10 @@ impl World {
             34..=47 => self.guest_publishes(),
             48..=54 => self.guest_subscribes(),
             55..=57 => self.guest_unsubscribes(),
-            58..=61 => self.guest_says_something_else(),
-            62..=65 => self.freeze_or_thaw(),
+            58..=59 => self.guest_says_something_else(),
+            60 => self.guest_keeps(),
+            61..=62 => self.guest_resumes(),
+            63..=65 => self.freeze_or_thaw(),
             66..=73 => self.guest_arrives(side),
             74 => self.guest_leaves(),
             75 => self.guest_misbehaves(),
@@ -36,7 +39,8 @@ impl World {
             85..=87 => self.application_subscribes(side),
             88..=90 => self.local_comes_or_goes(side),
             91 => self.application_closes(side),
-            92..=93 => self.stale(side),
+            92 => self.application_handles_sessions(side),
+            93 => self.stale(side),
             94..=95 => self.spurious(side),
             96..=97 => self.pipe_changes(),
             98 => self.clock_jumps(side),
