@@ -37,8 +37,8 @@ const CHUNKS_MAX: usize = 256;
 const RECEIVE_BUFFER_BYTES: usize = 16 << 10;
 
 /// What is given to the connection: 80 % of the link, and little at once, because what was given is in front of the next alert.
-const RATE: Rate = Rate { per_second: LINK_BYTES_PER_SECOND / 10 * 8, burst: 4_096 };
-const RESERVED_PERCENT: u8 = 25;
+const RATE: Rate = Rate { per_second: LINK_BYTES_PER_SECOND / 10 * 8, burst: 2_048 };
+const RESERVED_PERCENT: u8 = 50;
 
 const FEED_BYTES: u32 = 1_000;
 const FEED_PER_MS: u64 = 3;
