@@ -5,13 +5,12 @@ use forebay_testkit::stage::{Stage, json_of_len};
 
 /// A masked frame with a mask of zeros.
 fn frame_of(first: u8, payload: &[u8]) -> Vec<u8> {
-    let len = u16::try_from(payload.len()).expect("short");
     let mut frame = vec![first];
-    match len {
-        0..126 => frame.push(0x80 | payload.len() as u8),
+    match u8::try_from(payload.len()) {
+        Ok(len @ 0..126) => frame.push(0x80 | len),
         _ => {
             frame.push(0xFE);
-            frame.extend(len.to_be_bytes());
+            frame.extend(u16::try_from(payload.len()).expect("short").to_be_bytes());
         }
     }
     frame.extend([0; 4]);
