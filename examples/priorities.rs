@@ -5,10 +5,11 @@
 //! at 3 MB/s, an alert every 5 ms, by the same thread. How long alerts took is from their publish to their receipt; in the
 //! table the medians of the rounds, whose cases are interleaved.
 //!
-//! Watch the last two columns. `behind`: the most bytes of the feed that were published after an alert and came before it. By
-//! class there are none. `passed`: the most that were published before it and came after it. What is still in front of an alert
-//! of class `High` is what the hub has given away: in sockets and in the link. `outbound_bytes_rate` below the link's own keeps
-//! that empty, and `reserved_percent` is there for alerts when the feed has used up the rest.
+//! `docs/priorities.md` has figures. Watch the last two columns. `behind`: the most bytes of the feed that were published after
+//! an alert and came before it. By class there are none. `passed`: the most that were published before it and came after it. What
+//! is still in front of an alert of class `High` is what the hub has given away: in sockets and in the link.
+//! `outbound_bytes_rate` below the link's own keeps that empty, and `reserved_percent` is there for alerts when the feed has
+//! used up the rest.
 
 use std::collections::VecDeque;
 use std::error::Error;
@@ -37,8 +38,8 @@ const CHUNKS_MAX: usize = 256;
 const RECEIVE_BUFFER_BYTES: usize = 16 << 10;
 
 /// What is given to the connection: 80 % of the link, and little at once, because what was given is in front of the next alert.
-const RATE: Rate = Rate { per_second: LINK_BYTES_PER_SECOND / 10 * 8, burst: 4_096 };
-const RESERVED_PERCENT: u8 = 25;
+const RATE: Rate = Rate { per_second: LINK_BYTES_PER_SECOND / 10 * 8, burst: 2_048 };
+const RESERVED_PERCENT: u8 = 50;
 
 const FEED_BYTES: u32 = 1_000;
 const FEED_PER_MS: u64 = 3;

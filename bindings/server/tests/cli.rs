@@ -5,6 +5,8 @@
 mod admin;
 #[path = "cli/demo.rs"]
 mod demo;
+#[path = "cli/kills.rs"]
+mod kills;
 #[path = "cli/session.rs"]
 mod session;
 mod support;

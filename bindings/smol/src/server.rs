@@ -69,6 +69,9 @@ impl Server {
 
     /// Like [`run`](Self::run), and shows `on_event` everything the hub tells, with the hub: for
     /// [`Mode::Raw`](forebay_core::Mode::Raw), for instance. It is called by the server's task and must not block.
+    /// What raw connections do about sessions, acknowledgements and credit goes through the hub, too
+    /// ([`Hub::keep_session`], [`Hub::resume`], [`Hub::acknowledge`], [`Hub::grant`]); what another thread has to say of them it
+    /// leaves somewhere and calls [`Handle::wake`].
     ///
     /// # Errors
     /// Waiting for sockets failed.

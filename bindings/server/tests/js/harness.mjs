@@ -204,6 +204,7 @@ function report(results) {
 const FILES = {
   "/": ["text/html", "page.html"],
   "/scenarios.mjs": ["text/javascript", "scenarios.mjs"],
+  "/sessions.mjs": ["text/javascript", "sessions.mjs"],
   "/world.mjs": ["text/javascript", "world.mjs"],
 };
 

@@ -12,6 +12,9 @@ export async function within(promise, what, hangMs = HANG_MS) {
   return Promise.race([promise, hangs]).finally(() => clearTimeout(timer));
 }
 
+/** What a scripted server says first. */
+export const HELLO = JSON.stringify({ op: "hello", version: 1, session: "0".repeat(48), limits: { message_bytes_max: 1 << 20 } });
+
 export class World {
   constructor(environment) {
     const { connect, ...rest } = environment;

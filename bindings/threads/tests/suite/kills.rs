@@ -1,7 +1,8 @@
 //! Clients and publishers that are killed at random moments, while an at-least-once topic is fed: nothing that was not
 //! acknowledged is missing, what comes again was not acknowledged and comes in order, what was published twice is stored once.
 //!
-//! `FOREBAY_KILLS` says how many of each are killed per test (by default 1,000 in all).
+//! `FOREBAY_KILLS` says how many of each are killed in each test (by default 1,000 in all):
+//! `FOREBAY_KILLS=20000 cargo test --release -p forebay-threads --test sockets kills -- --nocapture`, and with `forebay-smol`.
 
 mod publisher;
 mod subscriber;
