@@ -323,10 +323,10 @@ impl Reference {
             Scope::Session(id) => {
                 let known = self.sessions.iter().find(|(_, session)| session.id == Some(id)).map(|(key, _)| *key);
                 // One that was detached before anybody asked what it is called.
-                let is_unnamed = |session: &super::Session| session.id.is_none() && session.mark.level != session.mark.told;
-                let key = known.or_else(|| {
-                    self.sessions.iter().find(|(_, session)| is_unnamed(session)).map(|(key, _)| *key)
-                })?;
+                let is_unnamed =
+                    |session: &super::Session| session.id.is_none() && session.mark.level != session.mark.told;
+                let key = known
+                    .or_else(|| self.sessions.iter().find(|(_, session)| is_unnamed(session)).map(|(key, _)| *key))?;
                 let session = self.sessions.get_mut(&key)?;
                 session.id = Some(id);
                 Some(&mut session.mark)
