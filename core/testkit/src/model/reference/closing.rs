@@ -168,7 +168,7 @@ impl Reference {
         conn.is_stopped = false;
         let out = conn.out.take().map(whats).unwrap_or_default();
         let pinned = conn.pinned.take().map(|item| item.what);
-        self.take_back_items(id, out.into_iter().chain(pinned).collect(), lost);
+        self.take_back_items(id, out.into_iter().chain(pinned).collect(), lost.as_ref());
         self.detach(id);
         self.counters.closed += 1;
         let conn = self.conn(id);

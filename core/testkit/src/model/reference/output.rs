@@ -466,7 +466,7 @@ impl Reference {
     }
 
     /// What was not touched returns to where it came from.
-    pub(super) fn take_back_items(&mut self, id: ConnId, items: Vec<What>, lost: Option<(LaneKey, Rc<Message>)>) {
+    pub(super) fn take_back_items(&mut self, id: ConnId, items: Vec<What>, lost: Option<&(LaneKey, Rc<Message>)>) {
         let mut lanes: Vec<(LaneKey, Vec<Rc<Message>>)> = Vec::new();
         let is_closing = self.conns[&id].phase != Phase::Open && self.conns[&id].phase != Phase::Handshake;
         for what in items.into_iter().rev() {
@@ -496,9 +496,7 @@ impl Reference {
             }
         }
         for (key, mut back) in lanes {
-            if let Some((_, lost)) =
-                lost.as_ref().filter(|(other, _)| *other == key && self.lanes[&key].ended.is_none())
-            {
+            if let Some((_, lost)) = lost.filter(|(other, _)| *other == key && self.lanes[&key].ended.is_none()) {
                 back.retain(|message| !Rc::ptr_eq(message, lost));
                 self.lose_begun(key, lost);
             }
