@@ -24,7 +24,7 @@ impl World {
         let side = self.guests[&name].side;
         let book = |guest: &Guest| {
             let reader = guest.client.reader.as_ref().filter(|_| guest.side == side)?;
-            Some((reader.session.clone()?, reader.subs.clone()))
+            Some((reader.session.clone()?, reader.settled_subs()))
         };
         let there: Vec<(String, BTreeMap<String, Sub>)> = self.guests.values().filter_map(book).collect();
         let left = &self.sides[side].left;
