@@ -5,10 +5,11 @@
 //! at 3 MB/s, an alert every 5 ms, by the same thread. How long alerts took is from their publish to their receipt; in the
 //! table the medians of the rounds, whose cases are interleaved.
 //!
-//! `docs/priorities.md` has figures. Watch the last two columns. `behind`: the most bytes of the feed that were published after an alert and came before it. By
-//! class there are none. `passed`: the most that were published before it and came after it. What is still in front of an alert
-//! of class `High` is what the hub has given away: in sockets and in the link. `outbound_bytes_rate` below the link's own keeps
-//! that empty, and `reserved_percent` is there for alerts when the feed has used up the rest.
+//! `docs/priorities.md` has figures. Watch the last two columns. `behind`: the most bytes of the feed that were published after
+//! an alert and came before it. By class there are none. `passed`: the most that were published before it and came after it. What
+//! is still in front of an alert of class `High` is what the hub has given away: in sockets and in the link.
+//! `outbound_bytes_rate` below the link's own keeps that empty, and `reserved_percent` is there for alerts when the feed has
+//! used up the rest.
 
 use std::collections::VecDeque;
 use std::error::Error;
