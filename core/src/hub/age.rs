@@ -57,7 +57,11 @@ impl Hub {
         let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
         topic.trim_history(self.now);
         if let Some(at) = topic.history_expires_at() {
-            self.look_at_age(topic_id, at);
+            // One of its own: no lane is looked at for a message that only the history lets go of.
+            let timer = *topic.history_timer.get_or_insert_with(|| self.timers.add(TimerKey::History(topic_id.index)));
+            if self.timers.deadline(timer).is_none_or(|armed| at < armed) {
+                self.timers.arm(timer, at);
+            }
         }
         self.recharge_topic(topic_id);
     }
@@ -73,7 +77,6 @@ impl Hub {
 
     /// A message may be too old in one of the topic's lanes.
     pub(super) fn expire_topic(&mut self, topic_id: TopicId) {
-        self.trim_history(topic_id);
         let mut place = 0;
         while let Some(lane) = self.topics.slab.get(topic_id).and_then(|topic| topic.lanes.get(place)) {
             let id = self.topics.id(lane);

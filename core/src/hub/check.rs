@@ -30,7 +30,7 @@ impl Hub {
             let is_aging = |place: &usize| topic.age_max(*place).is_some() && !topic.lanes[*place].is_ended();
             let aging = (0..topic.lanes.len()).filter(is_aging).count();
             assert_eq!(aging, topic.aging_lanes as usize, "lanes with an age_max");
-            let armed = topic.age_timer.and_then(|timer| self.timers.deadline(timer));
+            let armed = topic.history_timer.and_then(|timer| self.timers.deadline(timer));
             let at = topic.history_expires_at();
             assert!(at.is_none_or(|at| armed.is_some_and(|armed| armed <= at)), "a history is looked at in time");
             for place in 0..topic.lanes.len() {

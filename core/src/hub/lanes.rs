@@ -104,6 +104,7 @@ impl Hub {
             if self.topics.slab.get(id).is_some_and(Topic::is_forgettable) {
                 let topic = self.topics.slab.remove(id).expect("just looked up");
                 self.forget_timer(topic.age_timer);
+                self.forget_timer(topic.history_timer);
                 self.forget_timer(topic.level_timer);
                 self.forget_timer(topic.rate_timer);
                 self.forget_timer(topic.flush_timer);

@@ -66,8 +66,10 @@ use crate::wire::CloseCode;
 #[derive(Clone, Copy, Debug)]
 enum TimerKey {
     Conn(u32),
-    /// A message may have become too old.
+    /// A message may have become too old for a topic's lanes.
     Topic(u32),
+    /// A message may have become too old for a topic's history.
+    History(u32),
     /// A level of a topic's lanes may fall.
     Levels(u32),
     /// An at-least-once lane has waited for an acknowledgement.

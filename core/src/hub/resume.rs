@@ -35,18 +35,23 @@ impl Hub {
         if !is_right || id == own || !self.sessions.get(id).is_some_and(is_theirs) {
             return Err(ResumeError::UnknownSession);
         }
-        self.take_from_its_connection(id);
+        let older = self.take_from_its_connection(id);
         if self.sessions.get(id).is_none_or(|session| session.resumable().is_none()) {
             return Err(ResumeError::UnknownSession); // It did not survive its connection.
         }
         self.attach(id, conn);
         self.go_on(id, lanes);
+        // Not before: what the older has to write may need room that the session's own lanes make.
+        if let Some(older) = older {
+            self.pump(older);
+            self.refresh(older);
+        }
         Ok(id)
     }
 
-    /// The newer connection wins.
-    fn take_from_its_connection(&mut self, id: SessionId) {
-        let Some(old) = self.sessions.get(id).and_then(|session| session.conn()) else { return };
+    /// The newer connection wins. The older, if there is one.
+    fn take_from_its_connection(&mut self, id: SessionId) -> Option<ConnId> {
+        let old = self.sessions.get(id)?.conn()?;
         let conn = self.conn_mut(old);
         conn.news.resumed = false;
         let is_between =
@@ -60,11 +65,10 @@ impl Hub {
             self.update_outbound_level(old);
             let close = (CloseCode::RESUMED, "session resumed elsewhere");
             self.begin_close(old, EndReason::Resumed, close, true);
-            self.pump(old);
         } else {
             self.end(old, EndReason::Resumed, true);
         }
-        self.refresh(old);
+        Some(old)
     }
 
     /// Gives a session without a connection to one, in the place of its own.

@@ -118,7 +118,7 @@ impl Hub {
             Some(PinnedMessage::Logged(Source::Lane(lane), _)) => {
                 let (topic, place) = self.topics.lane(*lane);
                 let is_held = topic.run_lane(place).is_some_and(|lane| !lane.held().is_empty());
-                !is_held && topic.policy(place).counts_outstanding()
+                !is_held && !topic.lanes[place].is_ended() && topic.policy(place).counts_outstanding()
             }
             _ => false,
         }

@@ -30,6 +30,10 @@ impl Hub {
                     let id = self.topics.slab.key_at(place).expect("a timer's topic exists");
                     self.expire_topic(id);
                 }
+                Some(TimerKey::History(place)) => {
+                    let id = self.topics.slab.key_at(place).expect("a timer's topic exists");
+                    self.trim_history(id);
+                }
                 Some(TimerKey::Acks(index)) => self.acks_are_due(self.topics.id_of(index)),
                 Some(TimerKey::Flush(place)) => {
                     let id = self.topics.slab.key_at(place).expect("a timer's topic exists");

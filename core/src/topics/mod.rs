@@ -184,6 +184,8 @@ pub(crate) struct Topic {
     pub(crate) age_min: Option<Duration>,
     /// When the first of their messages may be too old; there while there are such lanes.
     pub(crate) age_timer: Option<TimerId>,
+    /// When the first message of its history may be too old; there once there was one.
+    pub(crate) history_timer: Option<TimerId>,
     /// Lanes with `Policy::Block` that are `High`, and that are `Critical`.
     pub(crate) braking: [u32; 2],
     /// The highest level of these.
@@ -237,6 +239,7 @@ impl Topic {
             aging_lanes: 0,
             age_min: None,
             age_timer: None,
+            history_timer: None,
             braking: [0; 2],
             level: ToldLevel::default(),
             is_paused: false,

@@ -89,7 +89,7 @@ impl Reference {
             lane.gap.take().map(Entry::Gap)
         } else {
             let is_there = lane.next(flushed).is_some();
-            lane.waiting.pop_front_if(|_| is_there).map(|message| {
+            is_there.then(|| lane.waiting.pop_front()).flatten().map(|message| {
                 self.lane_sent(key, &message);
                 let bytes = message.bytes.to_vec().into();
                 let payload = OwnedPayload { is_text: message.is_text, bytes };
