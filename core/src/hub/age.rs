@@ -1,8 +1,11 @@
 //! `age_max`: what has waited for too long is lost. One deadline per topic.
 
+use alloc::vec::Vec;
+
 use super::{Hub, TimerKey};
 use crate::id::{ConnId, LaneId, TopicId};
 use crate::output::LossReason;
+use crate::topics::{Owner, TopicLane};
 
 impl Hub {
     /// Drops what is too old in a lane, and sees that the rest is looked at in time.
@@ -83,6 +86,20 @@ impl Hub {
             self.expire_lane(id);
             place += 1;
         }
+        if self.draining.is_some() {
+            self.drain_subscribers(topic_id);
+        }
+    }
+
+    /// Lanes of a topic have lost what waited in them: while the hub drains, who has nothing else may be closed.
+    fn drain_subscribers(&mut self, topic_id: TopicId) {
+        let lanes = self.topics.slab.get(topic_id).into_iter().flat_map(|topic| &topic.lanes);
+        let conn_of = |lane: &TopicLane| match lane.owner(&self.sessions) {
+            Owner::Session(session) => self.sessions.get(session)?.conn(),
+            Owner::Local => None,
+        };
+        let conns: Vec<ConnId> = lanes.filter_map(conn_of).collect();
+        conns.into_iter().for_each(|conn| self.refresh(conn));
     }
 
     /// The topic is gone.
