@@ -114,6 +114,9 @@ impl Swarm {
         // Where clocks jump over several deadlines their order is nobody's promise.
         modes.acks &= !has.jumps;
         modes.sessions &= !has.jumps;
+        modes.inbound_rates &= !has.jumps;
+        modes.publish_rates &= !has.jumps;
+        modes.batches &= !has.jumps;
         modes.keeps_latest = (modes.starts || modes.sessions) && policies.iter().any(|policy| matches!(policy, 3 | 4));
         let len_max = if has.is_tight { 300 } else { *choices.pick(&[8, 60, 300]) };
         let limits = Limits {

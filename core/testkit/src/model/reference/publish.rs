@@ -228,7 +228,8 @@ impl Reference {
         let first = self.topics.get(&topic).and_then(|topic| topic.parked.front());
         let draft = first.and_then(|conn| self.conns[conn].parked_draft());
         let Some(draft) = draft else { return };
-        let fits = self.full_lanes(topic, draft.bytes.len() as u64).is_empty() && (self.publish_at(topic) <= self.now || self.refuses_excess(topic));
+        let fits = self.full_lanes(topic, draft.bytes.len() as u64).is_empty()
+            && (self.publish_at(topic) <= self.now || self.refuses_excess(topic));
         if (fits || self.taken_before(topic, draft).is_some()) && !self.room.contains(&topic) {
             self.room.push(topic);
         }
