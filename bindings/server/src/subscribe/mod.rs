@@ -95,7 +95,9 @@ pub(crate) fn run(arguments: &SubscribeArguments) -> Result<ExitCode, Failure> {
                     Some(again) => client = Arc::new(again),
                     None => break Ok(End::Enough),
                 }
-                shared.link.set(&client);
+                if !shared.link.set(&client) {
+                    break Ok(End::Enough);
+                }
             }
             _ => break end,
         }
