@@ -1,8 +1,11 @@
 //! `age_max`: what has waited for too long is lost. One deadline per topic.
 
+use alloc::vec::Vec;
+
 use super::{Hub, TimerKey};
 use crate::id::{ConnId, LaneId, TopicId};
 use crate::output::LossReason;
+use crate::topics::{Owner, TopicLane};
 
 impl Hub {
     /// Drops what is too old in a lane, and sees that the rest is looked at in time.
@@ -47,7 +50,7 @@ impl Hub {
     /// A message was published.
     pub(super) fn look_at_age_from_now(&mut self, topic_id: TopicId) {
         let topic = self.topics.slab.get(topic_id).expect("the topic exists");
-        if let Some(age) = topic.age_min.filter(|_| topic.aging_lanes > 0) {
+        if let Some(age) = topic.age_min.filter(|_| !topic.aging.is_empty()) {
             self.look_at_age(topic_id, self.now + age);
         }
     }
@@ -77,12 +80,26 @@ impl Hub {
 
     /// A message may be too old in one of the topic's lanes.
     pub(super) fn expire_topic(&mut self, topic_id: TopicId) {
-        let mut place = 0;
-        while let Some(lane) = self.topics.slab.get(topic_id).and_then(|topic| topic.lanes.get(place)) {
-            let id = self.topics.id(lane);
-            self.expire_lane(id);
-            place += 1;
+        let mut from = 0;
+        let next = |hub: &Self, from| hub.topics.slab.get(topic_id)?.aging.range(from..).next().copied();
+        while let Some(index) = next(self, from) {
+            self.expire_lane(self.topics.id_of(index));
+            from = index + 1;
         }
+        if self.draining.is_some() {
+            self.drain_subscribers(topic_id);
+        }
+    }
+
+    /// Lanes of a topic have lost what waited in them: while the hub drains, who has nothing else may be closed.
+    fn drain_subscribers(&mut self, topic_id: TopicId) {
+        let lanes = self.topics.slab.get(topic_id).into_iter().flat_map(|topic| &topic.lanes);
+        let conn_of = |lane: &TopicLane| match lane.owner(&self.sessions) {
+            Owner::Session(session) => self.sessions.get(session)?.conn(),
+            Owner::Local => None,
+        };
+        let conns: Vec<ConnId> = lanes.filter_map(conn_of).collect();
+        conns.into_iter().for_each(|conn| self.refresh(conn));
     }
 
     /// The topic is gone.

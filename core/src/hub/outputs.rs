@@ -57,12 +57,12 @@ impl Hub {
         None
     }
 
-    /// It may have been taken empty since.
+    /// It may have been taken empty since, or what is left may wait for a flush.
     fn lane_event(&mut self, id: LaneId) -> Option<Event> {
         let (topic, place) = self.topics.of_lane(id)?;
-        let lane = &mut self.topics.slab.get_mut(topic)?.lanes[place];
-        lane.set(TopicLane::ANNOUNCED, false);
-        lane.is(TopicLane::ACTIVE).then_some(Event::Ready(id))
+        self.topics.slab.get_mut(topic)?.lanes[place].set(TopicLane::ANNOUNCED, false);
+        self.rest_if_empty(id);
+        self.topics.slab.get_mut(topic)?.lanes[place].is(TopicLane::ACTIVE).then_some(Event::Ready(id))
     }
 
     fn topic_event(&mut self, id: TopicId) -> Option<Event> {

@@ -198,7 +198,7 @@ impl Hub {
         let hub_room = self.resident_bytes_max_for_logs().saturating_sub(self.stats.resident_bytes);
         let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
         // Whoever starts in the history may have an `age_max`.
-        let is_aging = topic.aging_lanes > 0 || topic.options.history.is_some();
+        let is_aging = !topic.aging.is_empty() || topic.options.history.is_some();
         let (seq, bytes) = (topic.head.messages + 1, message.payload.as_bytes().len() as u64);
         let (growth, log_room) = (topic.growth(message), topic.options.log_bytes_max.saturating_sub(topic.charged.log));
         // What is left when every log has what it needs: chunks may be as much larger.
@@ -237,12 +237,22 @@ impl Hub {
         let mut idle = core::mem::take(&mut topic.idle);
         for place in idle.drain(..) {
             let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
-            topic.forget_idle(place as usize);
-            if !topic.lanes[place as usize].is_ended() {
-                self.activate_at(topic_id, place as usize);
+            let place = place as usize;
+            topic.forget_idle(place);
+            let is_batched = topic.options.flush_interval.is_some();
+            if topic.lanes[place].is_ended() {
+                continue;
+            }
+            if is_batched && !topic.is_shut(place) && !topic.has_something(place) {
+                topic.list_idle(place); // It came when all that is flushed had been published.
+            } else {
+                self.activate_at(topic_id, place);
             }
         }
-        self.topics.slab.get_mut(topic_id).expect("the topic exists").idle = idle;
+        let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
+        if topic.idle.is_empty() {
+            topic.idle = idle;
+        }
     }
 
     /// The lane has something to send, or to tell.

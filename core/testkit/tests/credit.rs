@@ -204,6 +204,18 @@ fn what_waits_for_it_keeps_a_draining_hub_waiting() {
 }
 
 #[test]
+fn what_becomes_too_old_keeps_a_draining_hub_waiting_no_longer() {
+    let mut house = house_as(Some(0), |options| options.age_max = Some(S));
+    house.publish("1");
+    let until = house.stage.now + S * 10;
+    house.stage.hub.drain(until, house.stage.now);
+    house.stage.pump();
+    assert!(is_open(&mut house.stage, house.conn));
+    house.stage.advance(S);
+    assert!(!is_open(&mut house.stage, house.conn), "nothing is left");
+}
+
+#[test]
 fn in_the_process_nobody_needs_any() {
     let mut house = house_as(None, |options| options.choices = Policies::LOSSY);
     let lane = LaneOptions { credit: Some(0), ..LaneOptions::default() };

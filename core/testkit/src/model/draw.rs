@@ -111,7 +111,10 @@ impl Swarm {
         if has.is_tight {
             modes = modes.short_of_memory();
         }
-        modes.starts &= !policies.iter().any(|policy| matches!(policy, 3 | 4));
+        // Where clocks jump over several deadlines their order is nobody's promise.
+        modes.acks &= !has.jumps;
+        modes.sessions &= !has.jumps;
+        modes.keeps_latest = (modes.starts || modes.sessions) && policies.iter().any(|policy| matches!(policy, 3 | 4));
         let len_max = if has.is_tight { 300 } else { *choices.pick(&[8, 60, 300]) };
         let limits = Limits {
             messages: if has.is_tight { 300 } else { *choices.pick(&[2, 6, 30]) },
@@ -349,7 +352,8 @@ impl Swarm {
         let age =
             if is_lossy && self.has.ages && choices.one_in(2) { choices.between(1, self.limits.age_ms) } else { 0 };
         let flags = if choices.one_in(4) { choices.below(64) } else { choices.below(2) };
-        let least = self.len_max * 2 + 4_096;
+        // Room for a history, and for the latest of each key.
+        let least = 4 * (self.len_max * 2 + 4_096);
         let log_bytes = if self.has.is_tight {
             choices.between(
                 if self.has.is_alone { 32 << 10 } else { least },

@@ -11,6 +11,8 @@ pub(super) struct Modes {
     pub(super) credit: bool,
     pub(super) sessions: bool,
     pub(super) history: bool,
+    /// Every topic keeps the latest of each key.
+    pub(super) keeps_latest: bool,
     /// Lanes start elsewhere than behind the newest.
     pub(super) starts: bool,
     pub(super) ids: bool,
@@ -23,17 +25,18 @@ pub(super) struct Modes {
 
 /// Those that are drawn.
 const DRAWN: Modes = Modes {
-    acks: false,
-    credit: false,
-    sessions: false,
+    acks: true,
+    credit: true,
+    sessions: true,
     history: true,
+    keeps_latest: false,
     starts: true,
     ids: true,
-    inbound_rates: false,
-    outbound_rates: false,
-    publish_rates: false,
-    batches: false,
-    classes: false,
+    inbound_rates: true,
+    outbound_rates: true,
+    publish_rates: true,
+    batches: true,
+    classes: true,
 };
 
 /// Units in a second: numbers that divide it, so that no moment is rounded.
@@ -50,6 +53,7 @@ impl Modes {
             credit: flag(DRAWN.credit, 4),
             sessions: flag(DRAWN.sessions, 3),
             history: flag(DRAWN.history, 3),
+            keeps_latest: false,
             starts: flag(DRAWN.starts, 2),
             ids: flag(DRAWN.ids, 4),
             inbound_rates: flag(DRAWN.inbound_rates, 6),
@@ -62,7 +66,13 @@ impl Modes {
 
     /// Where memory is short.
     pub(super) fn short_of_memory(self) -> Self {
-        Self { history: self.history, starts: self.starts, ids: self.ids, ..Self::default() }
+        Self {
+            history: self.history,
+            keeps_latest: self.keeps_latest,
+            starts: self.starts,
+            ids: self.ids,
+            ..Self::default()
+        }
     }
 
     pub(super) fn note(self, had: &mut Had) {
@@ -114,7 +124,8 @@ impl Modes {
 
     /// Bits of the flags of a topic.
     pub(super) fn topic_flags(self, choices: &mut Choices) -> u64 {
-        let keeps_latest = u64::from(self.history && choices.one_in(3)) << 6;
+        // What is known of the latest messages is told exactly only where all of it is.
+        let keeps_latest = u64::from((self.history && choices.one_in(3)) || self.keeps_latest) << 6;
         keeps_latest | u64::from(self.publish_rates && choices.one_in(2)) << 7
     }
 

@@ -125,7 +125,7 @@ impl World {
             self.pipes.get_mut(&guest.tx).expect("a pipe").finish(self.now);
             self.note_gaps(&guest.client);
             if let Some((session, subs)) =
-                guest.client.reader.as_ref().and_then(|reader| Some((reader.session.clone()?, reader.subs.clone())))
+                guest.client.reader.as_ref().and_then(|reader| Some((reader.session.clone()?, reader.settled_subs())))
             {
                 self.sides[guest.side].left.push((session, subs));
             }

@@ -150,6 +150,8 @@ struct Side {
     tokens: Vec<SessionToken>,
     /// Sessions of guests who have left, and what they knew then.
     left: Vec<(String, BTreeMap<String, Sub>)>,
+    /// Sessions that somebody has asked for: what its first client knew of its subscriptions may be past.
+    asked_for: BTreeSet<String>,
     /// Sessions whose end was told.
     ended_sessions: BTreeSet<SessionId>,
     /// Codes and reasons with which a full lane may end a connection.
@@ -207,6 +209,7 @@ impl Side {
             may_be_kept: BTreeSet::new(),
             tokens: Vec::new(),
             left: Vec::new(),
+            asked_for: BTreeSet::new(),
             ended_sessions: BTreeSet::new(),
             disconnects: BTreeSet::new(),
             page: vec![b'p'; choices.index(1_500)],

@@ -139,6 +139,17 @@ impl Reader {
         self.pending.iter().filter(|request| request.id.is_some()).count()
     }
 
+    /// The subscriptions of which nothing is asked that was not answered.
+    #[must_use]
+    pub fn settled_subs(&self) -> BTreeMap<String, Sub> {
+        let is_asked = |topic: &String| {
+            let is_of_lane = |request: &&Request| matches!(request.asked, Asked::Subscribe | Asked::Unsubscribe);
+            self.pending.iter().filter(is_of_lane).any(|request| request.topic == *topic)
+        };
+        let subs = self.subs.iter().filter(|(topic, _)| !is_asked(topic));
+        subs.map(|(topic, sub)| (topic.clone(), sub.clone())).collect()
+    }
+
     /// The unanswered requests of one kind.
     #[must_use]
     pub fn unanswered_of(&self, asked: Asked) -> usize {

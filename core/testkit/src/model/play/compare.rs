@@ -210,7 +210,7 @@ impl Side {
         same("lanes of a session", pressure.lanes as usize, self.model.lanes_of(id).len())?;
         same("blocked", pressure.is_blocked, conn.is_blocked)?;
         same("kernel", pressure.kernel_bytes, conn.kernel_bytes)?;
-        same("inbound", pressure.inbound_bytes, conn.inbound_bytes())?;
+        same("inbound", pressure.inbound_bytes, conn.inbound_bytes(self.model.is_too_fast(id)))?;
         same("outstanding", pressure.outstanding_bytes, conn.outstanding_bytes())?;
         same("wants_read", self.hub.wants_read(id), self.model.wants_read(id))
     }

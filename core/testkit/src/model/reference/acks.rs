@@ -109,12 +109,12 @@ impl Reference {
     /// A copy was sent in full.
     pub(super) fn was_sent_again(&mut self, key: LaneKey, message: &Rc<Message>) {
         let sent_at = self.session_time(self.lanes[&key].owner);
+        if self.lanes[&key].ended.is_none() {
+            self.count_acks(key, |acks| acks.retries += one(message.len()));
+        }
         let acks = self.lane(key).acks.as_mut().expect("at least once");
         match acks.find(message) {
-            Some(sent) => {
-                (sent.sent_at, sent.way) = (sent_at, Way::Sent);
-                self.count_acks(key, |acks| acks.retries += one(message.len()));
-            }
+            Some(sent) => (sent.sent_at, sent.way) = (sent_at, Way::Sent),
             None => self.forget_stray(key),
         }
         self.retried += message.len();
@@ -175,8 +175,12 @@ impl Reference {
         topic: Option<TopicKey>,
         is_chosen: impl Fn(u64) -> bool,
     ) -> Result<u32, AckError> {
-        let Some(key) = self.lane_on(conn, topic) else { return Err(AckError::UnknownLane) };
+        let Some(key) = self.lane_on(conn, topic) else {
+            self.counters.unknown_acks += 1;
+            return Err(AckError::UnknownLane);
+        };
         if self.lanes[&key].acks.is_none() {
+            self.counters.unknown_acks += 1;
             return Err(AckError::NotAtLeastOnce);
         }
         let acknowledged = self.acknowledge_some(key, is_chosen);

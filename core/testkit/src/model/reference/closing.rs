@@ -156,6 +156,8 @@ impl Reference {
     pub(super) fn end(&mut self, id: ConnId, reason: EndReason, owes_effect: bool) {
         self.drop_requests(id);
         self.end_lanes(id, reason);
+        self.lose_beginning(id);
+        let lost = self.lost_beginning(id);
         let conn = self.conn(id);
         conn.phase = Phase::Ended(reason, owes_effect);
         conn.front.clear();
@@ -166,7 +168,7 @@ impl Reference {
         conn.is_stopped = false;
         let out = conn.out.take().map(whats).unwrap_or_default();
         let pinned = conn.pinned.take().map(|item| item.what);
-        self.take_back_items(id, out.into_iter().chain(pinned).collect());
+        self.take_back_items(id, out.into_iter().chain(pinned).collect(), lost.as_ref());
         self.detach(id);
         self.counters.closed += 1;
         let conn = self.conn(id);
@@ -254,6 +256,7 @@ impl Reference {
     /// Takes nothing new.
     pub(crate) fn drain(&mut self, until: u64) {
         self.draining.get_or_insert(until);
+        self.end_detached();
         self.end_call();
     }
 }

@@ -52,7 +52,7 @@ impl Reference {
         let Some(conn) = self.conns.get(&id).filter(|conn| conn.phase == Phase::Open) else {
             return Err(SendError::UnknownConnection);
         };
-        if !is_writable(conn) {
+        if !is_writable(conn) || self.outbound_units(id, false) == 0 {
             self.counters.refused_volatile += 1;
             return Err(SendError::NotWritable);
         }

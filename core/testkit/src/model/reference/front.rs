@@ -11,6 +11,8 @@ pub(crate) enum Open {
     Free,
     /// The epoch of a topic.
     Epoch(TopicKey),
+    /// The epoch of a topic, and a number at or above this one: which one is the hub's to know.
+    EpochAndSeq(TopicKey, u64),
     /// The token of a session.
     Token(SessionKey),
     /// These objects, in any order.
@@ -70,7 +72,7 @@ impl Front {
                 let rest = std::str::from_utf8(payload).ok().filter(|_| opcode == 0x81);
                 let rest = rest.and_then(|text| text.strip_prefix(start.as_str()));
                 let Some(rest) = rest else { return Err(shown()) };
-                let is_list = matches!(open, Open::Pieces(_));
+                let is_list = matches!(open, Open::Pieces(_) | Open::EpochAndSeq(..));
                 match end {
                     None => rest.is_empty(),
                     Some(end) => match rest.strip_suffix(end.as_str()) {

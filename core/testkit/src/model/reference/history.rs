@@ -11,6 +11,7 @@ impl Reference {
     /// A message is the newest of its topic's history.
     pub(super) fn keep_in_history(&mut self, topic: TopicKey, message: &Rc<Message>) {
         let state = self.topics.get_mut(&topic).expect("a topic");
+        state.last = Some(message.clone());
         if state.options.history.is_some() {
             state.history.push_back(message.clone());
         }
@@ -66,7 +67,7 @@ impl Reference {
         let topic = &self.topics[&topic];
         let newest = |messages: u32| topic.head - u64::from(messages).min(topic.head) + 1;
         match from {
-            Start::Snapshot if policy == Policy::LatestPerKey => (1, false),
+            Start::Snapshot if matches!(policy, Policy::LatestPerKey | Policy::LatestOnly) => (1, false),
             Start::Snapshot => (newest(1), false),
             Start::History(messages) => (newest(messages), false),
             Start::After(position) if Some(position.epoch) == topic.epoch => (position.seq + 1, false),
@@ -130,14 +131,28 @@ impl Reference {
         let lane = &self.lanes[&key];
         let topic = &self.topics[&lane.topic];
         let is_good = |message: &&Rc<Message>| message.seq >= first && !lane.is_too_old(message, self.now);
+        let unwritten = topic.unwritten[self.kind_of(lane)];
+        let is_known = |message: &&Rc<Message>| topic.options.keeps_latest || message.seq > unwritten;
         if lane.policy == Policy::LatestPerKey {
-            return topic.keys.iter().filter(is_good).cloned().collect();
+            return topic.keys.iter().filter(is_good).filter(is_known).cloned().collect();
         }
-        let is_kept = topic.options.keeps_latest;
-        let needed = topic.lanes.iter().map(|key| &self.lanes[key]).filter(|lane| lane.policy == Policy::LatestOnly);
-        let mut needed = needed.flat_map(|lane| lane.waiting.iter().chain(&lane.out));
-        let last = topic.keys.last().filter(|_| is_kept).or_else(|| needed.next());
-        last.filter(|last| last.seq == topic.head).filter(is_good).cloned().into_iter().collect()
+        topic.last.iter().filter(is_good).filter(is_known).cloned().collect()
+    }
+
+    /// Raw connections and readers in the process see the same bytes.
+    fn kind_of(&self, lane: &super::Lane) -> usize {
+        let session = lane.owner.session().map(|session| &self.sessions[&session]);
+        usize::from(session.is_none_or(|session| session.is_raw))
+    }
+
+    /// A message is published: for whom it was written.
+    pub(super) fn note_unwritten(&mut self, topic: TopicKey, seq: u64) {
+        let is_latest = |lane: &&super::Lane| matches!(lane.policy, Policy::LatestPerKey | Policy::LatestOnly);
+        let lanes = self.topics[&topic].lanes.iter().map(|lane| &self.lanes[lane]).filter(is_latest);
+        let mut is_there = [false; 2];
+        lanes.for_each(|lane| is_there[self.kind_of(lane)] = true);
+        let unwritten = &mut self.topics.get_mut(&topic).expect("a topic").unwritten;
+        unwritten.iter_mut().zip(is_there).filter(|(_, there)| !there).for_each(|(newest, _)| *newest = seq);
     }
 
     /// The number before the first message that will come.
@@ -149,6 +164,12 @@ impl Reference {
         }
         let again = lane.acks.as_ref().and_then(|acks| acks.again());
         again.or(lane.waiting.front()).map_or(head, |message| message.seq - 1)
+    }
+
+    /// The last number that was sent and will not come again, and of which nothing is to be told.
+    pub(super) fn number_done(&self, key: LaneKey) -> u64 {
+        let before = self.number_before(key);
+        self.lanes[&key].gap.map_or(before, |gap| before.min(gap.from.saturating_sub(1)))
     }
 
     /// A publish of a topic that is sent in batches.

@@ -4,10 +4,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use forebay_core::{
-    ConnId, CreateTopics, EndReason, Excess, LaneOptions, PublishError, ResumeError, SessionToken, Start,
+    ConnId, CreateTopics, EndReason, Excess, LaneOptions, Policy, PublishError, ResumeError, SessionToken, Start,
     SubscribeError, wire,
 };
 
+use super::output::masked;
 use super::place::place_bytes;
 use super::publish::{Draft, Taken};
 use super::{Conn, Front, Open, Phase, Reference, Stand, TopicKey, one};
@@ -114,10 +115,10 @@ impl Conn {
     }
 
     /// And what is kept because it was not understood yet.
-    pub(crate) fn inbound_bytes(&self) -> usize {
+    pub(crate) fn inbound_bytes(&self, is_too_fast: bool) -> usize {
         let head = self.wire.front().map_or(0, |segment| segment.head);
         let begun = if self.fed >= head { self.fed - head } else { self.fed };
-        self.counted_bytes() + self.partial + if self.is_stopped { self.fed } else { begun }
+        self.counted_bytes() + self.partial + if self.is_stopped || is_too_fast { self.fed } else { begun }
     }
 
     /// The publish that is parked.
@@ -269,6 +270,7 @@ impl Reference {
     /// A request that comes too fast, and does not wait, is refused.
     fn is_refused(&mut self, id: ConnId, request: &Request) -> bool {
         let is_spared = self.conns[&id].is_raw || request.ask.overtakes() || self.conns[&id].is_doomed;
+        let is_spared = is_spared || matches!(request.ask, Ask::Nonsense(_));
         let at = self.hear_at(id);
         if is_spared || at <= self.now {
             return false;
@@ -336,7 +338,7 @@ impl Reference {
     }
 
     fn ask_keep(&mut self, conn: ConnId, ttl: Option<Duration>, id: Option<&str>) {
-        let ttl = self.keep(conn, ttl).expect("it is open");
+        let Ok(ttl) = self.keep(conn, ttl) else { return self.error(conn, "draining", id) };
         if let Some(id) = id {
             let session = self.conns[&conn].session;
             let start = format!("{{\"op\":\"ok\",\"id\":{id},\"session\":\"");
@@ -346,15 +348,19 @@ impl Reference {
     }
 
     fn ask_resume(&mut self, conn: ConnId, token: Option<SessionToken>, stands: &[Stand], id: Option<&str>) {
-        match self.resume(conn, token, stands) {
+        let resumed = if token.is_none() { Err(ResumeError::UnknownSession) } else { self.resume(conn, token, stands) };
+        match resumed {
             Ok(session) => {
                 let Some(id) = id else { return };
                 let known = &self.sessions[&session];
                 let ttl = Duration::from_nanos(known.ttl.unwrap_or(0)).as_millis();
                 let token = known.token.map_or(String::new(), |token| token.to_string());
                 let start = format!("{{\"op\":\"ok\",\"id\":{id},\"session\":\"{token}\",\"ttl_ms\":{ttl},\"lanes\":[");
-                let mut lanes: Vec<String> =
-                    known.lanes.iter().map(|lane| format!("{{{}}}", self.described(*lane))).collect();
+                let mut lanes: Vec<String> = known
+                    .lanes
+                    .iter()
+                    .map(|lane| masked(&format!("{{{}}}", self.described(*lane, self.number_done(*lane)))))
+                    .collect();
                 lanes.sort_unstable();
                 self.reply(conn, Front::Text { start, end: Some("]}".into()), open: Open::Pieces(lanes) });
             }
@@ -409,11 +415,18 @@ impl Reference {
         match self.subscribe(conn, Some(topic), wish, from) {
             Ok(lane) => {
                 if let Some(id) = id {
-                    let known = self.described(lane);
+                    let known = self.described(lane, self.number_before(lane));
                     let (before, behind) = known.split_once(",\"epoch\":\"").expect("it has one");
                     let start = format!("{{\"op\":\"ok\",\"id\":{id},{before},\"epoch\":\"");
-                    let end = format!("{}}}", &behind[16..]);
-                    self.reply(conn, Front::Text { start, end: Some(end), open: Open::Epoch(topic) });
+                    let is_latest = matches!(self.lanes[&lane].policy, Policy::LatestPerKey | Policy::LatestOnly);
+                    let (end, open) = if is_latest {
+                        let policy = behind.find(",\"policy\"").expect("it has one");
+                        (&behind[policy..], Open::EpochAndSeq(topic, self.number_before(lane)))
+                    } else {
+                        (&behind[16..], Open::Epoch(topic))
+                    };
+                    let end = Some(format!("{end}}}"));
+                    self.reply(conn, Front::Text { start, end, open });
                 }
             }
             Err(error) => {

@@ -37,10 +37,13 @@ impl Lane {
         if let Some(message) = self.acks.as_ref().and_then(|acks| acks.again()) {
             return Some(Next::Again(message));
         }
+        self.waiting.front().filter(|message| self.is_free() && message.seq <= flushed).map(Next::First)
+    }
+
+    /// Whether it has a window, and credit, for something new.
+    fn is_free(&self) -> bool {
         let in_flight = self.acks.as_ref().map_or(0, |acks| (acks.unacknowledged.len() + self.out.len()) as u64);
-        let has_window = self.acks.as_ref().is_none_or(|acks| in_flight < acks.in_flight_max());
-        let is_free = has_window && self.credit != Some(0);
-        self.waiting.front().filter(|message| is_free && message.seq <= flushed).map(Next::First)
+        self.acks.as_ref().is_none_or(|acks| in_flight < acks.in_flight_max()) && self.credit != Some(0)
     }
 
     /// Whether there are messages to be sent, now or later.
@@ -76,18 +79,18 @@ impl Lane {
 
     /// Whether something is there to be handed out: a message, or a gap that is told by itself.
     pub(super) fn has_output(&self, tells_gaps: bool, flushed: u64) -> bool {
-        self.next(flushed).is_some() || (tells_gaps && self.has_lone_gap())
+        self.next(flushed).is_some() || (tells_gaps && self.has_lone_gap(flushed))
     }
 
-    /// Whether the gap is told though no message follows.
-    pub(super) fn has_lone_gap(&self) -> bool {
-        self.gap.is_some() && !self.has_messages() && self.credit != Some(0)
+    /// Whether the gap is told though no message follows, and nothing waits for a flush.
+    pub(super) fn has_lone_gap(&self, flushed: u64) -> bool {
+        self.gap.is_some() && !self.has_messages() && self.is_free() && flushed == u64::MAX
     }
 
     /// Whether the gap is told before anything else.
     pub(super) fn gap_is_next(&self, flushed: u64) -> bool {
         let Some(gap) = self.gap else { return false };
-        self.next(flushed).map_or(self.has_lone_gap(), |next| gap.from < next.message().seq)
+        self.next(flushed).map_or(self.has_lone_gap(flushed), |next| gap.from < next.message().seq)
     }
 
     pub(super) fn is_too_old(&self, message: &Message, now: u64) -> bool {
@@ -182,6 +185,9 @@ impl Reference {
         let counted = one(message.len());
         let lane = self.lane(key);
         lane.sent += counted;
+        if leaves_out(lane.policy) {
+            lane.asked_behind = lane.asked_behind.max(message.seq);
+        }
         let topic = lane.topic;
         self.touch(key, false);
         self.made_room(topic);
@@ -267,6 +273,13 @@ impl Reference {
             self.touch(key, true);
             self.lose_oldest(key, LossReason::Oldest);
         }
+    }
+
+    /// What was begun and cannot return is lost, and told.
+    pub(super) fn lose_begun(&mut self, key: LaneKey, message: &Rc<Message>) {
+        let lane = self.lane(key);
+        lane.out.retain(|other| !Rc::ptr_eq(other, message));
+        self.lose(key, message, LossReason::Oldest);
     }
 
     /// What was not sent comes back to its lane, in order.

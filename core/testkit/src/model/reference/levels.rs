@@ -321,7 +321,15 @@ impl Reference {
         match scope {
             Scope::Lane(lane) => self.lane_of(lane).map(|key| &mut self.lane(key).mark),
             Scope::Session(id) => {
-                self.sessions.values_mut().find(|session| session.id == Some(id)).map(|session| &mut session.mark)
+                let known = self.sessions.iter().find(|(_, session)| session.id == Some(id)).map(|(key, _)| *key);
+                // One that was detached before anybody asked what it is called.
+                let is_unnamed =
+                    |session: &super::Session| session.id.is_none() && session.mark.level != session.mark.told;
+                let key = known
+                    .or_else(|| self.sessions.iter().find(|(_, session)| is_unnamed(session)).map(|(key, _)| *key))?;
+                let session = self.sessions.get_mut(&key)?;
+                session.id = Some(id);
+                Some(&mut session.mark)
             }
             Scope::Topic(topic) => {
                 self.topics.values_mut().find(|known| known.id == topic).map(|known| &mut known.mark)

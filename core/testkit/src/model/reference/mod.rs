@@ -151,6 +151,10 @@ pub(crate) struct Topic {
     pub(crate) is_upstream_paused: bool,
     /// Known keys: the latest message of each.
     keys: Vec<Rc<Message>>,
+    /// The newest message.
+    last: Option<Rc<Message>>,
+    /// The newest message for which no lane of the latest messages was there: of clients of the dialect, and of others.
+    unwritten: [u64; 2],
     /// What is kept for those who come later.
     pub(crate) history: VecDeque<Rc<Message>>,
     /// Ids of publishes that were taken, and their numbers.

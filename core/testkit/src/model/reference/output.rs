@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use forebay_core::{Class, ConnId, Count, Gap};
+use forebay_core::{Class, ConnId, Count, Gap, Policy};
 
 use super::front::{Front, Open};
 use super::lanes::Next;
@@ -31,6 +31,8 @@ pub(crate) struct Item {
     pub(crate) bytes: Vec<u8>,
     /// Whether some of it was sent before.
     is_begun: bool,
+    /// Whether its session lived on by itself when it was begun: then all of it was kept.
+    is_kept: bool,
     /// What was sent of it before, where it goes before all messages.
     prefix: Vec<u8>,
 }
@@ -93,15 +95,13 @@ impl Reference {
         if conn.phase != Phase::Open {
             return false;
         }
-        if let Some((class, ..)) = self.next_of_lanes(id) {
-            return self.outbound_units(id, class == Class::High) > 0;
-        }
-        self.tells_gaps(id) && self.lanes_of(id).iter().any(|lane| self.lanes[lane].has_lone_gap())
+        self.next_class(id).is_some_and(|class| self.outbound_units(id, class == Class::High) > 0)
     }
 
-    /// Numbers up to this may be sent.
+    /// Numbers up to this may be sent; the largest there is where nothing waits for a flush.
     pub(super) fn flushed(&self, key: LaneKey) -> u64 {
-        self.topics.get(&self.lanes[&key].topic).map_or(u64::MAX, |topic| topic.flushed)
+        let topic = self.topics.get(&self.lanes[&key].topic).filter(|topic| topic.flushed < topic.head);
+        topic.map_or(u64::MAX, |topic| topic.flushed)
     }
 
     /// Whether a Transmit may come of it.
@@ -123,14 +123,15 @@ impl Reference {
         }
         self.expire_conn(id);
         let mut items = Vec::new();
-        let mut rest = bytes;
+        let (mut rest, mut begun) = (bytes, 0);
         if let Some(item) = self.conn(id).pinned.take() {
             rest = rest.strip_prefix(&item.bytes[..]).ok_or("not the rest of what was sent in part")?;
+            begun = item.bytes.len() as u64;
             items.push(item);
         }
         let limit = self.options.transmit_bytes_max as usize;
         let units = [self.outbound_units(id, false), self.outbound_units(id, true)];
-        let mut messages = 0;
+        let mut messages = begun;
         while !rest.is_empty() {
             let before = bytes.len() - rest.len();
             if before > limit {
@@ -138,10 +139,11 @@ impl Reference {
             }
             let prefix = self.conn(id).begun.clone();
             let (what, len) = if prefix.is_empty() { self.next_item(id, rest)? } else { self.next_rest(id, rest)? };
-            if matches!(what, What::Message(..) | What::Again(..) | What::Direct(_)) {
-                let is_high = matches!(&what, What::Message(key, _) | What::Again(key, _)
+            if matches!(what, What::Message(..) | What::Again(..) | What::Direct(_) | What::Gap(..)) {
+                let is_high = matches!(&what, What::Message(key, _) | What::Again(key, _) | What::Gap(key, _)
                     if self.class_of(self.lanes[key].topic) == Class::High);
-                if messages > 0 && messages + len as u64 > units[usize::from(is_high)] {
+                let least = if matches!(what, What::Gap(..)) { 1 } else { len as u64 };
+                if messages > 0 && messages + least > units[usize::from(is_high)] {
                     return Err(format!("{messages} and {len} bytes of messages, where there are {units:?} units"));
                 }
                 messages += len as u64;
@@ -149,7 +151,13 @@ impl Reference {
             if matches!(what, What::Cut) && bytes.len() != limit {
                 return Err(format!("cut at {} bytes without need", bytes.len()));
             }
-            items.push(Item { what, bytes: rest[..len].to_vec(), is_begun: !prefix.is_empty(), prefix });
+            items.push(Item {
+                what,
+                bytes: rest[..len].to_vec(),
+                is_begun: !prefix.is_empty(),
+                is_kept: false,
+                prefix,
+            });
             rest = &rest[len..];
         }
         let now = self.now;
@@ -221,7 +229,10 @@ impl Reference {
 
     /// The class of what is sent next.
     pub(super) fn next_class(&self, id: ConnId) -> Option<Class> {
-        self.next_of_lanes(id).map(|(class, ..)| class)
+        let tells = self.tells_gaps(id);
+        let gaps = self.lanes_of(id).iter().filter(|lane| tells && self.lanes[lane].has_lone_gap(self.flushed(**lane)));
+        let gaps = gaps.map(|lane| self.class_of(self.lanes[lane].topic));
+        gaps.chain(self.next_of_lanes(id).map(|(class, ..)| class)).min()
     }
 
     /// What these bytes begin with, where that is of a lane.
@@ -235,7 +246,7 @@ impl Reference {
         // A gap that is told by itself may stand anywhere between the others.
         let lone = self.lanes_of(id).iter().find(|key| {
             let lane = &self.lanes[key];
-            let is_told = lane.has_lone_gap() || next.is_none_or(|(_, _, next)| next == Some(**key));
+            let is_told = lane.has_lone_gap(self.flushed(**key)) || next.is_none_or(|(_, _, next)| next == Some(**key));
             let is_next = tells && is_told && lane.gap_is_next(self.flushed(**key));
             is_next && self.gap_frame(**key).is_some_and(|gap| bytes.starts_with(&gap))
         });
@@ -318,11 +329,19 @@ impl Reference {
     fn learn(&mut self, front: &Front, told: &str) -> Verdict {
         match front {
             Front::Text { open: Open::Epoch(topic), .. } => self.learn_epoch(*topic, told),
+            Front::Text { open: Open::EpochAndSeq(topic, least), .. } => {
+                let (epoch, seq) = told.split_once("\",\"seq\":").ok_or("an ok without a number")?;
+                if !seq.parse().is_ok_and(|seq: u64| seq >= *least) {
+                    return Err(format!("the number {seq}, not {least} or above"));
+                }
+                self.learn_epoch(*topic, epoch)
+            }
             Front::Text { open: Open::Token(session), .. } => self.learn_token(*session, told),
             Front::Text { open: Open::Pieces(expected), .. } => {
                 let mut pieces: Vec<String> =
                     told.split("},{").map(|piece| format!("{{{}}}", piece.trim_matches(['{', '}']))).collect();
                 pieces.retain(|piece| piece != "{}");
+                pieces.iter_mut().for_each(|piece| *piece = masked(piece));
                 pieces.sort_unstable();
                 if pieces == *expected { Ok(()) } else { Err(format!("lanes {told}, not {expected:?}")) }
             }
@@ -367,7 +386,7 @@ impl Reference {
                 back.push(item.what);
             }
         }
-        self.take_back_items(id, back);
+        self.take_back_items(id, back, None);
         if let Some((mut item, taken)) = begun {
             self.piece_begun(id, &mut item, taken);
         }
@@ -400,7 +419,9 @@ impl Reference {
                 let is_notice = !item.is_begun && matches!(what, What::Gap(..));
                 let what = what.clone();
                 self.counters.gaps_sent += u64::from(is_notice);
-                self.conn(id).pinned = Some(Item { what, bytes: rest, is_begun: true, prefix: Vec::new() });
+                let is_new = !item.is_begun && self.is_kept(id);
+                let is_kept = item.is_kept || is_new;
+                self.conn(id).pinned = Some(Item { what, bytes: rest, is_begun: true, is_kept, prefix: Vec::new() });
             }
         }
     }
@@ -425,13 +446,27 @@ impl Reference {
         }
     }
 
+    /// The message that was begun, and cannot return because the rest is all there is of it.
+    pub(super) fn lost_beginning(&self, id: ConnId) -> Option<(LaneKey, Rc<Message>)> {
+        let conn = &self.conns[&id];
+        let begun = conn.out.iter().flatten().chain(&conn.pinned).find(|item| item.is_begun && !item.is_kept)?;
+        match &begun.what {
+            // The latest of its key is known without being in the lane.
+            What::Message(key, _) if matches!(self.lanes[key].policy, Policy::LatestPerKey | Policy::LatestOnly) => {
+                None
+            }
+            What::Message(key, message) => Some((*key, message.clone())),
+            _ => None,
+        }
+    }
+
     fn direct_out_less(&mut self, id: ConnId, message: &Message) {
         let out = &mut self.conn(id).direct_out;
         *out = Count::new(out.messages - 1, out.bytes - message.len());
     }
 
     /// What was not touched returns to where it came from.
-    pub(super) fn take_back_items(&mut self, id: ConnId, items: Vec<What>) {
+    pub(super) fn take_back_items(&mut self, id: ConnId, items: Vec<What>, lost: Option<&(LaneKey, Rc<Message>)>) {
         let mut lanes: Vec<(LaneKey, Vec<Rc<Message>>)> = Vec::new();
         let is_closing = self.conns[&id].phase != Phase::Open && self.conns[&id].phase != Phase::Handshake;
         for what in items.into_iter().rev() {
@@ -460,7 +495,11 @@ impl Reference {
                 }
             }
         }
-        for (key, back) in lanes {
+        for (key, mut back) in lanes {
+            if let Some((_, lost)) = lost.filter(|(other, _)| *other == key && self.lanes[&key].ended.is_none()) {
+                back.retain(|message| !Rc::ptr_eq(message, lost));
+                self.lose_begun(key, lost);
+            }
             if self.error == Error::Returned {
                 for message in back {
                     self.item_sent(id, What::Message(key, message));
@@ -486,7 +525,11 @@ impl Reference {
     /// Whether nothing waits and nobody is waited for.
     pub(crate) fn is_at_rest(&self) -> bool {
         let is_quiet = |conn: &super::Conn| conn.requests.is_empty() && conn.inbox.is_empty();
-        self.totals().waiting.messages == 0
+        let is_done = |lane: &super::Lane| {
+            let is_local = lane.owner == super::Owner::Local;
+            lane.out.is_empty() && !(is_local && lane.ended.is_none() && lane.has_output(true, u64::MAX))
+        };
+        self.lanes.values().all(is_done)
             && self.direct_totals().waiting.messages == 0
             && self.conns.keys().all(|id| !self.has_output(*id))
             && self.conns.values().all(is_quiet)
@@ -513,6 +556,16 @@ impl Reference {
                 self.end_call();
             }
         }
+    }
+}
+
+/// What is told of a lane, without a number where it is one of the latest messages: what it knows is the hub's to say.
+pub(super) fn masked(told: &str) -> String {
+    match told.split_once("\"seq\":") {
+        Some((before, behind)) if told.contains("\"policy\":\"latest") => {
+            format!("{before}\"seq\":*{}", behind.trim_start_matches(|c: char| c.is_ascii_digit()))
+        }
+        _ => told.to_string(),
     }
 }
 

@@ -139,6 +139,7 @@ impl Reference {
         }
         self.counters.published += one(len);
         let lanes = state.lanes.clone();
+        self.note_unwritten(topic, seq);
         for lane in &lanes {
             let known = self.lanes.get(lane).filter(|lane| lane.ended.is_none());
             if known.is_some_and(|lane| lane.policy == Policy::Disconnect && !lane.fits(len)) {

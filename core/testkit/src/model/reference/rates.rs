@@ -61,13 +61,16 @@ impl Reference {
     }
 
     /// Whether a connection is not heard because it speaks too fast.
-    pub(super) fn is_too_fast(&self, id: ConnId) -> bool {
+    pub(crate) fn is_too_fast(&self, id: ConnId) -> bool {
         let waits = self.options.inbound_excess == Excess::Wait || self.conns[&id].is_raw;
         waits && self.hear_at(id) > self.now
     }
 
     pub(super) fn pay_for_message(&mut self, id: ConnId, bytes: u64) {
         let (now, rates) = (self.now, [self.options.inbound_rate, self.options.inbound_bytes_rate]);
+        if self.hear_at(id) > now {
+            return; // What passes all the same.
+        }
         let conn = self.conn(id);
         for ((bucket, rate), units) in conn.inbound.iter_mut().zip(rates).zip([1, bytes]) {
             if let Some(rate) = rate {

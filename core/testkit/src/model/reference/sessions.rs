@@ -29,11 +29,13 @@ pub(crate) struct Session {
     pub(crate) id: Name,
     pub(crate) token: Option<SessionToken>,
     pub(crate) conn: Option<ConnId>,
-    is_raw: bool,
+    pub(super) is_raw: bool,
     principal: Rc<str>,
     /// How long it lives on; `None`: not at all.
     pub(crate) ttl: Option<u64>,
     detached_at: u64,
+    /// Among those that were detached.
+    order: u32,
     pub(crate) lanes: Vec<LaneKey>,
     pub(crate) mark: Mark,
     /// It is to be told that it was resumed.
@@ -74,6 +76,7 @@ impl Reference {
             principal: "".into(),
             ttl: None,
             detached_at: 0,
+            order: 0,
             lanes: Vec::new(),
             mark: Mark::default(),
             is_resumed: false,
@@ -131,13 +134,24 @@ impl Reference {
             EndReason::PeerClosed(code) => code == Some(CloseCode::NORMAL),
             _ => false,
         };
-        is_closed || self.sessions[&key].ttl.is_none()
+        is_closed || self.draining.is_some() || self.sessions[&key].ttl.is_none()
     }
 
     /// A connection is closing: its session ends now, or is left alone.
     pub(super) fn leave_session(&mut self, conn: ConnId, reason: EndReason) {
         if let Some(key) = self.session_of(conn).filter(|key| self.ends_with(*key, reason)) {
             self.end_lanes_of(key, SessionEnd::Closed);
+        }
+        self.leave_nobody_waiting(conn);
+    }
+
+    /// Whoever made others wait, and does so still, may not go on without a connection.
+    fn leave_nobody_waiting(&mut self, conn: ConnId) {
+        let Some(key) = self.session_of(conn) else { return };
+        self.find_low();
+        let lanes = &self.sessions[&key].lanes;
+        if self.topics.values().any(|topic| lanes.iter().any(|lane| topic.refused.has(*lane))) {
+            self.end_lanes_of(key, SessionEnd::Overflowed);
         }
     }
 
@@ -170,23 +184,43 @@ impl Reference {
         session.time = session.time_at(now);
         (session.since, session.conn, session.detached_at) = (None, None, now);
         session.is_resumed = false;
-        // Whoever made others wait, and does so still, may not go on.
-        let lanes = &self.sessions[&key].lanes;
-        if self.topics.values().any(|topic| lanes.iter().any(|lane| topic.refused.has(*lane))) {
-            return self.end_session(key, SessionEnd::Overflowed);
-        }
+        let order = self.name_next();
+        self.session_mut(key).order = order;
         let detached = self.sessions.iter().filter(|(_, session)| session.conn.is_none());
-        let mut detached: Vec<(u64, SessionKey)> = detached.map(|(key, session)| (session.detached_at, *key)).collect();
+        let mut detached: Vec<(u32, SessionKey)> = detached.map(|(key, session)| (session.order, *key)).collect();
         detached.sort_unstable();
         if detached.len() > self.options.sessions_max as usize {
             self.end_session(detached[0].1, SessionEnd::Evicted);
         }
     }
 
+    /// Whether a connection's session lives on by itself.
+    pub(super) fn is_kept(&self, conn: ConnId) -> bool {
+        self.session_of(conn).is_some_and(|session| self.sessions[&session].ttl.is_some())
+    }
+
+    /// A connection ends amid a message that was begun before its session was kept: it is lost, or the session ends rather
+    /// than lose it.
+    pub(super) fn lose_beginning(&mut self, conn: ConnId) {
+        let Some((key, _)) = self.lost_beginning(conn) else { return };
+        let Some(session) = self.session_of(conn).filter(|_| self.lanes[&key].ended.is_none()) else { return };
+        if matches!(self.lanes[&key].policy, Policy::Block | Policy::Disconnect | Policy::DropNewest) {
+            self.end_lanes_of(session, SessionEnd::Closed);
+        }
+    }
+
     /// Whether a lane has nobody to send to, and may keep nobody waiting.
     pub(super) fn is_detached(&self, lane: LaneKey) -> bool {
         let session = self.lanes[&lane].owner.session().map(|session| &self.sessions[&session]);
-        session.is_some_and(|session| session.conn.is_none())
+        session.is_some_and(|session| session.conn.is_none_or(|conn| self.conns[&conn].phase != Phase::Open))
+    }
+
+    /// A draining hub takes nobody back.
+    pub(super) fn end_detached(&mut self) {
+        let detached = self.sessions.iter().filter(|(_, session)| session.conn.is_none());
+        for key in detached.map(|(key, _)| *key).collect::<Vec<_>>() {
+            self.end_session(key, SessionEnd::Drained);
+        }
     }
 
     /// Sessions that nobody resumed, and when they end.
@@ -211,6 +245,9 @@ impl Reference {
     /// A session is to live on: for how long.
     pub(crate) fn keep(&mut self, conn: ConnId, ttl: Option<Duration>) -> Result<Duration, ResumeError> {
         let Some(session) = self.open_session(conn) else { return Err(ResumeError::UnknownConnection) };
+        if self.draining.is_some() {
+            return Err(ResumeError::Draining);
+        }
         let most = self.options.session_ttl;
         let ttl = ttl.map_or(most, |ttl| ttl.min(most));
         self.session_mut(session).ttl = Some(nanos(ttl));
@@ -245,13 +282,23 @@ impl Reference {
             return Err(ResumeError::UnknownSession);
         };
         if let Some(old) = self.sessions[&key].conn {
-            self.push_out(old);
+            self.lose_beginning(old);
+            if self.sessions[&key].ttl.is_none() {
+                self.push_out(old);
+                return Err(ResumeError::UnknownSession);
+            }
         }
         self.end_session(own, SessionEnd::Closed);
         self.counters.resumed += 1;
         self.conn(conn).session = key;
+        let now = self.now;
         let session = self.session_mut(key);
-        (session.conn, session.is_resumed) = (Some(conn), true);
+        session.time = session.time_at(now);
+        let old = session.conn.replace(conn);
+        (session.since, session.is_resumed) = (None, true);
+        if let Some(old) = old {
+            self.push_out(old);
+        }
         self.update_session_clock(conn);
         for lane in self.sessions[&key].lanes.clone() {
             self.resume_lane(lane, stands);
@@ -265,7 +312,6 @@ impl Reference {
         let (reason, code) = (EndReason::Resumed, 4001);
         let is_amid = state.out.is_some() || state.pinned.is_some() || state.phase != Phase::Open;
         if is_amid {
-            let reason = if let Phase::Closing(reason) = state.phase { reason } else { reason };
             self.end(old, reason, true);
         } else {
             self.begin_close(old, reason, Some(code), None);
@@ -279,18 +325,17 @@ impl Reference {
         if let Some(credit) = stand.and_then(|stand| stand.credit) {
             self.lane(key).credit = Some(credit);
         }
-        let position = stand.and_then(|stand| stand.position);
+        let head = self.topics[&topic].head;
         let is_ours = |position: &Position| Some(position.epoch) == epoch;
+        let is_ahead = |position: &Position| is_ours(position) && position.seq > head;
+        let position = stand.and_then(|stand| stand.position).filter(|position| !is_ahead(position));
         if self.lanes[&key].acks.is_some() {
             if let Some(position) = position.filter(is_ours) {
                 self.acknowledge_some(key, |seq| seq <= position.seq);
             }
             self.send_again(key, true);
         } else if let Some(position) = position {
-            let head = self.topics[&topic].head;
-            if !(is_ours(&position) && position.seq > head) {
-                self.start_again(key, position);
-            }
+            self.start_again(key, position);
         }
     }
 
@@ -300,12 +345,13 @@ impl Reference {
         let new = self.name_next();
         let old = &self.lanes[&key];
         let (topic, owner, lane) = (old.topic, old.owner, old.renewed());
-        self.end_lane(key, LossReason::Unsubscribed);
         self.lanes.insert(new, lane);
         self.topics.get_mut(&topic).expect("a topic").lanes.push(new);
         let session = owner.session().expect("of a session");
         self.session_mut(session).lanes.push(new);
+        // What the old one needs is known.
         self.start_lane(new, Start::After(position), &last_run);
+        self.end_lane(key, LossReason::Unsubscribed);
     }
 
     /// The messages that wait behind the last hole.
@@ -329,13 +375,16 @@ impl Reference {
             let may_lose = !matches!(known.policy, Policy::Block | Policy::Disconnect);
             if !may_lose && self.is_detached(lane) && !self.lanes[&lane].fits(bytes) {
                 let session = self.lanes[&lane].owner.session().expect("it is detached");
-                self.end_session(session, SessionEnd::Overflowed);
+                self.end_lanes_of(session, SessionEnd::Overflowed);
+                if self.sessions[&session].conn.is_none() {
+                    self.sessions.remove(&session);
+                }
             }
         }
     }
 
     /// What a client is told of the lanes of its session, and how they are told apart.
-    pub(super) fn described(&self, key: LaneKey) -> String {
+    pub(super) fn described(&self, key: LaneKey, seq: u64) -> String {
         let lane = &self.lanes[&key];
         let topic = &self.topics[&lane.topic];
         let (name, policy, epoch) = (super::text::quoted(&topic.name), lane.policy.name(), topic.epoch.unwrap_or(0));
@@ -343,7 +392,6 @@ impl Reference {
             None => "\"best-effort\"".to_string(),
             Some(acks) => format!("\"at-least-once\",\"in_flight_max\":{}", acks.in_flight_max()),
         };
-        let seq = self.number_before(key);
         format!(
             "\"topic\":{name},\"epoch\":\"{epoch:016x}\",\"seq\":{seq},\"policy\":\"{policy}\",\"delivery\":{delivery}"
         )

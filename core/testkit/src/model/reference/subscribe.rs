@@ -113,11 +113,19 @@ impl Reference {
             return Err(SubscribeError::Draining);
         }
         let Some(topic) = topic else { return Err(SubscribeError::UnknownTopic) };
-        let (policy, messages_max, bytes_max, age_max) = self.agree(topic, wish)?;
+        // Which of two errors is told nobody promises: first the limits, then how it delivers, then ages.
+        let (policy, messages_max, bytes_max, _) = self.agree(topic, LaneOptions { age_max: None, ..wish })?;
+        self.agree_on_delivery(topic, policy, owner, wish.at_least_once)?;
+        let (.., age_max) = self.agree(topic, wish)?;
         let acks = self.agree_on_delivery(topic, policy, owner, wish.at_least_once)?;
+        if acks.is_some() && wish.age_max.is_some() {
+            return Err(SubscribeError::InvalidLimits);
+        }
+        let age_max = age_max.filter(|_| acks.is_none());
+        let credit = wish.credit.filter(|_| owner != Owner::Local);
         self.may_start(topic, from)?;
         let key = self.name_next();
-        let lane = Lane::new(topic, owner, policy, [messages_max, bytes_max], age_max, wish.credit);
+        let lane = Lane::new(topic, owner, policy, [messages_max, bytes_max], age_max, credit);
         self.lanes.insert(key, Lane { acks, ..lane });
         self.topics.get_mut(&topic).expect("a topic").lanes.push(key);
         if let Some(session) = owner.session().and_then(|session| self.sessions.get_mut(&session)) {
@@ -185,6 +193,8 @@ impl Reference {
         if let Some(state) = owner.session().and_then(|session| self.sessions.get_mut(&session)) {
             state.lanes.retain(|other| *other != key);
         }
+        let head = self.topics[&topic].head;
+        self.note_unwritten(topic, head);
         if level != Level::Nominal {
             self.look_above(key, owner, topic);
         }

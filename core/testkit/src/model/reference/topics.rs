@@ -70,6 +70,8 @@ impl Reference {
             mark: Default::default(),
             is_upstream_paused: false,
             keys: Vec::new(),
+            last: None,
+            unwritten: [0; 2],
             history: VecDeque::new(),
             ids: VecDeque::new(),
             rate: Default::default(),

@@ -24,7 +24,7 @@ impl World {
         let side = self.guests[&name].side;
         let book = |guest: &Guest| {
             let reader = guest.client.reader.as_ref().filter(|_| guest.side == side)?;
-            Some((reader.session.clone()?, reader.subs.clone()))
+            Some((reader.session.clone()?, reader.settled_subs()))
         };
         let there: Vec<(String, BTreeMap<String, Sub>)> = self.guests.values().filter_map(book).collect();
         let left = &self.sides[side].left;
@@ -33,13 +33,16 @@ impl World {
             _ if !left.is_empty() => self.choices.pick(left).clone(),
             _ => return,
         };
+        let is_first = self.sides[side].asked_for.insert(session.clone());
         let mut asked = BTreeMap::new();
         let mut places = Vec::new();
         for (topic, sub) in &subs {
             let is_placed = self.choices.one_in(2);
             let is_exact = is_placed && !sub.is_keyed();
-            // What is at least once goes on with what is unacknowledged, wherever that is.
-            if sub.in_flight_max.is_none() {
+            // What is at least once goes on with what is unacknowledged, wherever that is; a lane that has sent nothing may
+            // owe a gap before where it started.
+            let has_begun = sub.received > 0 || is_exact;
+            if is_first && has_begun && sub.in_flight_max.is_none() {
                 asked.insert(topic.clone(), Stood { epoch: sub.epoch.clone(), last: sub.last, is_exact });
             }
             let position = Some((sub.epoch.as_str(), sub.last));
