@@ -50,7 +50,7 @@ impl Hub {
     /// A message was published.
     pub(super) fn look_at_age_from_now(&mut self, topic_id: TopicId) {
         let topic = self.topics.slab.get(topic_id).expect("the topic exists");
-        if let Some(age) = topic.age_min.filter(|_| topic.aging_lanes > 0) {
+        if let Some(age) = topic.age_min.filter(|_| !topic.aging.is_empty()) {
             self.look_at_age(topic_id, self.now + age);
         }
     }
@@ -80,11 +80,11 @@ impl Hub {
 
     /// A message may be too old in one of the topic's lanes.
     pub(super) fn expire_topic(&mut self, topic_id: TopicId) {
-        let mut place = 0;
-        while let Some(lane) = self.topics.slab.get(topic_id).and_then(|topic| topic.lanes.get(place)) {
-            let id = self.topics.id(lane);
-            self.expire_lane(id);
-            place += 1;
+        let mut from = 0;
+        let next = |hub: &Self, from| hub.topics.slab.get(topic_id)?.aging.range(from..).next().copied();
+        while let Some(index) = next(self, from) {
+            self.expire_lane(self.topics.id_of(index));
+            from = index + 1;
         }
         if self.draining.is_some() {
             self.drain_subscribers(topic_id);

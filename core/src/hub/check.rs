@@ -20,7 +20,7 @@ impl Hub {
             resident += topic.charged.hub;
             taken += topic.keyed.iter().flatten().map(|keyed| keyed.latest.taken()).sum::<u64>();
             lanes += topic.live_lanes;
-            aging += topic.aging_lanes;
+            aging += topic.aging.len();
             assert!(topic.is_removed || self.topics.by_name.get(&*topic.name) == Some(&id), "a topic has its name");
             assert!(!topic.is_forgettable() || self.forgettable.contains(&id), "an empty topic is forgotten");
             assert_eq!(topic.has_room, self.room.contains(&id));
@@ -28,8 +28,8 @@ impl Hub {
             self.check_publish_rate(topic);
             self.check_flush(topic);
             let is_aging = |place: &usize| topic.age_max(*place).is_some() && !topic.lanes[*place].is_ended();
-            let aging = (0..topic.lanes.len()).filter(is_aging).count();
-            assert_eq!(aging, topic.aging_lanes as usize, "lanes with an age_max");
+            let aging = (0..topic.lanes.len()).filter(is_aging).map(|place| topic.lanes[place].index());
+            assert!(topic.aging == aging.collect(), "lanes with an age_max");
             let armed = topic.history_timer.and_then(|timer| self.timers.deadline(timer));
             let at = topic.history_expires_at();
             assert!(at.is_none_or(|at| armed.is_some_and(|armed| armed <= at)), "a history is looked at in time");
@@ -46,7 +46,7 @@ impl Hub {
         }
         self.check_all_acks();
         assert_eq!(self.stats.lanes.waiting, waiting, "the hub's lanes");
-        assert_eq!((self.stats.lanes_now, self.aging_lanes), (lanes, aging));
+        assert_eq!((self.stats.lanes_now, self.aging_lanes as usize), (lanes, aging));
         assert_eq!(self.stats.topics as usize, self.topics.slab.len());
         assert_eq!(self.stats.lanes.conservation_error(), 0, "the queue law of the hub");
         assert_eq!(self.stats.direct.conservation_error(), 0, "the queue law of direct lanes");

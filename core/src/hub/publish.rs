@@ -198,7 +198,7 @@ impl Hub {
         let hub_room = self.resident_bytes_max_for_logs().saturating_sub(self.stats.resident_bytes);
         let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
         // Whoever starts in the history may have an `age_max`.
-        let is_aging = topic.aging_lanes > 0 || topic.options.history.is_some();
+        let is_aging = !topic.aging.is_empty() || topic.options.history.is_some();
         let (seq, bytes) = (topic.head.messages + 1, message.payload.as_bytes().len() as u64);
         let (growth, log_room) = (topic.growth(message), topic.options.log_bytes_max.saturating_sub(topic.charged.log));
         // What is left when every log has what it needs: chunks may be as much larger.

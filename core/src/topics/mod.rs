@@ -9,7 +9,7 @@ mod watch;
 mod window;
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::num::NonZeroU32;
@@ -85,6 +85,11 @@ impl TopicLane {
         let was = self.is(flag);
         self.bits = if is { self.bits | flag } else { self.bits & !flag };
         was
+    }
+
+    /// Its place in `Topics::lanes`.
+    pub(crate) fn index(&self) -> u32 {
+        self.index
     }
 
     fn settings(&self) -> u32 {
@@ -178,8 +183,8 @@ pub(crate) struct Topic {
     pub(crate) rate_timer: Option<TimerId>,
     /// The application was refused and has not been told of room since.
     pub(crate) owes_drained: bool,
-    /// Lanes with an `age_max` that have not ended.
-    pub(crate) aging_lanes: u32,
+    /// Lanes with an `age_max` that have not ended, by their place in `Topics::lanes`.
+    pub(crate) aging: BTreeSet<u32>,
     /// No lane's `age_max` is less.
     pub(crate) age_min: Option<Duration>,
     /// When the first of their messages may be too old; there while there are such lanes.
@@ -236,7 +241,7 @@ impl Topic {
             published: Bucket::default(),
             rate_timer: None,
             owes_drained: false,
-            aging_lanes: 0,
+            aging: BTreeSet::new(),
             age_min: None,
             age_timer: None,
             history_timer: None,
@@ -386,9 +391,9 @@ impl Topics {
         topic.lanes.push(TopicLane { window, index: id.index, owner, listed: u32::MAX, bits: settings });
         topic.live_lanes += 1;
         if let Some(age) = age_max {
-            let before = topic.age_min.filter(|_| topic.aging_lanes > 0);
+            let before = topic.age_min.filter(|_| !topic.aging.is_empty());
             topic.age_min = Some(before.map_or(age, |before| before.min(age)));
-            topic.aging_lanes += 1;
+            topic.aging.insert(id.index);
         }
         topic.look_at(place);
         if !topic.has_something(place) {

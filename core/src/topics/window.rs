@@ -294,7 +294,7 @@ impl Topic {
             keyed.live_lanes -= 1;
         }
         self.live_lanes -= 1;
-        self.aging_lanes -= u32::from(self.age_max(place).is_some());
+        self.aging.remove(&self.lanes[place].index);
         lost
     }
 
