@@ -247,7 +247,10 @@ impl Reference {
             self.end(id, EndReason::Drained, true);
             return;
         }
-        let waits = |lane: &super::LaneKey| self.lanes[lane].all_waiting().messages > 0;
+        let waits = |lane: &super::LaneKey| {
+            let lane = &self.lanes[lane];
+            lane.all_waiting().messages > 0 || lane.acks.as_ref().is_some_and(|acks| !acks.unacknowledged.is_empty())
+        };
         let is_waited_for = !conn.direct.is_empty() || self.lanes_of(id).iter().any(waits);
         let is_idle = conn.out.is_none() && !self.has_output(id) && !is_waited_for;
         if conn.phase == Phase::Open && self.draining.is_some() && is_idle && conn.parked_since.is_none() {
