@@ -63,11 +63,11 @@ errors! {
         PolicyNotAllowed = "the topic does not allow this policy",
         /// A limit above the topic's, zero, or below the topic's `message_bytes_max`; with `LatestPerKey` also below the
         /// topic's `keys_max` or `keys_bytes_max`; an `age_max` with `Disconnect` or `Block`.
-        InvalidLimits = "limits above the topic's, or too low for one message or for the topic's keys",
+        InvalidLimits = "limits above the topic's, too low for one message or for the topic's keys, or an age where no message may be lost",
         /// The hub is draining.
         Draining = "draining",
         /// At least once was asked for, of a topic that does not deliver so, with a policy that cannot, or in-process.
-        NotAtLeastOnce = "neither this topic with this policy, nor an in-process consumer, is at least once",
+        NotAtLeastOnce = "at least once is not to be had of this topic, with this policy, or in-process",
         /// [`Start::After`](crate::Start::After) a message that is not there yet.
         PositionAhead = "a position beyond the newest message",
     }

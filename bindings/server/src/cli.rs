@@ -69,7 +69,7 @@ Each message has an id by which the server knows it: it is published once, as lo
 At the end one line on standard error says what became of the messages:
   published 1000: accepted 998 (matched 1990 deliveries, duplicates 3), refused 2 (full 2), lost 0 in 0.1 s
 matched: lanes of subscribers they entered; duplicates: had been taken before the connection was lost; refused:
-with the server's code; lost: sent, but the connection ended before the answer, so nobody knows. Exit status 0 only
+with the server's code; lost: no answer before the connection ended, so nobody knows. Exit status 0 only
 if everything was read and accepted.
 
 Examples:
@@ -98,7 +98,8 @@ gets what the topic's history still has. A message that comes again and was prin
 With --ack manual a program behind the pipe says when it is done, up to which message of which topic:
   orders 17 paid        on standard output
   orders 17             on standard input
-What was not acknowledged comes again after the command was started again.
+What was not acknowledged comes again after the command was started again, unless the server has given up meanwhile
+(the topic's ack_timeout and attempts_max): that is a gap with the reason attempts.
 
 Examples:
   forebay subscribe --topic log

@@ -184,7 +184,11 @@ impl Publisher {
         tell(format_args!("the connection ended: {closed}; coming back"));
         loop {
             let wait = backoff.next();
-            if self.window.is_over() || lost_at.elapsed() + wait >= arguments.retry_for {
+            if self.window.is_over() {
+                return None;
+            }
+            if lost_at.elapsed() + wait >= arguments.retry_for {
+                tell(format_args!("no connection within {:?} (--retry-for)", arguments.retry_for));
                 return None;
             }
             std::thread::sleep(wait);

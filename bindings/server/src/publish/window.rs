@@ -182,7 +182,7 @@ impl Tally {
     }
 
     fn lost_note(&self) -> &'static str {
-        if self.lost == 0 { "" } else { " (sent, but the connection ended before the answer)" }
+        if self.lost == 0 { "" } else { " (no answer before the connection ended)" }
     }
 }
 
@@ -227,7 +227,7 @@ mod tests {
         assert_eq!(
             tally.summary(Duration::from_millis(3_210)),
             "published 6: accepted 2 (matched 4 deliveries), refused 3 (bad-message 1, full 1, not-json 1), \
-             lost 1 (sent, but the connection ended before the answer) in 3.2 s"
+             lost 1 (no answer before the connection ended) in 3.2 s"
         );
     }
 

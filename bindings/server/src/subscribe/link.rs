@@ -30,9 +30,17 @@ impl Link {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A connection is in use from now on.
-    pub(super) fn set(&self, client: &Arc<Client>) {
-        self.lock().client = Some(Arc::clone(client));
+    /// A connection is in use from now on. If the operator wanted an end while it was being made it is closed, and `false`.
+    pub(super) fn set(&self, client: &Arc<Client>) -> bool {
+        let is_stopped = {
+            let mut state = self.lock();
+            state.client = Some(Arc::clone(client));
+            state.is_stopped
+        };
+        if is_stopped {
+            client.close(self.code, "");
+        }
+        !is_stopped
     }
 
     pub(super) fn is_stopped(&self) -> bool {
@@ -76,5 +84,30 @@ impl Link {
             }
             while client.receive().is_ok() {}
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use forebay_threads::{ClientOptions, Server, ServerOptions};
+
+    use super::*;
+
+    #[test]
+    fn a_connection_that_was_made_after_the_end_is_closed() {
+        let server = Server::bind("127.0.0.1:0", ServerOptions::default()).unwrap();
+        let (url, handle) = (format!("ws://{}", server.local_addr().unwrap()), server.handle());
+        let running = std::thread::spawn(|| server.run());
+        let connect = || Arc::new(Client::connect(&url, ClientOptions::default()).unwrap());
+        let link = Link::new(CloseCode::NORMAL);
+        let (first, second) = (connect(), connect());
+        assert!(link.set(&first));
+        link.stop();
+        assert!(!link.set(&second));
+        for client in [first, second] {
+            while client.receive().is_ok() {} // It ends.
+        }
+        handle.shutdown();
+        running.join().unwrap().unwrap();
     }
 }

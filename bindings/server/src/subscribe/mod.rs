@@ -31,6 +31,9 @@ const SLOW_RECEIVE_BUFFER_BYTES: u32 = 16 << 10;
 /// Messages after which what was printed is written out, and told where that is to be, though more is at hand.
 const UNSETTLED_MAX: u32 = 1_024;
 
+/// What the reason `reset` is for people: of the old numbering nobody knows what was missed.
+const RESET: &str = "reset (the topic numbers anew; of what it had before it is not known what was missed)";
+
 /// Why the command is over.
 enum End {
     /// `--count` was reached, a signal came, or nobody reads standard output any more.
@@ -95,7 +98,9 @@ pub(crate) fn run(arguments: &SubscribeArguments) -> Result<ExitCode, Failure> {
                     Some(again) => client = Arc::new(again),
                     None => break Ok(End::Enough),
                 }
-                shared.link.set(&client);
+                if !shared.link.set(&client) {
+                    break Ok(End::Enough);
+                }
             }
             _ => break end,
         }
@@ -209,14 +214,13 @@ impl Shared {
         let mut saved = saved.lock().unwrap_or_else(PoisonError::into_inner);
         // Topics that this command has nothing to do with go.
         saved.positions = progress.positions().map(|(topic, position)| (topic.to_owned(), position)).collect();
-        let done = file.save(&saved);
-        done.map_err(|error| Problem::Other(Failure::runtime(format!("cannot write the file of --session: {error}"))))
+        file.save(&saved).map_err(Problem::Other)
     }
 
     /// Acknowledges what standard input says.
     fn read_acks(&self) {
         for line in io::stdin().lock().lines() {
-            let Ok(line) = line else { return };
+            let Ok(line) = line else { break };
             let mut progress = self.progress();
             let request = match progress.acknowledge(&line) {
                 Ok(request) => request,
@@ -231,6 +235,7 @@ impl Shared {
             drop(progress);
             self.link.send(request.as_slice());
         }
+        tell("standard input has ended: nothing more is acknowledged");
     }
 }
 
@@ -403,9 +408,11 @@ impl<'a, W: Write> Subscriber<'a, W> {
         match other {
             Other::Gap { topic, from, to, missed, reasons } => {
                 self.missed += missed;
-                let reasons = reasons.join(", ");
+                let reasons = reasons.join(", ").replace("reset", RESET);
                 self.tell(format_args!("gap: topic {topic}: missed {missed} messages ({from}..{to}): {reasons}"))?;
             }
+            // Credit for a subscription that the server had ended: it tells of that by itself.
+            Other::Error { code, id: None, .. } if code == "not-subscribed" => {}
             // It ends the connection soon: the next one is asked again.
             Other::Error { code, .. } if code == "draining" && self.shared.file.is_some() => {}
             Other::Error { code, id: Some(Self::RESUME), .. } if code == "unknown-session" => {

@@ -111,7 +111,7 @@ impl Progress {
                 requests.push(requests::acknowledge(&lane.topic, lane.done));
             }
             let ungranted = std::mem::take(&mut lane.ungranted);
-            if self.is_credited && ungranted > 0 {
+            if self.is_credited && ungranted > 0 && !lane.is_ended {
                 requests.push(requests::grant(&lane.topic, ungranted));
             }
         }
@@ -204,6 +204,9 @@ mod tests {
         progress.take("a", 8);
         progress.subscribed("a", "e1", 7, Some("at-least-once"));
         assert_eq!(progress.flushed(), [""; 0], "said with the subscription");
+        progress.take("a", 9);
+        progress.lanes[0].is_ended = true;
+        assert_eq!(progress.flushed(), [""; 0], "nobody is there to take it");
     }
 
     #[test]

@@ -44,8 +44,11 @@ impl SessionFile {
         if text.is_empty() {
             return Ok((file, fresh));
         }
-        let saved: Saved = serde_json::from_str(&text)
-            .map_err(|error| Failure::usage(format!("{shown} is not a file of --session: {error}")))?;
+        let saved: Saved = serde_json::from_str(&text).map_err(|error| {
+            Failure::usage(format!(
+                "{shown} is not a file of --session, or damaged: {error}; take another file, or remove it"
+            ))
+        })?;
         if saved.url != url {
             let other = &saved.url;
             return Err(Failure::usage(format!("{shown} is of a session at {other}; take another file, or remove it")));
@@ -54,7 +57,12 @@ impl SessionFile {
     }
 
     /// Replaces what the file holds. Only its owner may read it.
-    pub(super) fn save(&self, saved: &Saved) -> io::Result<()> {
+    pub(super) fn save(&self, saved: &Saved) -> Result<(), Failure> {
+        let shown = self.next.display();
+        self.replace(saved).map_err(|error| Failure::runtime(format!("cannot write the session to {shown}: {error}")))
+    }
+
+    fn replace(&self, saved: &Saved) -> io::Result<()> {
         let text = serde_json::to_string(saved).map_err(io::Error::other)?;
         // What a command left that was killed may have other rights.
         match fs::remove_file(&self.next) {
@@ -118,7 +126,11 @@ mod tests {
         assert!(SessionFile::open(&path, "ws://h:1").is_ok());
         fs::write(&path, "my notes").unwrap();
         let refused = SessionFile::open(&path, "ws://h:1").unwrap_err();
-        assert!(refused.status == 2 && refused.text.contains("is not a file of --session"), "{}", refused.text);
+        assert!(
+            refused.status == 2 && refused.text.contains("is not a file of --session, or damaged: "),
+            "{}",
+            refused.text
+        );
         assert_eq!(fs::read_to_string(&path).unwrap(), "my notes");
         fs::remove_file(&path).unwrap();
     }

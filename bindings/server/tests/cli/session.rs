@@ -286,4 +286,37 @@ fn a_publisher_that_nobody_answers_gives_up() {
     drop(input);
     let lines = publisher.ends(1);
     assert!(lines.last().unwrap().starts_with("published 2: accepted "), "{lines:#?}");
+    assert!(lines.contains(&"forebay: no connection within 1s (--retry-for)".to_owned()), "{lines:#?}");
+}
+
+#[test]
+fn credit_for_a_subscription_that_has_ended_harms_nobody() {
+    let config = "[[topics]]\nname = \"log\"\npolicy = \"disconnect\"\nmessages_max = 5\n\
+                  disconnect = { scope = \"topic\" }\n";
+    let (_server, url) = server("session-credit-ended", config);
+    let mut subscriber = subscriber(&url, &["--topic", "other", "--credit", "5", "--rate", "5"]);
+    publish_lines(&url, 1..6);
+    // More than the lane holds while the first five are being printed, each of which grants credit.
+    publish_lines(&url, 6..66);
+    subscriber.err.find("the server ended the subscription to log: overflow");
+    let mut publisher = Process::start(&["publish", &url, "--topic", "other"]);
+    publisher.input().write_all(b"goes on\n").unwrap();
+    while subscriber.out.next().expect("it goes on") != b"goes on" {}
+    subscriber.signal("TERM");
+    subscriber.ends(0);
+}
+
+#[test]
+fn what_an_operator_has_to_know_is_told() {
+    let (_server, url) = server("session-files", ORDERS);
+    let stranger = subscriber(&url, &["--from", "0000000000000000/5"]);
+    stranger.err.find("missed 0 messages (0..0): reset (the topic numbers anew");
+    let path = format!("{}/no-such-folder/x.session", env!("CARGO_TARGET_TMPDIR"));
+    let lines = start(&url, &["--session", &path]).ends(1);
+    assert!(lines[0].starts_with(&format!("forebay: cannot write the session to {path}.next: ")), "{lines:#?}");
+    let mut manual = subscriber(&url, &["--ack", "manual"]);
+    drop(manual.input());
+    manual.err.find("standard input has ended: nothing more is acknowledged");
+    manual.signal("TERM");
+    manual.ends(0);
 }

@@ -114,6 +114,9 @@ impl Swarm {
         // Where clocks jump over several deadlines their order is nobody's promise.
         modes.acks &= !has.jumps;
         modes.sessions &= !has.jumps;
+        modes.inbound_rates &= !has.jumps;
+        modes.publish_rates &= !has.jumps;
+        modes.batches &= !has.jumps;
         modes.keeps_latest = (modes.starts || modes.sessions) && policies.iter().any(|policy| matches!(policy, 3 | 4));
         let len_max = if has.is_tight { 300 } else { *choices.pick(&[8, 60, 300]) };
         let limits = Limits {
@@ -198,8 +201,9 @@ impl Swarm {
             block_ms: deadline(choices, on),
             high_percent,
             low_percent: choices.between(1, high_percent - 1),
-            // Where clocks jump, in which order levels fall and ages end is nobody's promise.
-            dwell_ms: if self.has.jumps { 0 } else { *choices.pick(&[0, 1, 30, 400, 3_600_000]) },
+            // Where clocks jump, in which order levels fall and ages end is nobody's promise; nor where what is abandoned makes
+            // room for what is parked.
+            dwell_ms: if self.has.jumps || self.modes.acks { 0 } else { *choices.pick(&[0, 1, 30, 400, 3_600_000]) },
             is_tight: u64::from(self.has.is_tight) + u64::from(self.has.is_alone),
             ..Plan::default()
         };

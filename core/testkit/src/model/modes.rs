@@ -39,6 +39,9 @@ const DRAWN: Modes = Modes {
     classes: true,
 };
 
+/// How often a message is sent again, at most, in any run.
+pub(super) const ATTEMPTS_MOST: u64 = 3;
+
 /// Units in a second: numbers that divide it, so that no moment is rounded.
 const SPEEDS: [u64; 5] = [5, 20, 100, 1_000, 100_000];
 
@@ -99,7 +102,7 @@ impl Modes {
         if self.acks && matches!(policy, 2 | 5 | 6) && !choices.one_in(4) {
             args[0] = *choices.pick(&[1, 2, 5, 128]);
             args[1] = *choices.pick(&[1, 10, 60, 3_600_000]);
-            args[2] = choices.between(1, 3);
+            args[2] = choices.between(1, ATTEMPTS_MOST);
         }
         if self.history && !choices.one_in(4) {
             args[3] = choices.between(1, 20);

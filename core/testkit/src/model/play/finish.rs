@@ -96,6 +96,10 @@ impl Play {
         self.sides[side].compare_state()?;
         let (hub, stats) = (&self.sides[side].hub, self.sides[side].hub.stats());
         same("connections at last", hub.connections(), 0)?;
+        let (most, acks) = (super::super::modes::ATTEMPTS_MOST, stats.acks);
+        if self.sides[side].model.retried > most * acks.sent.bytes || acks.retries.bytes > most * acks.sent.bytes {
+            return Err(format!("{acks:?}: more was sent again than attempts there may be"));
+        }
         same("topics at last", stats.topics, 0)?;
         same("lanes at last", stats.lanes_now, 0)?;
         if self.now < super::NOW_MAX {

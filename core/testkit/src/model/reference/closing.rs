@@ -233,7 +233,7 @@ impl Reference {
     /// What follows from where a connection is, at the end of a call.
     pub(super) fn settle_conn(&mut self, id: ConnId) {
         let Some(conn) = self.conns.get(&id) else { return };
-        if matches!(conn.phase, Phase::Closing(_)) && conn.is_stopped {
+        if matches!(conn.phase, Phase::Closing(_)) {
             self.decode(id);
         }
         let conn = &self.conns[&id];

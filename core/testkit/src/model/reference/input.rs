@@ -498,7 +498,11 @@ impl Reference {
     }
 
     /// There is room for a parked publish.
-    pub(super) fn carry_out_parked(&mut self, conn: ConnId) {
+    pub(super) fn carry_out_parked(&mut self, topic: TopicKey, conn: ConnId) {
+        let is_known = self.conns[&conn].parked_draft().is_some_and(|draft| self.taken_before(topic, draft).is_some());
+        if !is_known && self.publish_at(topic) > self.now {
+            return self.refuse_parked(conn, "full"); // For the rate, which is answered in its place.
+        }
         let request = self.unpark(conn);
         let Ask::Publish(name, draft) = &request.ask else { unreachable!("a publish is parked") };
         let topic = self.names[name.as_str()];

@@ -89,7 +89,7 @@ impl Lane {
 
     /// Whether the gap is told before anything else.
     pub(super) fn gap_is_next(&self, flushed: u64) -> bool {
-        let Some(gap) = self.gap else { return false };
+        let Some(gap) = self.gap.filter(|_| self.is_free()) else { return false };
         self.next(flushed).map_or(self.has_lone_gap(flushed), |next| gap.from < next.message().seq)
     }
 

@@ -228,7 +228,8 @@ impl Reference {
         let first = self.topics.get(&topic).and_then(|topic| topic.parked.front());
         let draft = first.and_then(|conn| self.conns[conn].parked_draft());
         let Some(draft) = draft else { return };
-        let fits = self.full_lanes(topic, draft.bytes.len() as u64).is_empty() && self.publish_at(topic) <= self.now;
+        let fits = self.full_lanes(topic, draft.bytes.len() as u64).is_empty()
+            && (self.publish_at(topic) <= self.now || self.refuses_excess(topic));
         if (fits || self.taken_before(topic, draft).is_some()) && !self.room.contains(&topic) {
             self.room.push(topic);
         }
@@ -240,7 +241,7 @@ impl Reference {
         while let Some(topic) = self.room.pop() {
             self.seen.open_orders += u64::from(!self.room.is_empty());
             while let Some(conn) = self.next_to_retry(topic) {
-                self.carry_out_parked(conn);
+                self.carry_out_parked(topic, conn);
             }
         }
     }
@@ -252,7 +253,7 @@ impl Reference {
             return Some(conn);
         }
         if self.publish_at(topic) > self.now {
-            return None;
+            return Some(conn).filter(|_| self.refuses_excess(topic));
         }
         let len = draft.bytes.len() as u64;
         let full = self.full_lanes(topic, len);

@@ -44,6 +44,11 @@ impl Reference {
         topic.options.publish_rate.map_or(self.now, |rate| topic.rate.next_at(rate, 0, self.now))
     }
 
+    /// Whether a publish that comes too fast is refused, also where it has waited for room.
+    pub(super) fn refuses_excess(&self, topic: TopicKey) -> bool {
+        self.topics[&topic].options.publish_excess == Excess::Refuse
+    }
+
     pub(super) fn pay_for_publish(&mut self, topic: TopicKey) {
         let now = self.now;
         let topic = self.topics.get_mut(&topic).expect("a topic");

@@ -440,7 +440,8 @@ impl Reference {
 
     /// `Event::Abandoned` is polled.
     pub(crate) fn abandoned_is_told(&mut self, id: LaneId) -> bool {
-        let Some(key) = self.lane_of(id) else { return false };
+        // Also of one that has ended since, while something of it is outstanding.
+        let Some(key) = self.lane_of(id) else { return self.lanes.values().any(|lane| lane.id == Some(id)) };
         self.lane(key).acks.as_mut().is_some_and(|acks| std::mem::take(&mut acks.is_news))
     }
 
