@@ -247,7 +247,9 @@ impl Reference {
             self.end(id, EndReason::Drained, true);
             return;
         }
-        let is_idle = conn.out.is_none() && !self.has_output(id);
+        let waits = |lane: &super::LaneKey| self.lanes[lane].all_waiting().messages > 0;
+        let is_waited_for = !conn.direct.is_empty() || self.lanes_of(id).iter().any(waits);
+        let is_idle = conn.out.is_none() && !self.has_output(id) && !is_waited_for;
         if conn.phase == Phase::Open && self.draining.is_some() && is_idle && conn.parked_since.is_none() {
             self.begin_close(id, EndReason::Drained, Some(1001), None);
         }
@@ -257,6 +259,9 @@ impl Reference {
     pub(crate) fn drain(&mut self, until: u64) {
         self.draining.get_or_insert(until);
         self.end_detached();
+        for topic in self.topics.keys().copied().collect::<Vec<_>>() {
+            self.flush(topic);
+        }
         self.end_call();
     }
 }
