@@ -52,6 +52,21 @@ impl PublishIds {
         self.order_growth() * size_of::<u128>() + entry
     }
 
+    /// How many resident bytes one more adds, whatever is forgotten before.
+    pub(crate) fn growth_at_most(&self) -> usize {
+        self.order.len().max(ORDER_MIN).min(self.ids_max) * size_of::<u128>() + ENTRY_BYTES
+    }
+
+    /// Forgets the older half; whether there was any.
+    pub(crate) fn forget_half(&mut self) -> bool {
+        let half = self.order.len().div_ceil(2);
+        for id in self.order.drain(..half) {
+            self.seqs.remove(&id);
+        }
+        self.order.shrink_to_fit();
+        half > 0
+    }
+
     /// Resident bytes.
     pub(crate) fn resident(&self) -> usize {
         self.order.capacity() * size_of::<u128>() + self.order.len() * ENTRY_BYTES

@@ -48,10 +48,13 @@ impl Hub {
             return Err(if is_blocked { PublishError::Full } else { self.refused_overloaded() });
         }
         let (growth_at_most, ids) = (topic.growth_at_most(message), topic.id_growth(message));
+        let ids_at_most = topic.id_growth_at_most(message);
         let over = |growth: usize| (self.stats.resident_bytes + growth).saturating_sub(hub_max);
         let freed_by_log_bound = if is_over_log { freeable.hub } else { 0 };
         // Shedding may take from this topic, too, and leave it with nothing: not even an index.
-        if over(growth.hub.max(growth_without + ids)) > freed_by_log_bound && !self.shed(over(growth_at_most + ids)) {
+        if over(growth.hub.max(growth_without + ids)) > freed_by_log_bound
+            && !self.shed(over(growth_at_most + ids_at_most))
+        {
             return Err(self.refused_overloaded());
         }
         self.drop_for_log_bound(topic_id, message);
@@ -102,7 +105,7 @@ impl Hub {
         excess == 0 || self.shed(excess)
     }
 
-    /// Frees `excess` bytes of logs, or changes nothing but idle capacity and histories.
+    /// Frees `excess` bytes of logs, or changes nothing but idle capacity, histories and publish ids.
     fn shed(&mut self, excess: usize) -> bool {
         let target = self.stats.resident_bytes.saturating_sub(excess);
         let mut topics: Vec<(usize, TopicId)> = Vec::new();
@@ -121,10 +124,11 @@ impl Hub {
         self.level.is_at_limit = true;
         topics.sort_unstable_by(|a, b| b.cmp(a));
         let wanted = target.saturating_sub(self.config.resident_bytes_max / SHED_MORE);
-        // Nobody is promised a history: it goes even if that is not enough.
+        // Nobody is promised a history, nor for how long ids are known: they go even if that is not enough.
         for (_, id) in &topics {
             while self.stats.resident_bytes > wanted && self.drop_history(*id) {}
         }
+        self.forget_ids(wanted);
         if self.stats.resident_bytes <= target {
             return true;
         }

@@ -5,7 +5,7 @@ use forebay_core::{
     TopicOptions,
 };
 use forebay_testkit::mini::{Client, Wish};
-use forebay_testkit::stage::{Stage, briefs};
+use forebay_testkit::stage::{Stage, briefs, json_of_len};
 
 fn stage(change: impl FnOnce(&mut TopicOptions)) -> (Stage, TopicId) {
     let mut stage = Stage::new(|_| {});
@@ -157,22 +157,52 @@ fn ids_count_for_the_budget_and_not_for_the_log() {
     assert!((1_024 * 48..=1_024 * 80).contains(&resident), "{resident} bytes for 1024 ids");
 }
 
-#[test]
-fn where_the_budget_has_no_room_for_an_id_a_publish_is_refused_and_not_remembered() {
-    let mut stage = Stage::new(|options| {
-        options.resident_bytes_max = 64 << 10;
+fn tight_stage(resident_bytes_max: usize) -> Stage {
+    Stage::new(|options| {
+        options.resident_bytes_max = resident_bytes_max;
         (options.message_bytes_max, options.inbound_bytes_max) = (16 << 10, 16 << 10);
-        (options.topic_defaults.message_bytes_max, options.topic_defaults.log_bytes_max) = (100, 8_192);
+        (options.topic_defaults.message_bytes_max, options.topic_defaults.log_bytes_max) = (1_000, 8_192);
+    })
+}
+
+#[test]
+fn at_the_budget_the_older_half_of_a_topics_ids_is_forgotten() {
+    let mut stage = tight_stage(64 << 10);
+    let topic = stage.topic("t", |options| options.publish_ids_max = 1 << 20);
+    let is_taken = |stage: &mut Stage, number: u64| publish_as(stage, topic, &number.to_string(), "1").map(drop);
+    let before = (0..2_000).find(|number| {
+        is_taken(&mut stage, *number).expect("there is always room");
+        stage.hub.stats().levels.hub.critical > 0
     });
-    let topic = stage.topic("t", |options| {
-        (options.message_bytes_max, options.log_bytes_max) = (100, 8_192);
-        options.publish_ids_max = 1 << 20;
-    });
-    let taken = (0..2_000).take_while(|number| publish_as(&mut stage, topic, &number.to_string(), "1").is_ok()).count();
-    assert!((400..1_500).contains(&taken), "{taken} ids are in 64 KiB");
-    let next = taken.to_string();
-    assert_eq!(publish_as(&mut stage, topic, &next, "1"), Err(PublishError::Overloaded));
-    assert!(publish_as(&mut stage, topic, "0", "1").unwrap().is_duplicate);
-    assert!(publish_as(&mut stage, topic, "", "1").is_ok(), "one without an id needs no room");
-    assert_eq!(stage.hub.topic_pressure(topic).unwrap().head.seq, taken as u64 + 1);
+    let first = before.expect("ids fill the budget");
+    assert!((400..1_500).contains(&first), "{first} ids are in 64 KiB");
+    assert!(publish_as(&mut stage, topic, &first.to_string(), "1").unwrap().is_duplicate, "the newest is known");
+    assert!(publish_as(&mut stage, topic, &(first / 2 + 1).to_string(), "1").unwrap().is_duplicate);
+    assert!(!publish_as(&mut stage, topic, "0", "1").unwrap().is_duplicate, "the oldest was forgotten");
+}
+
+#[test]
+fn ids_of_topics_that_clients_made_go_before_those_of_declared_ones_and_starve_nobody() {
+    let mut stage = tight_stage(256 << 10);
+    let feed = stage.topic("feed", |_| {});
+    let subscriber = stage.join();
+    stage.subscribe(subscriber, "feed");
+    publish_as(&mut stage, feed, "of the feed", "1").unwrap();
+    let greedy = stage.join();
+    for topic in (0..8).map(|number| format!("made {number}")) {
+        stage.subscribe(greedy, &topic);
+        for number in 0..1_024 {
+            let client = stage.client(greedy);
+            client.publish_once(&topic, &number.to_string(), "1", 0);
+            if number % 64 == 0 {
+                stage.pump();
+            }
+        }
+        stage.pump();
+        stage.told(greedy);
+    }
+    assert!(stage.hub.stats().levels.hub.critical > 0, "the budget was reached");
+    let large = json_of_len(900);
+    assert!(!publish_as(&mut stage, feed, "large", &large).unwrap().is_duplicate);
+    assert!(publish_as(&mut stage, feed, "of the feed", "1").unwrap().is_duplicate, "a declared topic's are known");
 }

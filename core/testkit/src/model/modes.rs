@@ -73,7 +73,7 @@ impl Modes {
             history: self.history,
             keeps_latest: self.keeps_latest,
             starts: self.starts,
-            ids: self.ids,
+            // (Which publish ids are forgotten depends on capacities.)
             ..Self::default()
         }
     }
