@@ -23,9 +23,9 @@ impl Topic {
         }
     }
 
-    /// Whether a lane has nothing to send before the next flush. Then nothing is to be told before it either.
+    /// Whether a lane has nothing to send before the next flush, not even again. Then nothing is to be told before it either.
     fn waits_for_flush(&self, place: usize) -> bool {
-        self.flushed != self.head && self.next_flushed(place).is_none()
+        self.flushed != self.head && self.next_flushed(place).is_none() && self.next_again(place).is_none()
     }
 
     /// Whether nothing new may leave a lane, notices included.
