@@ -161,6 +161,7 @@ impl Reference {
             self.count_acks(key, |acks| acks.acknowledged += one(sent.message.len()));
         }
         if !acknowledged.is_empty() {
+            self.find_low(); // It may be low at this moment alone.
             self.touch(key, false);
             self.look_at_touched();
             self.made_room(self.lanes[&key].topic);
