@@ -110,9 +110,10 @@ impl Reference {
         conn.out.is_none() && !conn.is_blocked && self.has_output(id)
     }
 
-    /// Before a connection is drained, what is too old is lost.
+    /// Before a connection is drained, what is too old is lost, of lanes that may send something.
     pub(crate) fn expire_conn(&mut self, id: ConnId) {
-        let lanes = self.lanes_of(id).to_vec();
+        let may_send = |key: &&LaneKey| self.lanes[key].next(self.flushed(**key)).is_some();
+        let lanes: Vec<LaneKey> = self.lanes_of(id).iter().filter(may_send).copied().collect();
         lanes.into_iter().for_each(|lane| self.expire(lane));
     }
 
