@@ -279,6 +279,7 @@ impl Reference {
     pub(super) fn lose_begun(&mut self, key: LaneKey, message: &Rc<Message>) {
         let lane = self.lane(key);
         lane.out.retain(|other| !Rc::ptr_eq(other, message));
+        lane.credit = lane.credit.map(|credit| credit.saturating_add(1));
         self.lose(key, message, LossReason::Oldest);
     }
 

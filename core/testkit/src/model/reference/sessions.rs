@@ -221,6 +221,12 @@ impl Reference {
         for key in detached.map(|(key, _)| *key).collect::<Vec<_>>() {
             self.end_session(key, SessionEnd::Drained);
         }
+        let conns = &self.conns;
+        let is_closing = |conn: Option<ConnId>| conn.is_some_and(|conn| conns[&conn].phase != Phase::Open);
+        let closing = self.sessions.iter().filter(|(_, session)| session.ttl.is_some() && is_closing(session.conn));
+        for key in closing.map(|(key, _)| *key).collect::<Vec<_>>() {
+            self.end_lanes_of(key, SessionEnd::Drained);
+        }
     }
 
     /// Sessions that nobody resumed, and when they end.
