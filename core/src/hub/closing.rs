@@ -164,7 +164,7 @@ impl Hub {
                     let lane_state = topic.run_lane(place).expect("its source is a log");
                     let from: Mark = lane_state.outstanding().after;
                     self.lane_returned(source, id, from);
-                    self.remove_lane_if_settled(lane);
+                    self.source_progressed(source);
                 }
                 Source::Direct => {
                     let direct = self.conns.get(id).and_then(Conn::direct);

@@ -179,7 +179,7 @@ impl Hub {
         }
     }
 
-    fn source_progressed(&mut self, source: Source) {
+    pub(super) fn source_progressed(&mut self, source: Source) {
         if let Source::Lane(id) = source
             && self.topics.of_lane(id).is_some()
         {

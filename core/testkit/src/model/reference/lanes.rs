@@ -280,6 +280,7 @@ impl Reference {
         let lane = self.lane(key);
         lane.out.retain(|other| !Rc::ptr_eq(other, message));
         lane.credit = lane.credit.map(|credit| credit.saturating_add(1));
+        self.touch(key, true);
         self.lose(key, message, LossReason::Oldest);
     }
 

@@ -452,8 +452,11 @@ impl Reference {
         let conn = &self.conns[&id];
         let begun = conn.out.iter().flatten().chain(&conn.pinned).find(|item| item.is_begun && !item.is_kept)?;
         match &begun.what {
-            // The latest of its key is known without being in the lane.
-            What::Message(key, _) if matches!(self.lanes[key].policy, Policy::LatestPerKey | Policy::LatestOnly) => {
+            // The latest of its key is known without being in the lane, and what is to be acknowledged is kept until then.
+            What::Message(key, _)
+                if matches!(self.lanes[key].policy, Policy::LatestPerKey | Policy::LatestOnly)
+                    || self.lanes[key].acks.is_some() =>
+            {
                 None
             }
             What::Message(key, message) => Some((*key, message.clone())),
