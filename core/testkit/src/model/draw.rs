@@ -117,6 +117,16 @@ impl Swarm {
         modes.inbound_rates &= !has.jumps;
         modes.publish_rates &= !has.jumps;
         modes.batches &= !has.jumps;
+        // Which lanes have refused a publish that waits, where some began full, it waits for its rate, too, or who refused lost
+        // its connection, and in which order levels fall within one call, is nobody's promise.
+        let blocks = policies.contains(&6);
+        modes.starts &= !blocks;
+        modes.sessions &= !blocks;
+        modes.publish_rates &= !blocks;
+        modes.credit &= !(blocks && modes.acks);
+        // Whoever does not keep to deadlines is not promised that a rate goes on at once.
+        modes.outbound_rates &= !has.late;
+        modes.batches &= !modes.outbound_rates;
         modes.keeps_latest = (modes.starts || modes.sessions) && policies.iter().any(|policy| matches!(policy, 3 | 4));
         let len_max = if has.is_tight { 300 } else { *choices.pick(&[8, 60, 300]) };
         let limits = Limits {
@@ -194,16 +204,24 @@ impl Swarm {
             handshake_ms: deadline(choices, on || only == 1),
             message_ms: apart(deadline(choices, on || (only == 5 && !is_seen)), 0),
             ping_ms: apart(deadline(choices, on || only == 4), 1),
-            pong_ms: apart(deadline(choices, on || (only == 4 && !is_seen)), 1),
+            // (Which of two sessions detaches first shows where only so many may be.)
+            pong_ms: apart(deadline(choices, (on && !self.modes.sessions) || (only == 4 && !is_seen)), 1),
             // A raw connection of which all became too old counts as not written to until it is polled.
-            stall_ms: deadline(choices, (on && !(self.has.raw && self.has.ages)) || (only == 2 && !is_seen)),
+            stall_ms: deadline(
+                choices,
+                (on && !self.modes.sessions && !(self.has.raw && self.has.ages)) || (only == 2 && !is_seen),
+            ),
             close_ms: deadline(choices, on || only == 3),
             block_ms: deadline(choices, on),
             high_percent,
             low_percent: choices.between(1, high_percent - 1),
             // Where clocks jump, in which order levels fall and ages end is nobody's promise; nor where what is abandoned makes
             // room for what is parked.
-            dwell_ms: if self.has.jumps || self.modes.acks { 0 } else { *choices.pick(&[0, 1, 30, 400, 3_600_000]) },
+            dwell_ms: match *choices.pick(&[0, 1, 30, 400, 3_600_000]) {
+                _ if self.has.jumps || self.modes.acks => 0,
+                0 if self.modes.credit || self.modes.publish_rates => 1,
+                millis => millis,
+            },
             is_tight: u64::from(self.has.is_tight) + u64::from(self.has.is_alone),
             ..Plan::default()
         };

@@ -69,13 +69,8 @@ impl Modes {
 
     /// Where memory is short.
     pub(super) fn short_of_memory(self) -> Self {
-        Self {
-            history: self.history,
-            keeps_latest: self.keeps_latest,
-            starts: self.starts,
-            // (Which publish ids are forgotten depends on capacities.)
-            ..Self::default()
-        }
+        // (How much of a history is left, and which publish ids, depends on capacities.)
+        Self { history: self.history, keeps_latest: self.keeps_latest, ..Self::default() }
     }
 
     pub(super) fn note(self, had: &mut Had) {
