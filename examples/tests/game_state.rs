@@ -18,13 +18,18 @@ fn message(client: &mut Client) -> Value {
 fn join(client: &mut Client) -> BTreeMap<String, u64> {
     let answer = ask(client, r#"{"op":"subscribe","topic":"state","from":"snapshot","id":1}"#);
     assert!(answer.contains(r#""policy":"latest-per-key""#), "{answer}");
-    let mut state = BTreeMap::new();
+    let (mut state, mut last) = (BTreeMap::new(), 0);
     while state.len() < ENTITIES {
         let message = message(client);
         assert_eq!((&message["op"], &message["topic"]), (&"message".into(), &"state".into()));
         let key = message["key"].as_str().expect("a key").to_owned();
         let seq = message["seq"].as_u64().expect("a number");
-        assert_eq!(state.insert(key, seq), None, "the rest of the state comes first");
+        assert!(seq > last, "{seq} after {last}");
+        last = seq;
+        // What moves on while the rest is on its way comes again, behind it; what rests comes once.
+        let before = state.insert(key.clone(), seq);
+        let moves = key[1..].parse::<u32>().expect("the number of an entity") % 2 == 0;
+        assert!(before.is_none() || moves, "{key}: {before:?}, and {seq}");
     }
     state
 }

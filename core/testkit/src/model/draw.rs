@@ -223,6 +223,10 @@ impl Swarm {
                 millis => millis,
             },
             is_tight: u64::from(self.has.is_tight) + u64::from(self.has.is_alone),
+            // What one call does beside an acknowledgement, a grant or a request that had waited for its rate, and in which order.
+            takes_levels: u64::from(
+                self.modes.acks || self.modes.credit || self.modes.sessions || self.modes.inbound_rates,
+            ),
             ..Plan::default()
         };
         let delivery = topic[10..].try_into().expect("eleven numbers");

@@ -21,12 +21,13 @@ fn check_law(what: &str, totals: &Totals) -> Verdict {
     same(what, totals.entered, out)
 }
 
-/// Ages are compared for themselves.
-fn same_load(what: &str, hub: Load, model: Load) -> Verdict {
-    same(what, Load { oldest_age: model.oldest_age, ..hub }, model)
-}
-
 impl Side {
+    /// Ages are compared for themselves.
+    fn same_load(&self, what: &str, hub: Load, model: Load) -> Verdict {
+        let level = if self.takes_levels { hub.level } else { model.level };
+        same(what, Load { oldest_age: model.oldest_age, ..hub }, Load { level, ..model })
+    }
+
     /// A topic that was made has an id that no other has.
     pub(super) fn name_topic(&mut self, key: TopicKey, id: TopicId) -> Verdict {
         if self.model.topics.values().any(|topic| topic.id == id) {
@@ -99,7 +100,12 @@ impl Side {
         self.compare_acks()?;
         same("detached", stats.detached as usize, self.model.detached())?;
         let hub = &self.hub;
-        if !self.is_tight {
+        if self.takes_levels {
+            for topic in self.model.topics.values_mut() {
+                topic.mark.level = self.hub.topic_pressure(topic.id).map_or(topic.mark.level, |known| known.level);
+            }
+        }
+        if !self.is_tight && !self.takes_levels {
             self.model.settle_levels(stats.levels, |lane| hub.lane(lane).map(|lane| lane.load.level))?;
             let (levels, expected) = (stats.levels, self.model.levels());
             same("levels of lanes", levels.lanes, expected.lanes)?;
@@ -156,12 +162,12 @@ impl Side {
         }
         same("position", Some(pressure.head.epoch), topic.epoch)?;
         same("log bound", pressure.log_bytes_max, topic.options.log_bytes_max)?;
-        if !self.is_tight {
+        if !self.is_tight && !self.takes_levels {
             same("level of a topic", pressure.level, topic.mark.level)?;
         }
         let load = self.hub.topic_load(topic.id).ok_or("no load")?;
         if !self.is_tight {
-            same_load("load of a topic", load, self.model.load_of_topic(key))?;
+            self.same_load("load of a topic", load, self.model.load_of_topic(key))?;
         }
         let lanes: BTreeSet<LaneId> = self.hub.lanes(topic.id).collect();
         let expected = topic.lanes.iter().filter_map(|lane| self.model.lanes[lane].id).collect();
@@ -188,7 +194,7 @@ impl Side {
             same("age of the oldest", pressure.load.oldest_age, age)?;
         }
         if lane.ended.is_none() && !self.is_tight {
-            same_load("load of a lane", pressure.load, lane.as_load(self.model.now))?;
+            self.same_load("load of a lane", pressure.load, lane.as_load(self.model.now))?;
         }
         let load = if lane.ended.is_some() { Count::default() } else { count(&lane.waiting) };
         if load.messages > lane.messages_max || load.bytes > lane.bytes_max {

@@ -62,6 +62,8 @@ pub(crate) struct Side {
     pub(crate) locals: [Option<LaneId>; LOCALS],
     /// Whether bounds of memory are near.
     is_tight: bool,
+    /// Whether the hub is believed what it says of levels of lanes, sessions and topics.
+    takes_levels: bool,
     /// Resident bytes of topics' logs after the last call.
     resident: BTreeMap<TopicKey, usize>,
     /// And of the hub.
@@ -121,13 +123,14 @@ impl Side {
         entropy[..8].copy_from_slice(&(plan.entropy ^ number).to_le_bytes());
         let mut model = Reference::new(options, plan.start);
         model.error = error;
-        model.has_no_levels = plan.is_tight > 0;
+        model.has_no_levels = plan.is_tight > 0 || plan.takes_levels > 0;
         Self {
             hub: Hub::new(config, entropy, Instant::from_nanos(plan.start)),
             model,
             seats: Default::default(),
             locals: Default::default(),
             is_tight: plan.is_tight > 0,
+            takes_levels: plan.takes_levels > 0,
             resident: BTreeMap::new(),
             resident_in_all: 0,
             told: BTreeMap::new(),
