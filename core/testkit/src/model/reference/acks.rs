@@ -231,6 +231,7 @@ impl Reference {
         for sent in abandoned {
             self.abandon(key, &sent.message, AbandonReason::Attempts);
         }
+        self.find_low();
         self.touch(key, false);
         self.look_at_touched();
         self.made_room(self.lanes[&key].topic);
