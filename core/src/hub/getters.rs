@@ -8,7 +8,8 @@ use crate::stats::{ConnectionPressure, LanePressure, Load, Pressure, SessionPres
 use crate::watermark::fill;
 
 impl Hub {
-    /// Whether the connection is to be read. Changes with [`Effect::PauseRead`] and [`Effect::ResumeRead`], or earlier; a pause
+    /// Whether the connection is to be read. Changes with [`Effect::PauseRead`](crate::Effect::PauseRead) and
+    /// [`Effect::ResumeRead`](crate::Effect::ResumeRead), or earlier; a pause
     /// that begins and ends between two polls is told by neither. So ask before each read, or go by the effects, or ask
     /// when everything was polled: an answer from between two polls is not to be remembered.
     #[must_use]
