@@ -92,6 +92,8 @@ pub(crate) fn run(arguments: &SubscribeArguments) -> Result<ExitCode, Failure> {
             backoff = Backoff::default();
         }
         match &end {
+            // However the connection ended: the operator wanted an end, too.
+            Ok(End::Closed(_)) if shared.link.is_stopped() => break Ok(End::Enough),
             Ok(End::Closed(closed)) if shared.is_to_return(closed) => {
                 tell(format_args!("the connection ended: {closed}; coming back"));
                 match shared.reconnect(arguments, &mut backoff) {
@@ -176,7 +178,7 @@ impl Shared {
     }
 
     fn is_to_return(&self, closed: &Closed) -> bool {
-        self.file.is_some() && !self.link.is_stopped() && connect::is_worth_returning(closed)
+        self.file.is_some() && connect::is_worth_returning(closed)
     }
 
     /// A new connection, however long that takes; `None`: the operator wants an end.
