@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::Hub;
-use crate::conn::Phase;
+use crate::conn::{LastWord, Phase};
 use crate::id::ConnId;
 use crate::output::{EndReason, OwnedPayload};
 use crate::stats::Count;
@@ -25,7 +25,7 @@ impl Hub {
         match conn.phase {
             Phase::Request(_) | Phase::Response(_) => return self.input_head(id, bytes),
             Phase::Open { .. } | Phase::Closing { .. } => {}
-            Phase::Ended { .. } => return,
+            Phase::Answering { .. } | Phase::Ended { .. } => return,
         }
         if conn.is_stopped() {
             self.keep_undecoded(id, bytes);
@@ -51,7 +51,7 @@ impl Hub {
 
     /// Keeps what cannot be decoded now, behind what is kept already.
     fn keep_undecoded(&mut self, id: ConnId, bytes: &[u8]) {
-        if bytes.is_empty() || self.conns.get(id).is_none_or(crate::conn::Conn::is_ended) {
+        if bytes.is_empty() || self.conns.get(id).is_none_or(|conn| conn.is_ended() || conn.is_heard_out()) {
             return;
         }
         if self.make_room_for(bytes.len()) {
@@ -148,7 +148,11 @@ impl Hub {
             return self.request(id, is_text, bytes, has_unit);
         }
         if self.queue(id, is_text, bytes) {
-            self.conn_mut(id).news.received = true;
+            let conn = self.conn_mut(id);
+            conn.news.received = true;
+            if let Phase::Open { owes_answers, .. } = &mut conn.phase {
+                *owes_answers = true;
+            }
             self.announce_conn(id);
         }
     }
@@ -169,8 +173,7 @@ impl Hub {
 
     fn fail(&mut self, id: ConnId, error: WireError) {
         if self.conn_mut(id).is_open() {
-            let close = (error.close_code(), error.as_str());
-            self.begin_close(id, EndReason::Protocol(error), close, false);
+            self.hear_last(id, LastWord::Violation(error));
         } else if let Phase::Closing { awaits_peer, .. } = &mut self.conn_mut(id).phase {
             *awaits_peer = false; // There is nothing to wait for.
         }
