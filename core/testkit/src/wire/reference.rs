@@ -381,11 +381,11 @@ mod tests {
     #[test]
     fn examples_of_the_rfc() {
         // §5.7
-        let hello = Told::Message { is_text: true, payload: b"Hello".into() };
-        assert_eq!(server(b"\x81\x05Hello").told, [hello.clone()]);
-        assert_eq!(server(b"\x01\x03Hel\x80\x02lo").told, [hello.clone()]);
+        let hello = [Told::Message { is_text: true, payload: b"Hello".into() }];
+        assert_eq!(server(b"\x81\x05Hello").told, hello);
+        assert_eq!(server(b"\x01\x03Hel\x80\x02lo").told, hello);
         let masked = [0x81, 0x85, 0x37, 0xFA, 0x21, 0x3D, 0x7F, 0x9F, 0x4D, 0x51, 0x58];
-        assert_eq!(read(Rules { from_client: true, message_bytes_max: 5 }, &masked).told, [hello]);
+        assert_eq!(read(Rules { from_client: true, message_bytes_max: 5 }, &masked).told, hello);
         assert_eq!(server(b"\x89\x05Hello").told, [Told::Ping(b"Hello".into())]);
         let mut long = vec![0x82, 0x7E, 1, 0];
         long.extend([7; 256]);
