@@ -110,7 +110,10 @@ impl Hub {
         if let Phase::Answering { is_answered, .. } = conn.phase {
             assert!(conn.dialect().is_none(), "a dialect answers at once");
             assert!(inbound.undecoded.is_empty() && inbound.message.is_empty(), "behind a last word nothing is kept");
-            assert!(!is_answered || (!conn.has_messages() && conn.has_direct_waiting()), "its answers are on their way");
+            assert!(
+                !is_answered || (!conn.has_messages() && conn.has_direct_waiting()),
+                "its answers are on their way"
+            );
         }
         if let Some(parked) = inbound.parked {
             assert!(conn.has_messages(), "a parked publish is in the inbox");

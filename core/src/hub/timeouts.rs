@@ -72,7 +72,9 @@ impl Hub {
             Phase::Response(ref opening) if opening.since + self.config.handshake_timeout <= now => {
                 self.end(id, EndReason::HandshakeTimeout, true);
             }
-            Phase::Answering { last, since, .. } if since + self.config.close_timeout <= now => self.take_leave(id, last),
+            Phase::Answering { last, since, .. } if since + self.config.close_timeout <= now => {
+                self.take_leave(id, last)
+            }
             Phase::Closing { reason, since, .. } if since + self.config.close_timeout <= now => {
                 self.end(id, reason, true);
             }
