@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use forebay_testkit::rng::Choices;
 use forebay_testkit::wire::reference::{Fault, Reader, Told};
-use forebay_testkit::wire::{compare, draw};
+use forebay_testkit::wire::{compare, draw, through};
 
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
@@ -16,8 +16,8 @@ fn number(name: &str, default: u64) -> u64 {
 struct Tally(BTreeMap<String, u64>);
 
 impl Tally {
-    fn count(&mut self, what: impl ToString) {
-        *self.0.entry(what.to_string()).or_default() += 1;
+    fn count(&mut self, what: impl Into<String>) {
+        *self.0.entry(what.into()).or_default() += 1;
     }
 
     fn count_all(&mut self, drawn: &draw::Drawn, reader: &Reader) {
@@ -62,6 +62,9 @@ fn random_streams_are_decoded_as_by_the_reference() {
             let mut choices = Choices::from_seed(!seed);
             compare::compare(drawn.rules, &drawn.stream, &draw::pieces(&mut choices));
             compare::compare(drawn.rules, &drawn.stream, &draw::pieces(&mut choices));
+            if through::MESSAGE_BYTES.contains(&drawn.rules.message_bytes_max) {
+                through::through(drawn.rules, &drawn.stream, &draw::pieces(&mut choices));
+            }
             compare::compare(drawn.rules, &drawn.stream, &[1])
         });
         match played {
