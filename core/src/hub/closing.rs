@@ -57,6 +57,7 @@ impl Hub {
         let conn = self.conn_mut(id);
         let Phase::Open { owes_answers: true, .. } = conn.phase else { return self.take_leave(id, last) };
         conn.phase = Phase::Answering { last, is_answered: false, since: now };
+        self.forget_inflating(id);
         let inbound = &mut self.work_mut(id).inbound;
         inbound.message = Vec::new();
         inbound.message_began = None;
@@ -112,6 +113,7 @@ impl Hub {
     /// Ends the direct lane, and the session where it does not live on; drops what came in and is not done with.
     fn leave(&mut self, id: ConnId, reason: EndReason) {
         self.unpark(id);
+        self.forget_contexts(id);
         let Some(conn) = self.conns.get(id) else { return };
         self.leave_session(conn.session, reason);
         let is_raw = self.conn_mut(id).dialect().is_none();

@@ -73,7 +73,7 @@ impl Hub {
                 self.end(id, EndReason::HandshakeTimeout, true);
             }
             Phase::Answering { last, since, .. } if since + self.config.close_timeout <= now => {
-                self.take_leave(id, last)
+                self.take_leave(id, last);
             }
             Phase::Closing { reason, since, .. } if since + self.config.close_timeout <= now => {
                 self.end(id, reason, true);
