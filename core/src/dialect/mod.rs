@@ -44,11 +44,8 @@ static DIALECTS: &[&dyn Dialect] = &[];
 
 /// One application protocol. Sealed: the hub knows all of them.
 pub(crate) trait Dialect: Sync + core::fmt::Debug {
-    /// The place of its encoding among a topic's logs, below `ENCODINGS`.
-    fn encoding(&self) -> usize;
-
-    /// The name in `Sec-WebSocket-Protocol`.
-    fn subprotocol(&self) -> &'static str;
+    /// What is the same for all its messages.
+    fn description(&self) -> &'static Description;
 
     /// What an inbound message asks for.
     fn decode<'a>(&self, is_text: bool, message: &'a [u8]) -> Result<Request<'a>, Fault<'a>>;
@@ -67,6 +64,36 @@ pub(crate) trait Dialect: Sync + core::fmt::Debug {
 
     /// Writes the frame of a reply; nothing in a dialect without them.
     fn put_reply(&self, out: &mut BytesMut, reply: &Reply<'_>, id: Option<&str>);
+}
+
+/// A dialect, as others need to know it.
+#[derive(Debug)]
+pub(crate) struct Description {
+    /// The place of its encoding among a topic's logs, below `ENCODINGS`.
+    encoding: usize,
+    /// The name in `Sec-WebSocket-Protocol`.
+    subprotocol: &'static str,
+    /// `None`: every message of a topic is a WebSocket message of its own.
+    join: Option<Join>,
+}
+
+/// How several messages of a topic are written as one WebSocket text message: what stands before the first of them, between
+/// two, and behind the last.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Join {
+    pub(crate) open: &'static [u8],
+    pub(crate) between: &'static [u8],
+    pub(crate) close: &'static [u8],
+}
+
+impl dyn Dialect {
+    pub(crate) fn encoding(&self) -> usize {
+        self.description().encoding
+    }
+
+    pub(crate) fn subprotocol(&self) -> &'static str {
+        self.description().subprotocol
+    }
 }
 
 /// What a client asks for.
