@@ -4,6 +4,8 @@
 //! into a block. Blocks are cut from *chunks*, one allocation each, so that ticks of a few messages share one. Resident
 //! bytes are counted by allocated capacity: chunks, and the index.
 //!
+//! Those who take compressed messages share a *form* of the block: see `form.rs`.
+//!
 //! The log keeps no list of its readers. Per block it counts the lanes whose tail starts there (`starts`: they need it
 //! and everything behind it) and the closed runs that touch it (`refs`). Lanes at the head are one number, `caught_up`:
 //! the next message starts them all.
@@ -12,6 +14,7 @@
 //! their places in the index when more than half of the index is of such: then it has *holes*.
 
 mod check;
+mod form;
 mod keep;
 mod read;
 
@@ -20,6 +23,8 @@ use bytes::{Bytes, BytesMut};
 
 use crate::lane::Mark;
 use crate::time::Instant;
+pub(crate) use form::{Form, FormRoom, Front, Unit};
+pub(crate) use read::Plan;
 
 /// The first chunk of a log; each further one is twice as large, up to `CHUNK_BYTES_MAX`.
 const CHUNK_BYTES_MIN: usize = 1 << 10;
@@ -89,6 +94,8 @@ pub(crate) struct Log {
     next_chunk: u64,
     next_chunk_bytes: usize,
     caught_up: u32,
+    /// Of blocks, by the number of their first message.
+    forms: BTreeMap<u64, Form>,
     resident: usize,
 }
 
@@ -118,6 +125,7 @@ impl Log {
             next_chunk: 0,
             next_chunk_bytes: CHUNK_BYTES_MIN,
             caught_up: 0,
+            forms: BTreeMap::new(),
             resident: 0,
         }
     }
@@ -356,5 +364,7 @@ impl Log {
     }
 }
 
+#[cfg(test)]
+mod form_tests;
 #[cfg(test)]
 mod tests;

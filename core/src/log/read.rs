@@ -64,7 +64,7 @@ impl Log {
         if seq == block.first { 0 } else { self.message(seq - 1).end as usize }
     }
 
-    fn offset_after(&self, block: &Block, seq: u64) -> usize {
+    pub(super) fn offset_after(&self, block: &Block, seq: u64) -> usize {
         if seq == block.last && !block.is_open { block.bytes.len() } else { self.message(seq).end as usize }
     }
 
