@@ -7,11 +7,31 @@ use crate::compression::DeflateOptions;
 use crate::dialect::Join;
 use crate::lane::Mark;
 use crate::log::{Form, Unit};
-use crate::stats::Compression;
+use crate::stats::{Compression, Count};
 #[cfg(feature = "deflate")]
 use crate::wire::deflate::Deflater;
 use crate::wire::deflate::WindowBits;
 use crate::wire::{Header, Opcode, frame, mask};
+
+/// Nobody is agreed with on compression without the feature.
+#[cfg(not(feature = "deflate"))]
+#[derive(Debug)]
+enum Deflater {}
+
+#[cfg(not(feature = "deflate"))]
+impl Deflater {
+    fn new(_: WindowBits, _: u8, _: u8) -> Self {
+        unreachable!("options ask for no compression")
+    }
+
+    fn reset(&mut self) {
+        match *self {}
+    }
+
+    fn compress<'a>(&mut self, _: impl IntoIterator<Item = &'a [u8]>, _: &mut BytesMut) {
+        match *self {}
+    }
+}
 
 /// Messages that are sent as one are at most so long together, before compression. Larger ones gain little, and are what a lane
 /// that gets only a part of them cannot use.
@@ -19,6 +39,9 @@ const JOINED_BYTES_MAX: usize = 16 << 10;
 
 /// The first reserved bit: the payload is compressed (RFC 7692 §6).
 const RSV1: u8 = 0x40;
+
+/// Buffers that are larger go when they were used.
+const BUFFER_BYTES_MAX: usize = 64 << 10;
 
 /// Compresses for all connections: no message refers to another.
 #[derive(Debug)]
@@ -54,17 +77,15 @@ impl Compressor {
         self.compressed.clear();
         self.deflater.reset();
         self.deflater.compress(pieces, &mut self.compressed);
-        stats.messages += 1;
-        stats.bytes += bytes as u64;
-        stats.compressed_bytes += self.compressed.len() as u64;
+        stats.compressed += Count::new(1, bytes as u64);
+        stats.compressed_to += self.compressed.len() as u64;
         frame::frame_bytes(self.compressed.len(), false) < plain_bytes
     }
 
     /// The frame of a message, where compression is of use and the peer remembers so much.
     pub(crate) fn frame(
         &mut self,
-        opcode: Opcode,
-        mask: Option<[u8; 4]>,
+        (opcode, mask): (Opcode, Option<[u8; 4]>),
         payload: &[u8],
         window_bytes: usize,
         stats: &mut Compression,
@@ -78,12 +99,13 @@ impl Compressor {
         }
         let mut out = BytesMut::with_capacity(frame::frame_bytes(self.compressed.len(), mask.is_some()));
         put_compressed(&mut out, opcode, mask, &self.compressed);
+        self.shrink();
         Some(out.freeze())
     }
 
     /// Whether a block of so many bytes and messages may have a form of any use.
-    pub(crate) fn is_of_use(&self, len: usize, messages: usize, join: Option<Join>) -> bool {
-        len >= self.message_bytes_min || (messages > 1 && join.is_some())
+    pub(crate) fn is_of_use(options: &DeflateOptions, len: usize, messages: usize, join: Option<Join>) -> bool {
+        len >= options.message_bytes_min as usize || (messages > 1 && join.is_some())
     }
 
     /// The form of a block of these frames, whose first message is behind `after`.
@@ -110,8 +132,13 @@ impl Compressor {
             unit.push(message);
         }
         self.put_unit(&unit, join, stats);
-        let is_of_use = self.units.iter().any(|unit| unit.window_bytes > 0);
-        if is_of_use { Form::new(after, Bytes::copy_from_slice(&self.form), &self.units) } else { Form::none(after) }
+        if self.units.iter().all(|unit| unit.window_bytes == 0) {
+            self.units.clear();
+            self.form.clear();
+        }
+        let form = Form::new(after, Bytes::copy_from_slice(&self.form), &self.units);
+        self.shrink();
+        form
     }
 
     /// Writes consecutive messages as one, or as they are where that is shorter.
@@ -124,9 +151,10 @@ impl Compressor {
                 (is_long && self.compress([message.payload], (bytes, plain_bytes), stats), bytes)
             }
             (_, Some(join)) => {
-                let between = messages.iter().enumerate().flat_map(|(nth, message)| {
-                    [if nth == 0 { join.open } else { join.between }, message.payload]
-                });
+                let between = messages
+                    .iter()
+                    .enumerate()
+                    .flat_map(|(nth, message)| [if nth == 0 { join.open } else { join.between }, message.payload]);
                 let pieces: Vec<&[u8]> = between.chain([join.close]).collect();
                 let bytes = pieces.iter().map(|piece| piece.len()).sum();
                 (self.compress(pieces, (bytes, plain_bytes), stats), bytes)
@@ -146,14 +174,8 @@ impl Compressor {
         }
     }
 
-    /// Resident bytes.
-    pub(crate) fn resident(&self) -> usize {
-        let buffers = self.compressed.capacity() + self.form.capacity();
-        self.deflater.resident_bytes() + buffers + self.units.capacity() * size_of::<Unit>()
-    }
-
     /// Gives back buffers that were for something large.
-    pub(crate) fn shrink(&mut self) {
+    fn shrink(&mut self) {
         if self.compressed.capacity() > BUFFER_BYTES_MAX {
             self.compressed = BytesMut::new();
         }
@@ -184,6 +206,6 @@ fn put_compressed(out: &mut BytesMut, opcode: Opcode, key: Option<[u8; 4]>, payl
     let start = out.len();
     out.extend_from_slice(payload);
     if let Some(key) = key {
-        mask::unmask(key, 0, &mut out[start..]);
+        mask::apply(&mut out[start..], key, 0);
     }
 }

@@ -12,7 +12,7 @@ use bytes::{Bytes, BytesMut};
 
 pub(crate) use inbound::{INBOX_ENTRY_BYTES, Inbound, Parked};
 pub(crate) use limits::{Limits, reserved};
-pub(crate) use outbound::{Outbound, Outstanding, Pinned, PinnedMessage, Segment, Source};
+pub(crate) use outbound::{Copied, Outbound, Outstanding, Pinned, PinnedMessage, Segment, Source};
 pub(crate) use work::{Direct, Work};
 
 use crate::config::Options;
@@ -153,6 +153,11 @@ impl Conn {
             Speech::Raw(protocol) => protocol.as_ref().map(|name| &***name),
             Speech::Dialect { dialect, is_named } => is_named.then(|| dialect.subprotocol()),
         }
+    }
+
+    /// How far back it remembers what it inflates, if it does (RFC 7692).
+    pub(crate) fn inflates(&self) -> Option<usize> {
+        None
     }
 
     pub(crate) fn inbound(&self) -> Option<&Inbound> {

@@ -20,7 +20,7 @@ use crate::error::{PublishError, ResumeError, SubscribeError, TopicError};
 use crate::output::{Gap, Message, Payload, Position, Published, SessionToken};
 use crate::policy::Policy;
 
-pub(crate) use raw::{RAW, payload as raw_payload, put_payload};
+pub(crate) use raw::{RAW, opcode, payload as raw_payload, put_payload};
 
 /// How many encodings a topic may have: one per dialect, and `RAW`.
 pub(crate) const ENCODINGS: usize = 2;
@@ -93,6 +93,10 @@ impl dyn Dialect {
 
     pub(crate) fn subprotocol(&self) -> &'static str {
         self.description().subprotocol
+    }
+
+    pub(crate) fn join(&self) -> Option<Join> {
+        self.description().join
     }
 }
 

@@ -43,11 +43,14 @@ impl Dialect for Raw {
 
 /// Writes a payload as one frame.
 pub(crate) fn put_payload(out: &mut BytesMut, mask: Option<[u8; 4]>, payload: Payload<'_>) {
-    let opcode = match payload {
+    frame::put_frame(out, opcode(payload), mask, payload.as_bytes());
+}
+
+pub(crate) fn opcode(payload: Payload<'_>) -> Opcode {
+    match payload {
         Payload::Text(_) => Opcode::Text,
         Payload::Binary(_) => Opcode::Binary,
-    };
-    frame::put_frame(out, opcode, mask, payload.as_bytes());
+    }
 }
 
 /// The payload of a frame that `put_payload` wrote without a mask.

@@ -10,6 +10,7 @@ use core::ops::Range;
 
 use super::{Log, Plan};
 use crate::lane::{Mark, Run};
+use crate::stats::Count;
 
 /// One WebSocket message of a form.
 #[derive(Clone, Copy, Debug)]
@@ -136,6 +137,21 @@ impl Form {
         let cut = if start == range.start { run.after } else { self.units[place - 1].through };
         let rest = self.units.get(place).filter(|_| start < at);
         (cut, rest.map(|unit| (unit.through, &self.bytes[at..unit.end as usize])))
+    }
+
+    /// What of a run of whole units is compressed: how much that was before, and how long its frames are.
+    pub(crate) fn saved(&self, run: Run) -> (Count, u64) {
+        let first = self.place(run.first());
+        let (_, mut start) = self.before(first);
+        let (mut before, mut sent_bytes) = (Count::default(), 0);
+        for unit in &self.units[first..=self.place(run.last())] {
+            if unit.window_bytes > 0 {
+                before += Count::new(1, u64::from(unit.window_bytes));
+                sent_bytes += (unit.end as usize - start) as u64;
+            }
+            start = unit.end as usize;
+        }
+        (before, sent_bytes)
     }
 
     /// Recounts it, as that of a block whose messages end at these cuts.

@@ -166,6 +166,14 @@ impl Topic {
         }
     }
 
+    /// The same, to be added to.
+    pub(crate) fn log_mut(&mut self, place: usize) -> &mut Log {
+        match self.view_mut(place) {
+            ViewMut::Log(_, log) => log,
+            ViewMut::Latest(..) => panic!("a lane of the latest messages has no log"),
+        }
+    }
+
     /// The lane at `place`, where it reads the log.
     pub(crate) fn run_lane(&self, place: usize) -> Option<&Standing> {
         match &self.lanes[place].window {

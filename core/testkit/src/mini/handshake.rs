@@ -77,9 +77,6 @@ impl Response {
         if self.one("sec-websocket-accept")? != accept_of(key) {
             return Err("Sec-WebSocket-Accept does not belong to the key".into());
         }
-        if self.all("sec-websocket-extensions").next().is_some() {
-            return Err("an extension that was not offered".into());
-        }
         for field in ["content-length", "transfer-encoding"] {
             if self.all(field).next().is_some() {
                 return Err(format!("{field} in a 101 (RFC 9110 §8.6, RFC 9112 §6.1)"));
