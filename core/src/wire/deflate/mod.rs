@@ -23,20 +23,24 @@
 //! # Ok::<(), forebay_core::wire::deflate::InflateError>(())
 //! ```
 
+mod agreement;
 mod context;
 #[cfg(feature = "deflate")]
 mod deflater;
 #[cfg(feature = "deflate")]
 mod inflater;
+mod negotiate;
 
 use core::fmt;
 use core::num::NonZeroU8;
 
+pub use agreement::{Agreed, Answer, Direction, Offer};
 pub use context::Context;
 #[cfg(feature = "deflate")]
 pub use deflater::Deflater;
 #[cfg(feature = "deflate")]
 pub use inflater::Inflater;
+pub use negotiate::{Unsolicited, negotiate};
 
 /// What ends the last block of each message, and is not sent (RFC 7692 §7.2.1).
 #[cfg(feature = "deflate")]
