@@ -1,5 +1,6 @@
 //! permessage-deflate from RFC 7692 alone, for what a server sends.
 
+use miniz_oxide::inflate::decompress_to_vec;
 use miniz_oxide::inflate::stream::{InflateState, inflate};
 use miniz_oxide::{DataFormat, MZError, MZFlush, MZStatus};
 
@@ -102,11 +103,13 @@ impl Inflater {
     /// # Errors
     /// It is not what §7.2.1 asks for.
     pub fn message(&mut self, payload: &[u8]) -> Result<Vec<u8>, String> {
-        if self.is_alone {
-            self.state = InflateState::new_boxed(DataFormat::Raw);
-        }
         if payload.is_empty() {
             return Err("a compressed message without a byte (§7.2.3.6)".into());
+        }
+        if self.is_alone {
+            // With an empty last block it is a whole stream: nothing is before its first byte.
+            let stream = [payload, &[0, 0, 0xFF, 0xFF, 1, 0, 0, 0xFF, 0xFF]].concat();
+            return decompress_to_vec(&stream).map_err(|error| format!("not deflated (RFC 1951): {error}"));
         }
         let mut message = Vec::new();
         self.feed(payload, &mut message)?;

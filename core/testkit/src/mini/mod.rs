@@ -364,7 +364,7 @@ impl Client {
                 } else if response.status == 101 {
                     let offered: Vec<&str> = self.offered.iter().map(String::as_str).collect();
                     if !self.is_lawless {
-                        self.protocol = response.check(&self.key, &offered)?;
+                        self.protocol = response.check(&self.key, &offered, self.offer.is_some())?;
                         self.agree(&response)?;
                     }
                     self.phase = Phase::Open;
