@@ -103,6 +103,12 @@ impl Compressor {
         Some(out.freeze())
     }
 
+    /// The same of a frame that is written already, for whoever inflates it.
+    pub(crate) fn compressed_frame(&mut self, frame: &[u8], stats: &mut Compression) -> Option<Bytes> {
+        let (header, start) = frame::parse_header(frame).ok().flatten().expect("a frame of our own");
+        self.frame((header.opcode, None), &frame[start..], usize::MAX, stats)
+    }
+
     /// Whether a block of so many bytes and messages may have a form of any use.
     pub(crate) fn is_of_use(options: &DeflateOptions, len: usize, messages: usize, join: Option<Join>) -> bool {
         len >= options.message_bytes_min as usize || (messages > 1 && join.is_some())

@@ -24,6 +24,7 @@ use crate::time::Instant;
 use crate::timers::TimerId;
 use crate::watermark::ToldLevel;
 use crate::wire::Role;
+use crate::wire::deflate::WindowBits;
 use crate::wire::handshake::HeadReader;
 
 #[derive(Debug)]
@@ -155,9 +156,9 @@ impl Conn {
         }
     }
 
-    /// How far back it remembers what it inflates, if it does (RFC 7692).
-    pub(crate) fn inflates(&self) -> Option<usize> {
-        None
+    /// How far back it remembers, if it inflates what it gets (RFC 7692).
+    pub(crate) fn inflates(&self) -> Option<WindowBits> {
+        self.agreed?.sent_by(self.role).compressor()
     }
 
     pub(crate) fn inbound(&self) -> Option<&Inbound> {

@@ -75,7 +75,7 @@ impl Hub {
     /// The frame of a direct message, where it is sent compressed.
     fn compress_direct(&mut self, id: ConnId, mask: Option<[u8; 4]>, payload: Payload<'_>) -> Option<Bytes> {
         let options = self.config.deflate.as_ref().filter(|options| options.direct)?;
-        let window_bytes = self.conns.get(id)?.inflates()?;
+        let window_bytes = self.window_bytes(id)?;
         let opcode = dialect::opcode(payload);
         let compressor = self.compressor.get_or_insert_with(|| Box::new(Compressor::new(options)));
         compressor.frame((opcode, mask), payload.as_bytes(), window_bytes, &mut self.stats.compression)

@@ -10,6 +10,7 @@ use crate::delivery::Class;
 use crate::dialect::RAW;
 use crate::id::{ConnId, LaneId};
 use crate::lane::{Mark, Run};
+use crate::latest::{Taken, Which};
 use crate::log::{Log, Plan};
 use crate::topics::{Topic, View, ViewMut};
 
@@ -120,7 +121,7 @@ pub(super) struct Room {
     bytes: usize,
     /// How much of that may be messages.
     units: Units,
-    slices: usize,
+    pub(super) slices: usize,
     has_message: bool,
     /// How much of what is sent in forms, as it was before.
     pub(super) payload_bytes: u64,
@@ -337,9 +338,8 @@ impl Hub {
         room: &mut Room,
     ) -> bool {
         let conn = self.conn_mut(id);
-        let (dialect, inflates) = (conn.dialect().unwrap_or(RAW), conn.inflates());
+        let (dialect, inflates) = (conn.dialect().unwrap_or(RAW), conn.inflates().is_some());
         let (topic, place) = self.topics.lane_mut(lane_id);
-        let head = topic.head;
         if let Some(gap) = topic.take_due_gap(place) {
             let mut frame = BytesMut::new();
             dialect.put_gap(&mut frame, &topic.name, &gap);
@@ -353,22 +353,17 @@ impl Hub {
             if !add_again(topic, place, (lane_id, limit), out, room) {
                 return false;
             }
+        } else if topic.options.deflate && inflates {
+            if !self.add_compressed(id, lane_id, limit, out, room) {
+                return self.drop_from_active(id, lane_id);
+            }
         } else if let View::Log(_, log) = topic.view(place) {
             let (front, turn) = (topic.allowed_front(place), (topic.options.class, limit));
-            let part = match inflates.filter(|_| topic.options.deflate) {
-                None => room.plan(log, front, turn),
-                Some(window_bytes) => self.plan_formed(lane_id, window_bytes, front, turn, room),
-            };
-            let Some(part) = part else {
+            let Some(part) = room.plan(log, front, turn) else {
                 // Either the Transmit is full, or the lane was listed for nothing.
                 return self.drop_from_active(id, lane_id);
             };
-            let (topic, place) = self.topics.lane_mut(lane_id);
-            topic.change(place, |lane, _| lane.start(head, part.run.through));
-            topic.spend_credit(place, part.run.count().messages);
-            let is_watched = topic.watched(place).is_some();
-            out.push_messages(Source::Lane(lane_id), part, room);
-            if is_watched {
+            if start_part(topic, place, lane_id, part, out, room) {
                 let topic_id = self.topics.of_lane(lane_id).expect("the lane exists").0;
                 self.look_at_level(topic_id, place, false);
             }
@@ -390,6 +385,24 @@ impl Hub {
     }
 }
 
+/// What goes into a Transmit of a lane is outstanding from now on; whether the lane is watched.
+#[inline]
+pub(super) fn start_part(
+    topic: &mut Topic,
+    place: usize,
+    lane: LaneId,
+    part: Part,
+    out: &mut Outstanding,
+    room: &mut Room,
+) -> bool {
+    let head = topic.head;
+    topic.change(place, |lane, _| lane.start(head, part.run.through));
+    topic.spend_credit(place, part.run.count().messages);
+    let is_watched = topic.watched(place).is_some();
+    out.push_messages(Source::Lane(lane), part, room);
+    is_watched
+}
+
 /// Adds what waits of a lane of the latest messages and was published before `limit`, one slice each; whether there was any.
 fn add_latest(
     topic: &mut Topic,
@@ -407,12 +420,9 @@ fn add_latest(
         && seq <= flushed
         && slot.stamp < limit
         && (slot.frame_bytes(encoding) <= room.message_bytes(class) || !room.has_message)
-        && let Some(taken) = lane.start(latest, encoding)
+        && let Some(taken) = lane.start(latest, encoding, Which::Plain)
     {
-        let len = taken.frame.len();
-        room.has_message = true;
-        out.push(Segment::Latest { lane: lane_id, taken }, len, room);
-        room.units.take(len);
+        out.push_latest(lane_id, taken, room);
         topic.spend_credit(place, 1);
         is_added = true;
     }
@@ -490,6 +500,13 @@ impl Outstanding {
         self.segments.push(segment);
         self.len += len;
         room.take(len, 1);
+    }
+
+    pub(super) fn push_latest(&mut self, lane: LaneId, taken: Taken, room: &mut Room) {
+        let len = taken.frame.len();
+        room.has_message = true;
+        self.push(Segment::Latest { lane, taken }, len, room);
+        room.units.take(len);
     }
 
     fn push_messages(&mut self, source: Source, part: Part, room: &mut Room) {

@@ -314,6 +314,7 @@ impl Topic {
             encoded.log.drop_forms();
             encoded.log.shrink();
         }
+        self.keyed.iter_mut().flatten().for_each(|keyed| keyed.latest.drop_forms());
     }
 
     /// Gives back the capacity of logs that hold nothing.

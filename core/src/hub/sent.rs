@@ -8,7 +8,7 @@ use super::drain::SPARE_MAX;
 use crate::conn::{Copied, Pinned, PinnedMessage, Segment, Source};
 use crate::id::{ConnId, LaneId};
 use crate::lane::{Mark, Run};
-use crate::latest::Taken;
+use crate::latest::{Taken, Which};
 use crate::output::Gap;
 
 impl Hub {
@@ -141,6 +141,9 @@ impl Hub {
     fn latest_answered(&mut self, id: ConnId, lane: LaneId, taken: Taken, left: usize) -> usize {
         let len = taken.frame.len();
         let rest = if left == 0 || left >= len { Bytes::new() } else { Bytes::copy_from_slice(&taken.frame[left..]) };
+        if taken.which == Which::Compressed && left > 0 {
+            self.compressed_sent(taken.plain_bytes as usize, len); // What was begun will be sent.
+        }
         let message = self.latest_let_go(lane, taken);
         if left >= len {
             self.latest_sent(lane, message);

@@ -30,6 +30,8 @@ pub(crate) use read::Plan;
 const CHUNK_BYTES_MIN: usize = 1 << 10;
 /// The index is not compacted for fewer messages than this.
 const DEAD_MIN: usize = 64;
+/// So much of an open block goes with it into the next chunk, so that a tick is one block.
+const MOVED_BYTES_MAX: usize = 16 << 10;
 /// Large enough for a whole Transmit in one slice.
 const CHUNK_BYTES_MAX: usize = 128 << 10;
 /// A chunk with less than a quarter of it alive has its survivors copied out; below this size it is not worth it.
@@ -206,14 +208,26 @@ impl Log {
     }
 
     fn open_chunk(&mut self, len: usize, room: usize) {
-        self.seal();
         let capacity = len.max(self.next_chunk_bytes.min(room));
+        let open = if self.is_open() { self.buffer.len() } else { 0 };
+        let is_moved = open > 0 && open <= MOVED_BYTES_MAX && open + len <= capacity;
+        if !is_moved {
+            self.seal();
+        }
         self.next_chunk_bytes = (self.next_chunk_bytes * 2).min(CHUNK_BYTES_MAX);
-        self.buffer = BytesMut::with_capacity(capacity);
-        let capacity = self.buffer.capacity();
-        self.chunks.insert(self.next_chunk, Chunk { capacity, live: 0, blocks: 0 });
+        let before = core::mem::replace(&mut self.buffer, BytesMut::with_capacity(capacity));
+        let (number, capacity) = (self.next_chunk, self.buffer.capacity());
+        self.chunks.insert(number, Chunk { capacity, live: 0, blocks: 0 });
         self.next_chunk += 1;
         self.resident += capacity;
+        if is_moved {
+            self.buffer.extend_from_slice(&before);
+            self.chunks.get_mut(&number).expect("just opened").blocks = 1;
+            let block = self.blocks.back_mut().expect("a block is open");
+            let left = block.chunk.replace(number).expect("the open block has a chunk");
+            self.chunks.get_mut(&left).expect("the open block has a chunk").blocks -= 1;
+            self.collect_chunk(left);
+        }
     }
 
     fn grow_index(&mut self) {

@@ -6,7 +6,7 @@ use super::{Encoded, Origin, Settings, Topic};
 use crate::config::TopicOptions;
 use crate::dialect::{self, Dialect, ENCODINGS, raw_payload};
 use crate::lane::{Run, Standing};
-use crate::latest::{Latest, LatestLane};
+use crate::latest::{Latest, LatestLane, Which};
 use crate::log::Log;
 use crate::losses::Losses;
 use crate::output::{Gap, LossReason, Message, OwnedPayload};
@@ -231,7 +231,7 @@ impl Topic {
         self.next_flushed(place)?;
         match self.view_mut(place) {
             ViewMut::Latest(lane, latest) => {
-                let taken = lane.start(latest, encoding)?;
+                let taken = lane.start(latest, encoding, Which::Plain)?;
                 let payload = raw_payload(&taken.frame);
                 let message = latest.let_go(taken);
                 Some((message.seq, payload, lane.sent(message)))

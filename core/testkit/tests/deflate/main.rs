@@ -1,5 +1,6 @@
 //! What is sent compressed (RFC 7692), and that it is the same as what is not.
 
+mod memory;
 mod partial;
 mod policies;
 mod units;
@@ -55,7 +56,10 @@ fn ticks(from: u64, count: u64) -> Vec<String> {
     let ticks = (from..from + count).map(|number| {
         let (bid, ask) = (100_000 + number * 7 % 83, 100_000 + number * 11 % 97);
         let symbol = ["EURUSD", "GBPUSD", "USDJPY", "AUDUSD"][usize::try_from(number % 4).unwrap()];
-        format!(r#"{{"symbol":"{symbol}","bid":{bid},"ask":{ask},"time":{},"venue":"LD4"}}"#, 1_700_000_000_000 + number * 13)
+        format!(
+            r#"{{"symbol":"{symbol}","bid":{bid},"ask":{ask},"time":{},"venue":"LD4"}}"#,
+            1_700_000_000_000 + number * 13
+        )
     });
     ticks.collect()
 }

@@ -1,6 +1,6 @@
 //! Consumers that inflate beside such that do not, of every policy: they are told the same.
 
-use forebay_core::{ConnId, LaneLimits, Payload, Policy, PublishError};
+use forebay_core::{ConnId, DeflateOptions, LaneLimits, Payload, Policy, PublishError};
 use forebay_testkit::stage::Stage;
 
 use crate::{heard, inflating, plain, stage, ticks, topic};
@@ -43,7 +43,10 @@ fn both_are_told_the_same() {
 /// Publishes, freezes and thaws at random; how much came compressed.
 fn run(policy: Policy, seed: u64) -> u64 {
     let mut draw = Draw(seed);
-    let mut stage = stage(|options| options.transmit_bytes_max = 1 << 20);
+    let mut stage = stage(|options| {
+        options.transmit_bytes_max = 1 << 20;
+        options.deflate = Some(DeflateOptions { message_bytes_min: 50, ..DeflateOptions::default() });
+    });
     let topic = topic(&mut stage, |options| {
         options.policy = policy;
         options.lane = LaneLimits { messages_max: 20, bytes_max: 4_000 };
@@ -58,11 +61,11 @@ fn run(policy: Policy, seed: u64) -> u64 {
         let what = format!("{policy}, seed {seed}, step {step}");
         match draw.below(5) {
             0 if is_frozen => {
-                pair.map(|conn| stage.thaw(conn));
+                pair.iter().for_each(|conn| stage.thaw(*conn));
                 is_frozen = false;
             }
             0 => {
-                pair.map(|conn| stage.freeze(conn));
+                pair.iter().for_each(|conn| stage.freeze(*conn));
                 is_frozen = true;
             }
             _ => {
@@ -81,9 +84,10 @@ fn run(policy: Policy, seed: u64) -> u64 {
         }
         compare(&mut stage, pair, &mut told, &what);
     }
-    pair.map(|conn| stage.thaw(conn));
+    pair.iter().for_each(|conn| stage.thaw(*conn));
     compare(&mut stage, pair, &mut told, "at last");
     assert_eq!(told[0].len(), told[1].len(), "{policy}, seed {seed}: all of it");
-    assert_eq!(stage.client(pair[0]).close, stage.client(pair[1]).close);
+    let closes = pair.map(|conn| stage.client(conn).close);
+    assert_eq!(closes[0], closes[1]);
     stage.client(pair[0]).compressed
 }

@@ -44,7 +44,7 @@ fn what_is_compressed_for_one_is_for_all() {
     let stats = stage.hub.stats().compression;
     assert_eq!((stats.compressed.messages, stats.sent.messages), (3, 3_000));
     let heard: Vec<_> = conns.into_iter().map(|conn| heard(&mut stage, conn)).collect();
-    assert!(heard.iter().all(|heard| *heard == heard[0] || heard.len() == 48));
+    assert!(heard.iter().all(|heard| heard.len() == 48));
     assert!(heard.windows(2).all(|pair| pair[0] == pair[1]), "all hear the same");
 }
 
@@ -57,7 +57,7 @@ fn units_end_at_sixteen_kibibytes() {
     publish(&mut stage, topic, &payloads);
     let stats = stage.hub.stats().compression;
     assert!(stats.compressed.bytes / stats.compressed.messages <= 16 << 10, "{stats:?}");
-    assert!((4..=5).contains(&stats.compressed.messages), "{stats:?}");
+    assert!((4..=7).contains(&stats.compressed.messages), "chunks end units, too: {stats:?}");
     assert_eq!(heard(&mut stage, conn).len(), 50);
     publish(&mut stage, topic, &[json_of_len(40_000)]);
     assert_eq!(stage.hub.stats().compression.compressed.messages, stats.compressed.messages + 1, "a large one alone");
@@ -150,10 +150,10 @@ fn a_gap_within_a_unit() {
         options.message_bytes_max = 1_000;
     });
     let (one, other) = (inflating(&mut stage), plain(&mut stage));
-    [one, other].map(|conn| stage.freeze(conn));
+    [one, other].iter().for_each(|conn| stage.freeze(*conn));
     publish(&mut stage, topic, &ticks(0, 10));
     publish(&mut stage, topic, &ticks(10, 2));
-    [one, other].map(|conn| stage.thaw(conn));
+    [one, other].iter().for_each(|conn| stage.thaw(*conn));
     let told = heard(&mut stage, one);
     assert_eq!(told[0], "gap t 1-6 6 oldest");
     assert_eq!(told, heard(&mut stage, other));
@@ -188,8 +188,12 @@ fn credit_and_windows_cut_units() {
     // What is sent again is sent as it is.
     stage.client(conn).ack_each("t", &[12, 14]);
     stage.advance(Duration::from_secs(40));
-    let again = heard(&mut stage, conn);
-    assert!(again.len() >= 2 && again.iter().all(|told| told.starts_with("11 ") || told.starts_with("13 ")), "{again:?}");
+    let mut again = heard(&mut stage, conn);
+    again.retain(|told| !told.starts_with("gap"));
+    assert!(
+        again.len() >= 2 && again.iter().all(|told| told.starts_with("11 ") || told.starts_with("13 ")),
+        "{again:?}"
+    );
     assert_eq!(stage.client(conn).compressed, 1);
 }
 
