@@ -148,6 +148,8 @@ impl AddAssign<&Stats> for Stats {
             resumed,
             compression,
             received,
+            inflated,
+            inflated_from,
             accepted,
             opened,
             closed,
@@ -175,6 +177,8 @@ impl AddAssign<&Stats> for Stats {
         self.resumed += resumed;
         self.compression += compression;
         self.received += *received;
+        self.inflated += *inflated;
+        self.inflated_from += inflated_from;
         self.accepted += accepted;
         self.opened += opened;
         self.closed += closed;

@@ -226,6 +226,8 @@ fn put_hub(page: &mut Page<'_>, snapshot: &Snapshot) -> fmt::Result {
         resumed,
         compression,
         received,
+        inflated,
+        inflated_from,
         accepted,
         opened,
         closed,
@@ -251,11 +253,13 @@ fn put_hub(page: &mut Page<'_>, snapshot: &Snapshot) -> fmt::Result {
         ("received", "of messages that were received", received),
         ("compressed", "of messages that were compressed, each once for all who get it", compressed),
         ("sent_compressed", "before compression of messages that were sent compressed", sent_compressed),
+        ("inflated", "of messages that came compressed, as inflated", inflated),
     ] {
         page.counter((name, messages(), &format!("Number {help}")), one(count.messages))?;
         page.counter((name, bytes(), &format!("Payload bytes {help}")), one(count.bytes))?;
     }
     for (name, help, count) in [
+        ("inflated_from", "Payload bytes of messages that came compressed, as they came", inflated_from),
         ("compressed_to", "What became of messages that were compressed", compressed_to),
         ("sent_compressed_to", "What messages that were sent compressed were sent as", sent_bytes),
     ] {
