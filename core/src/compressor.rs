@@ -8,30 +8,8 @@ use crate::dialect::Join;
 use crate::lane::Mark;
 use crate::log::{Form, Unit};
 use crate::stats::{Compression, Count};
-#[cfg(feature = "deflate")]
-use crate::wire::deflate::Deflater;
-use crate::wire::deflate::WindowBits;
+use crate::wire::deflate::{Deflater, WindowBits};
 use crate::wire::{Header, Opcode, frame, mask};
-
-/// Nobody is agreed with on compression without the feature.
-#[cfg(not(feature = "deflate"))]
-#[derive(Debug)]
-enum Deflater {}
-
-#[cfg(not(feature = "deflate"))]
-impl Deflater {
-    fn new(_: WindowBits, _: u8, _: u8) -> Self {
-        unreachable!("options ask for no compression")
-    }
-
-    fn reset(&mut self) {
-        match *self {}
-    }
-
-    fn compress<'a>(&mut self, _: impl IntoIterator<Item = &'a [u8]>, _: &mut BytesMut) {
-        match *self {}
-    }
-}
 
 /// Messages that are sent as one are at most so long together, before compression. Larger ones gain little, and are what a lane
 /// that gets only a part of them cannot use.

@@ -451,6 +451,7 @@ fn add_again(
 }
 
 /// What goes into a Transmit of a lane that reads a log.
+#[derive(Clone, Copy)]
 pub(super) struct Part {
     pub(super) run: Run,
     pub(super) len: usize,

@@ -39,6 +39,14 @@ impl World {
         (self.state >> 33) % below
     }
 
+    fn place(&mut self, below: usize) -> usize {
+        usize::try_from(self.draw(below as u64)).unwrap()
+    }
+
+    fn payload_bytes(&self, seq: u64) -> usize {
+        usize::try_from(self.messages[usize::try_from(seq - 1).unwrap()]).unwrap()
+    }
+
     fn head(&self) -> u64 {
         self.messages.len() as u64
     }
@@ -73,7 +81,7 @@ impl World {
             seq += 1 + self.draw((last - seq).min(4));
             let len = usize::try_from(self.draw(60) + 1).unwrap();
             let bytes = (0..len).map(|place| u8::try_from((place + len) % 256).unwrap()).collect();
-            let window_bytes = u32::try_from([0, 400, 900][self.draw(3) as usize]).unwrap();
+            let window_bytes = u32::try_from([0, 400, 900][self.place(3)]).unwrap();
             units.push((seq, bytes, window_bytes));
         }
         let mut bytes = Vec::new();
@@ -88,8 +96,7 @@ impl World {
         let seq = first + self.draw(last - first + 1);
         let (after, frames) = self.log.frames(seq);
         let lens: Vec<(Mark, usize)> = frames.map(|(cut, frame)| (cut, frame.len())).collect();
-        let expected =
-            (first..=last).map(|seq| (self.cut(seq), usize::try_from(self.messages[seq as usize - 1]).unwrap() + 2));
+        let expected = (first..=last).map(|seq| (self.cut(seq), self.payload_bytes(seq) + 2));
         assert_eq!((after, lens), (first - 1, expected.collect()), "the frames of a block");
         self.log.set_form(seq, Form::new(after, bytes.into(), &made));
         self.forms.insert(first, units);
@@ -105,7 +112,7 @@ impl World {
         match self.draw(6) {
             0 | 1 if self.blocks.len() < 12 => self.add_block(),
             2 | 3 if !self.blocks.is_empty() => {
-                let nth = self.draw(self.blocks.len() as u64) as usize;
+                let nth = self.place(self.blocks.len());
                 let block = self.blocks[nth];
                 let is_asked = self.log.unformed(block.0).is_none();
                 assert_eq!(is_asked, self.forms.contains_key(&block.0), "a form is there once it was made");
@@ -145,7 +152,7 @@ impl World {
             bytes: usize::try_from(self.draw(300)).unwrap(),
             payload_bytes: self.draw(400),
             one: self.draw(2) == 0,
-            window_bytes: [399, 512, 1_024][self.draw(3) as usize],
+            window_bytes: [399, 512, 1_024][self.place(3)],
         };
         self.check_front(run, room);
     }
