@@ -1,5 +1,6 @@
 //! What is sent compressed (RFC 7692), and that it is the same as what is not.
 
+mod direct;
 mod memory;
 mod partial;
 mod policies;
@@ -8,6 +9,9 @@ mod units;
 use forebay_core::{ConnId, DeflateOptions, Mode, Options, TopicId, TopicOptions};
 use forebay_testkit::mini::Told;
 use forebay_testkit::stage::Stage;
+
+/// Time stands still where nothing waits for it.
+const NOW: forebay_core::Instant = forebay_core::Instant::from_nanos(1);
 
 /// What a browser offers.
 const OFFER: &str = "permessage-deflate; client_max_window_bits";
