@@ -82,7 +82,7 @@ fn server_forebay() -> Work {
             assert_eq!(consumed, len);
             let request = handshake::parse_request(head).expect("a good request");
             let protocol = request.protocols().next();
-            handshake::put_response(&mut out, &handshake::accept_key(request.key), protocol);
+            handshake::put_response(&mut out, &handshake::accept_key(request.key), protocol, None);
             break;
         }
         socket.write_all(&out).expect("memory does not fail");

@@ -1,8 +1,4 @@
-//! permessage-deflate from RFC 7692 alone, for what a server sends.
-
-use miniz_oxide::inflate::decompress_to_vec;
-use miniz_oxide::inflate::stream::{InflateState, inflate};
-use miniz_oxide::{DataFormat, MZError, MZFlush, MZStatus};
+//! What a client offers and a server answers of permessage-deflate, from RFC 7692 alone.
 
 /// What a server has agreed to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -78,87 +74,9 @@ impl Agreement {
     }
 }
 
-/// Inflates the messages of one side.
-#[derive(Clone)]
-pub struct Inflater {
-    state: Box<InflateState>,
-    is_alone: bool,
-}
-
-impl std::fmt::Debug for Inflater {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Inflater").field("is_alone", &self.is_alone).finish_non_exhaustive()
-    }
-}
-
-impl Inflater {
-    /// One for messages that refer to those before them, or for such that do not (`is_alone`).
-    #[must_use]
-    pub fn new(is_alone: bool) -> Self {
-        Self { state: InflateState::new_boxed(DataFormat::Raw), is_alone }
-    }
-
-    /// What a message says.
-    ///
-    /// # Errors
-    /// It is not what §7.2.1 asks for.
-    pub fn message(&mut self, payload: &[u8]) -> Result<Vec<u8>, String> {
-        if payload.is_empty() {
-            return Err("a compressed message without a byte (§7.2.3.6)".into());
-        }
-        if self.is_alone {
-            // With an empty last block it is a whole stream: nothing is before its first byte.
-            let stream = [payload, &[0, 0, 0xFF, 0xFF, 1, 0, 0, 0xFF, 0xFF]].concat();
-            return decompress_to_vec(&stream).map_err(|error| format!("not deflated (RFC 1951): {error}"));
-        }
-        let mut message = Vec::new();
-        self.feed(payload, &mut message)?;
-        self.feed(&[0, 0, 0xFF, 0xFF], &mut message)?;
-        Ok(message)
-    }
-
-    fn feed(&mut self, mut input: &[u8], message: &mut Vec<u8>) -> Result<(), String> {
-        let mut output = [0; 4_096];
-        loop {
-            let result = inflate(&mut self.state, input, &mut output, MZFlush::None);
-            input = &input[result.bytes_consumed..];
-            message.extend(&output[..result.bytes_written]);
-            match result.status {
-                // There is nothing more to say.
-                Ok(MZStatus::Ok) | Err(MZError::Buf) if input.is_empty() && result.bytes_written < output.len() => {
-                    return Ok(());
-                }
-                Ok(MZStatus::Ok) => {}
-                Ok(status) => return Err(format!("a last block: {status:?}")),
-                Err(error) => return Err(format!("not deflated (RFC 1951): {error:?}")),
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn examples_of_the_rfc() {
-        // §7.2.3.1, and 7.2.3.2: the second refers to the first.
-        let hello = [0xF2, 0x48, 0xCD, 0xC9, 0xC9, 0x07, 0x00];
-        let again = [0xF2, 0x00, 0x11, 0x00, 0x00];
-        let mut inflater = Inflater::new(false);
-        assert_eq!(inflater.message(&hello).unwrap(), b"Hello");
-        assert_eq!(inflater.message(&again).unwrap(), b"Hello");
-        let mut inflater = Inflater::new(true);
-        assert_eq!(inflater.message(&hello).unwrap(), b"Hello");
-        assert!(inflater.message(&again).is_err(), "it takes nothing over");
-        // §7.2.3.3: a block without compression. §7.2.3.5: two blocks. §7.2.3.6: an empty message.
-        let stored = [0x00, 0x05, 0x00, 0xFA, 0xFF, 0x48, 0x65, 0x6C, 0x6C, 0x6F, 0x00];
-        assert_eq!(inflater.message(&stored).unwrap(), b"Hello");
-        let two = [0xF2, 0x48, 0x05, 0x00, 0x00, 0x00, 0xFF, 0xFF, 0xCA, 0xC9, 0xC9, 0x07, 0x00];
-        assert_eq!(inflater.message(&two).unwrap(), b"Hello");
-        assert_eq!(inflater.message(&[0]).unwrap(), b"");
-        assert!(inflater.message(&[]).is_err());
-    }
 
     #[test]
     fn answers_and_offers() {

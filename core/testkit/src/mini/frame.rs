@@ -1,6 +1,6 @@
 //! WebSocket frames (RFC 6455 §5), written for strictness and not for speed.
 
-use super::deflate::Inflater;
+use super::inflate::Inflater;
 
 /// What a decoder gives.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -213,7 +213,7 @@ impl Decoder {
         }
         let Message { is_text, is_compressed, mut bytes } = message;
         if is_compressed {
-            bytes = self.inflater.as_mut().ok_or("nobody agreed to compression")?.message(&bytes)?;
+            bytes = self.inflater.as_mut().ok_or("nobody agreed to compression")?.inflate(&bytes)?;
         }
         if !is_text {
             return Ok(Some((Item::Binary(bytes), is_compressed)));

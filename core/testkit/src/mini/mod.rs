@@ -7,6 +7,7 @@ pub mod deflate;
 pub mod dialect;
 pub mod frame;
 pub mod handshake;
+pub mod inflate;
 pub mod json;
 
 use std::collections::VecDeque;
@@ -393,7 +394,9 @@ impl Client {
         let offer = self.offer.as_deref().ok_or("an extension that was not offered")?;
         let agreement = Agreement::read(answer, offer)?;
         self.agreement = Some(agreement);
-        self.decoder.inflate_with(deflate::Inflater::new(agreement.server_alone));
+        let Agreement { server_alone, server_bits, .. } = agreement;
+        let way = inflate::Way { window_bits: server_bits, takes_over: !server_alone };
+        self.decoder.inflate_with(inflate::Inflater::new(way));
         Ok(())
     }
 
