@@ -138,6 +138,9 @@ impl AddAssign<&Stats> for Stats {
             resumed,
             received,
             accepted,
+            refused_accepts,
+            refused_requests,
+            rejected_requests,
             opened,
             closed,
             gaps_sent,
@@ -164,6 +167,9 @@ impl AddAssign<&Stats> for Stats {
         self.resumed += resumed;
         self.received += *received;
         self.accepted += accepted;
+        self.refused_accepts += refused_accepts;
+        self.refused_requests.iter_mut().zip(refused_requests).for_each(|(sum, count)| *sum += count);
+        self.rejected_requests += rejected_requests;
         self.opened += opened;
         self.closed += closed;
         self.gaps_sent += gaps_sent;

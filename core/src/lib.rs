@@ -38,6 +38,7 @@ pub mod stream;
 mod time;
 mod timers;
 mod topics;
+mod upgrade;
 mod watermark;
 pub mod wire;
 
@@ -50,3 +51,4 @@ pub use output::*;
 pub use policy::*;
 pub use stats::*;
 pub use time::Instant;
+pub use upgrade::*;

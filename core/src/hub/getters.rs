@@ -29,6 +29,14 @@ impl Hub {
         self.conns.get(conn)?.protocol()
     }
 
+    /// Whom the connection belongs to, as [`authenticate`](Self::authenticate) or a [`Verdict`](crate::Verdict) said. `None`:
+    /// nobody said.
+    #[must_use]
+    pub fn principal(&self, conn: ConnId) -> Option<&str> {
+        let principal = self.sessions.get(self.conns.get(conn)?.session)?.principal();
+        (!principal.is_empty()).then_some(principal)
+    }
+
     /// The topic of that name, if it is there.
     #[must_use]
     pub fn find_topic(&self, name: &str) -> Option<TopicId> {

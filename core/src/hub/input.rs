@@ -8,7 +8,7 @@ use crate::conn::Phase;
 use crate::id::ConnId;
 use crate::output::{EndReason, OwnedPayload};
 use crate::stats::Count;
-use crate::wire::{CloseCode, Item, MessageKind, WireError};
+use crate::wire::{CloseCode, HandshakeError, Item, MessageKind, WireError};
 
 /// A read is decoded in pieces of this size, so that the scratch buffer is bounded however much one read brings.
 const PIECE_BYTES_MAX: usize = 64 << 10;
@@ -24,6 +24,9 @@ impl Hub {
         let Some(conn) = self.conns.get_mut(id) else { return };
         match conn.phase {
             Phase::Request(_) | Phase::Response(_) => return self.input_head(id, bytes),
+            Phase::Gated(_) => return self.keep_undecoded(id, bytes),
+            // One answer per connection: behind a refusal there is nothing to understand.
+            Phase::Closing { .. } if !conn.was_open() => return,
             Phase::Open { .. } | Phase::Closing { .. } => {}
             Phase::Ended { .. } => return,
         }
@@ -50,7 +53,7 @@ impl Hub {
     }
 
     /// Keeps what cannot be decoded now, behind what is kept already.
-    fn keep_undecoded(&mut self, id: ConnId, bytes: &[u8]) {
+    pub(super) fn keep_undecoded(&mut self, id: ConnId, bytes: &[u8]) {
         if bytes.is_empty() || self.conns.get(id).is_none_or(crate::conn::Conn::is_ended) {
             return;
         }
@@ -176,12 +179,12 @@ impl Hub {
         }
     }
 
-    fn fail_overloaded(&mut self, id: ConnId) {
+    pub(super) fn fail_overloaded(&mut self, id: ConnId) {
         let close = (CloseCode::TRY_AGAIN_LATER, "out of memory budget");
-        if self.conn_mut(id).is_open() {
-            self.begin_close(id, EndReason::Overloaded, close, false);
-        } else {
-            self.end(id, EndReason::Overloaded, true);
+        match self.conn_mut(id).phase {
+            Phase::Open { .. } => self.begin_close(id, EndReason::Overloaded, close, false),
+            Phase::Request(_) | Phase::Gated(_) => self.refuse(id, HandshakeError::OutOfMemory),
+            _ => self.end(id, EndReason::Overloaded, true),
         }
     }
 }

@@ -27,6 +27,7 @@ mod sent;
 mod sessions;
 mod starts;
 mod timeouts;
+mod upgrade;
 mod work;
 
 use alloc::boxed::Box;
@@ -61,6 +62,7 @@ use crate::time::Instant;
 use crate::timers::Timers;
 use crate::topics::Topics;
 use crate::wire::CloseCode;
+use crate::wire::handshake::Origins;
 
 /// Who wants to be woken, by its place in its table: a timer goes with what it is of.
 #[derive(Clone, Copy, Debug)]
@@ -148,6 +150,10 @@ pub struct Hub {
     is_backlogged: bool,
     /// Served to plain HTTP requests, by path.
     documents: BTreeMap<Box<str>, Document>,
+    /// Whose pages may open connections.
+    origins: Origins,
+    /// What raw connections may speak.
+    protocols: Vec<Box<str>>,
 }
 
 impl Hub {
@@ -184,6 +190,8 @@ impl Hub {
             draining: None,
             is_backlogged: false,
             documents: BTreeMap::new(),
+            origins: Origins::new(),
+            protocols: Vec::new(),
         }
     }
 
@@ -196,6 +204,7 @@ impl Hub {
     pub fn handle_accept(&mut self, peer: Peer, now: Instant) -> Result<ConnId, AcceptError> {
         self.advance(now);
         let accepted = self.accept(peer);
+        self.stats.refused_accepts += u64::from(accepted.is_err());
         self.retry_parked();
         accepted
     }
@@ -213,6 +222,7 @@ impl Hub {
     ) -> Result<ConnId, AcceptError> {
         self.advance(now);
         let accepted = self.accept_upgraded(upgraded);
+        self.stats.refused_accepts += u64::from(accepted.is_err());
         match accepted {
             Ok(conn) if !self.conn_mut(conn).is_ended() => self.handle_bytes(conn, leftover, now),
             _ => self.retry_parked(), // It ended for the budget, which may have made room.

@@ -34,7 +34,7 @@ fn house_of(options: TopicOptions) -> (Hub, forebay_core::TopicId, Vec<ConnId>) 
     let topic = hub.topic("t", options).expect("declared");
     let conns: Vec<ConnId> = (0..SUBSCRIBERS)
         .map(|number| {
-            let peer = Peer { address: None, mode: Mode::Raw };
+            let peer = Peer { mode: Mode::Raw, ..Peer::default() };
             let conn = if number % 2 == 0 {
                 hub.handle_upgraded(Upgraded { peer, protocol: None }, b"", NOW).expect("accepted")
             } else {
