@@ -98,20 +98,21 @@ mod stream_pipe;
 mod worker;
 
 pub use client::Client;
+pub use forebay_core::wire::handshake::InvalidOrigin;
 pub use forebay_core::wire::{CloseCode, CloseReason};
 pub use forebay_core::{
     AbandonReason, AcceptError, AckError, Acks, AtLeastOnce, AuthenticateError, Class, ConfigError, ConnectionPressure,
     Count, CreateTopics, Delivery, Disconnect, DisconnectScope, DocumentError, EndReason, Entry, Event, Excess, Flow,
     Gap, GapReason, History, Hub, LaneLimits, LaneOptions, LanePressure, Level, Levels, Load, LossReason, Message,
-    Mode, Options, OwnedPayload, Payload, Policies, Policy, Position, Pressure, PublishError, Published, Rate,
-    ResumeError, ResumeLane, Scope, SessionEnd, SessionPressure, SessionToken, Start, Stats, SubscribeError,
-    TopicError, TopicOptions, TopicPressure, Totals, Transitions, Watermarks,
+    Mode, Options, OwnedPayload, Payload, Policies, Policy, Position, Pressure, ProtocolError, PublishError, Published,
+    Rate, ResumeError, ResumeLane, Scope, SessionEnd, SessionPressure, SessionToken, Start, Stats, SubscribeError,
+    TopicError, TopicOptions, TopicPressure, Totals, Transitions, UpgradeRequest, Verdict, VerdictError, Watermarks,
 };
 #[cfg(feature = "metrics")]
 pub use forebay_shell::Collector;
 pub use forebay_shell::{
     AdoptError, Bytes, CallError, ClientOptions, Closed, ConnectError, Document, LaneSnapshot, NextError, ReceiveError,
-    SendError, ServerOptions, Snapshot, TopicSnapshot, UrlError,
+    SendError, ServerOptions, Snapshot, TopicSnapshot, UpgradeHook, UrlError,
 };
 pub use forebay_sys::raise_open_files;
 pub use handle::{Handle, Subscription};
