@@ -14,6 +14,7 @@ extern crate alloc;
 extern crate std;
 
 mod clock;
+mod compression;
 mod config;
 mod conn;
 mod delivery;
@@ -42,6 +43,7 @@ mod upgrade;
 mod watermark;
 pub mod wire;
 
+pub use compression::*;
 pub use config::*;
 pub use delivery::*;
 pub use error::*;

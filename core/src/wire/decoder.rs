@@ -1,8 +1,10 @@
 //! Decoding frames into messages (RFC 6455 §5, §6.2, §8.1).
 
-use super::close::{CloseCode, parse_close};
+use core::ops::Range;
+
+use super::close::{CloseCode, check_close_start, parse_close};
 use super::error::WireError;
-use super::frame::{Opcode, Prefix, Role, parse_prefix};
+use super::frame::{CONTROL_BYTES_MAX, Opcode, Role, parse_first, parse_len};
 use super::mask;
 use super::utf8::Utf8;
 
@@ -119,8 +121,9 @@ impl Decoder {
     /// Close means nothing (RFC 6455 §5.5.1), and what follows a violation cannot be trusted (§7.1.7).
     ///
     /// # Errors
-    /// The first violation, once everything before it has been returned. What a header shows is told at the header, a bad byte of
-    /// text when it arrives.
+    /// The first violation, once everything before it has been returned: with the first byte that shows it, however the input
+    /// is cut. Of a header, what an earlier byte shows goes before what a later one does; too much is told with the last byte
+    /// of the length; bad text, a bad close code and a bad reason with their first bad byte.
     #[inline]
     pub fn decode<'a>(&mut self, input: &'a mut [u8]) -> Result<Decoded<'a>, WireError> {
         if self.done {
@@ -149,65 +152,89 @@ impl Decoder {
             return self.piece(input, 0);
         }
         let more = Ok(Decoded { consumed: 0, item: None });
-        let Some(prefix) = parse_prefix(input)? else {
+        let Some(&first) = input.first() else {
             return more;
         };
-        self.check(&prefix)?;
-        let (key, start) = if prefix.masked {
-            let Some(key) = input[prefix.end..].first_chunk() else {
+        let (fin, opcode) = parse_first(first)?;
+        self.check_opcode(opcode)?;
+        let Some(&second) = input.get(1) else {
+            return more;
+        };
+        let masked = self.check_masked(second)?;
+        let Some((len, end)) = parse_len(opcode, second, &input[2..])? else {
+            return more;
+        };
+        self.check_len(opcode, len)?;
+        let (key, start) = if masked {
+            let Some(key) = input[end..].first_chunk() else {
                 return more;
             };
-            (*key, prefix.end + 4)
+            (*key, end + 4)
         } else {
-            ([0; 4], prefix.end)
+            ([0; 4], end)
         };
-        if prefix.opcode.is_control() {
-            return control(&prefix, key, start, input);
+        if opcode.is_control() {
+            return control(opcode, key, start..start + usize::try_from(len).unwrap_or(usize::MAX), input);
         }
-        self.begin(&prefix, key)?;
+        self.begin(opcode, fin, len, key);
         self.piece(input, start)
     }
 
-    /// What the header violates in this role, at this point, under this limit. Changes nothing: an incomplete header is
-    /// judged again when it is presented again.
+    // What a header violates at this point, in this role, under this limit, is asked in the order of its bytes, so that the same
+    // is told however they are cut. It changes nothing: an incomplete header is judged again when it is presented again.
+
     #[inline]
-    fn check(&self, prefix: &Prefix) -> Result<(), WireError> {
-        match (self.role, prefix.masked) {
-            (Role::Server, false) => return Err(WireError::Unmasked),
-            (Role::Client, true) => return Err(WireError::Masked),
+    const fn check_opcode(&self, opcode: Opcode) -> Result<(), WireError> {
+        match (opcode, self.message) {
+            (Opcode::Continuation, None) => Err(WireError::UnexpectedContinuation),
+            (Opcode::Text | Opcode::Binary, Some(_)) => Err(WireError::InterleavedMessage),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the frame is masked.
+    #[inline]
+    const fn check_masked(&self, second: u8) -> Result<bool, WireError> {
+        match (self.role, second & 0x80 != 0) {
+            (Role::Server, false) => Err(WireError::Unmasked),
+            (Role::Client, true) => Err(WireError::Masked),
+            (_, masked) => Ok(masked),
+        }
+    }
+
+    /// Whether the frame may be so long, and so short.
+    #[inline]
+    fn check_len(&self, opcode: Opcode, len: u64) -> Result<(), WireError> {
+        match opcode {
+            Opcode::Close if len == 1 => return Err(WireError::CloseTruncated),
+            Opcode::Close | Opcode::Ping | Opcode::Pong => return Ok(()),
             _ => {}
         }
-        match (prefix.opcode, self.message) {
-            (Opcode::Continuation, None) => return Err(WireError::UnexpectedContinuation),
-            (Opcode::Text | Opcode::Binary, Some(_)) => return Err(WireError::InterleavedMessage),
-            (Opcode::Close | Opcode::Ping | Opcode::Pong, _) => return Ok(()),
-            _ => {}
+        if self.message_bytes.checked_add(len).is_none_or(|bytes| bytes > self.message_bytes_max) {
+            return Err(WireError::MessageTooBig);
         }
-        match self.message_bytes.checked_add(prefix.len) {
-            Some(bytes) if bytes <= self.message_bytes_max => Ok(()),
-            _ => Err(WireError::MessageTooBig),
+        if opcode == Opcode::Continuation && u64::from(self.credit) + len < u64::from(FRAGMENT_COST) {
+            return Err(WireError::FragmentFlood);
         }
+        Ok(())
     }
 
     /// Enters a data frame whose header is complete and checked.
     #[inline]
-    fn begin(&mut self, prefix: &Prefix, key: [u8; 4]) -> Result<(), WireError> {
-        match prefix.opcode {
+    fn begin(&mut self, opcode: Opcode, fin: bool, len: u64, key: [u8; 4]) {
+        match opcode {
             Opcode::Text => self.begin_message(MessageKind::Text),
             Opcode::Binary => self.begin_message(MessageKind::Binary),
             _ => {
                 // The bytes pay in advance: the next frame can only follow when all of them have arrived.
-                let useful = u32::try_from(prefix.len).unwrap_or(u32::MAX);
-                let credit = self.credit.saturating_add(useful);
-                let credit = credit.checked_sub(FRAGMENT_COST).ok_or(WireError::FragmentFlood)?;
-                self.credit = credit.min(FRAGMENT_CREDIT);
+                let useful = u32::try_from(len).unwrap_or(u32::MAX);
+                self.credit = (self.credit.saturating_add(useful) - FRAGMENT_COST).min(FRAGMENT_CREDIT);
             }
         }
-        self.message_bytes += prefix.len;
-        self.frame_left = prefix.len;
+        self.message_bytes += len;
+        self.frame_left = len;
         self.key = key;
-        self.fin = prefix.fin;
-        Ok(())
+        self.fin = fin;
     }
 
     #[inline]
@@ -248,16 +275,22 @@ impl Decoder {
     }
 }
 
-/// A Close, Ping or Pong, lent whole: it is left where it is until all of it has arrived.
-fn control<'a>(prefix: &Prefix, key: [u8; 4], start: usize, input: &'a mut [u8]) -> Result<Decoded<'a>, WireError> {
-    let end = start + usize::try_from(prefix.len).unwrap_or(usize::MAX);
-    let Some(payload) = input.get_mut(start..end) else {
+/// A Close, Ping or Pong whose payload is at `place`, lent whole: it is left where it is until all of it has arrived.
+fn control(opcode: Opcode, key: [u8; 4], place: Range<usize>, input: &mut [u8]) -> Result<Decoded<'_>, WireError> {
+    let (start, end) = (place.start, place.end);
+    if input.len() < end {
+        if opcode == Opcode::Close {
+            let mut begun = [0; CONTROL_BYTES_MAX];
+            let begun = &mut begun[..input.len() - start];
+            begun.copy_from_slice(&input[start..]);
+            mask::apply(begun, key, 0);
+            check_close_start(begun)?;
+        }
         return Ok(Decoded { consumed: 0, item: None });
-    };
-    if prefix.masked {
-        mask::apply(payload, key, 0);
     }
-    let item = match prefix.opcode {
+    let payload = &mut input[place];
+    mask::apply(payload, key, 0);
+    let item = match opcode {
         Opcode::Ping => Item::Ping(payload),
         Opcode::Pong => Item::Pong(payload),
         _ => Item::Close(parse_close(payload)?),
