@@ -86,6 +86,13 @@
 //! The numbers of everything that waits, was sent or was lost are in [`Handle::snapshot`]; with the feature `metrics`,
 //! `Handle::collector` shows them in an application's own registry of `prometheus-client`.
 //!
+//! # Who may connect
+//!
+//! Programs, and pages of the host and port that a request names; pages from elsewhere only if [`ServerOptions::origins`] has
+//! theirs, by exact scheme, host and port (RFC 6455 §10.2), else they get 403. Beyond that [`ServerOptions::on_upgrade`] decides,
+//! by path, query, headers and address: an [`UpgradeHook`] accepts, perhaps as a principal, or refuses with a status. Whoever
+//! finds no room is answered with 503.
+//!
 //! # What it costs
 //!
 //! One task per server and one per client ([`smol::spawn`]), each with a poller for all its sockets; smol's reactor knows

@@ -80,6 +80,7 @@ pub fn put_response(
         return Err(InvalidResponse::Protocol);
     }
     check_headers(options.headers)?;
+    out.reserve(256); // Once, for nearly all.
     out.extend_from_slice(
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ",
     );
