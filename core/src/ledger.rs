@@ -137,6 +137,8 @@ impl AddAssign<&Stats> for Stats {
             unknown_acks,
             resumed,
             received,
+            inflated,
+            inflated_from,
             accepted,
             refused_accepts,
             refused_requests,
@@ -166,6 +168,8 @@ impl AddAssign<&Stats> for Stats {
         self.unknown_acks += unknown_acks;
         self.resumed += resumed;
         self.received += *received;
+        self.inflated += *inflated;
+        self.inflated_from += inflated_from;
         self.accepted += accepted;
         self.refused_accepts += refused_accepts;
         self.refused_requests.iter_mut().zip(refused_requests).for_each(|(sum, count)| *sum += count);

@@ -4,6 +4,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
+use crate::wire::deflate::Agreed;
 use crate::wire::handshake::Request;
 
 /// An opening request that waits for the application's [`Verdict`]. It is a valid one, and its origin is admitted.
@@ -18,6 +19,8 @@ pub struct UpgradeRequest<'a> {
     pub address: Option<SocketAddr>,
     /// The subprotocol that is answered if the verdict names no other.
     pub protocol: Option<&'a str>,
+    /// The compression that would be agreed to now.
+    pub deflate: Option<Agreed>,
 }
 
 impl<'a> core::ops::Deref for UpgradeRequest<'a> {

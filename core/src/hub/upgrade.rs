@@ -13,6 +13,7 @@ use crate::id::ConnId;
 use crate::output::{EndReason, Mode, Peer};
 use crate::time::Instant;
 use crate::upgrade::{UpgradeRequest, Verdict};
+use crate::wire::deflate::Answer;
 use crate::wire::handshake::{self, HandshakeError, InvalidOrigin, InvalidResponse, Request, ResponseOptions};
 
 /// C. the application wants something.
@@ -50,7 +51,8 @@ impl Hub {
         let Phase::Gated(gated) = &self.conns.get(conn)?.phase else { return None };
         let request = handshake::parse_request(&gated.head).ok()?;
         let protocol = self.choose(gated.peer.mode, &request).protocol();
-        Some(UpgradeRequest { request, address: gated.peer.address, protocol })
+        let deflate = self.deflate_answer(&request).map(|answer| answer.agreed);
+        Some(UpgradeRequest { request, address: gated.peer.address, protocol, deflate })
     }
 
     /// Opens a connection that waits for a verdict, or refuses its request ([`EndReason::Rejected`]).
@@ -105,9 +107,10 @@ impl Hub {
         }
         let chosen = self.choose(peer.mode, &request);
         let mut out = BytesMut::new();
-        match answer(&mut out, chosen, &request, &[]) {
+        let deflate = self.deflate_answer(&request);
+        match answer(&mut out, &request, (chosen, deflate), &[]) {
             Ok(()) => {
-                self.upgrade(id, out, chosen.speech());
+                self.upgrade(id, out, chosen.speech(), deflate);
                 self.input(id, behind);
             }
             Err(_) => unreachable!("what may be chosen can be written"),
@@ -157,21 +160,23 @@ impl Hub {
                     None => self.choose(gated.peer.mode, &request),
                     Some(name) => named(gated.peer.mode, &request, name).ok_or(VerdictError::InvalidProtocol)?,
                 };
-                answer(&mut out, chosen, &request, &borrowed(headers))?;
-                let (speech, session) = (chosen.speech(), self.conn_mut(id).session);
+                let deflate = self.deflate_answer(&request);
+                answer(&mut out, &request, (chosen, deflate), &borrowed(headers))?;
+                let speech = chosen.speech();
                 if let Some(principal) = principal {
+                    let session = self.conn_mut(id).session;
                     self.sessions.get_mut(session).expect("a connection's session exists").set_principal(principal);
                 }
-                self.upgrade(id, out, speech);
+                self.upgrade(id, out, speech, deflate);
                 self.pump(id);
             }
         }
         Ok(())
     }
 
-    fn upgrade(&mut self, id: ConnId, answer: BytesMut, speech: Speech) {
+    fn upgrade(&mut self, id: ConnId, answer: BytesMut, speech: Speech, deflate: Option<Answer>) {
         self.work_mut(id).outbound.replies = answer;
-        self.open(id, speech);
+        self.open(id, speech, deflate.map(|answer| answer.agreed));
     }
 
     /// Refuses an opening request.
@@ -205,12 +210,12 @@ fn named<'a>(mode: Mode, request: &Request<'a>, name: &str) -> Option<Chosen<'a>
 
 fn answer(
     out: &mut BytesMut,
-    chosen: Chosen<'_>,
     request: &Request<'_>,
+    (chosen, deflate): (Chosen<'_>, Option<Answer>),
     headers: &[(&str, &str)],
 ) -> Result<(), InvalidResponse> {
     let protocol = chosen.protocol();
-    handshake::put_response(out, &handshake::accept_key(request.key), &ResponseOptions { protocol, headers })
+    handshake::put_response(out, &handshake::accept_key(request.key), &ResponseOptions { protocol, deflate, headers })
 }
 
 fn borrowed(headers: &[(String, String)]) -> Vec<(&str, &str)> {

@@ -50,7 +50,7 @@
 //! assert_eq!(decoded.consumed, frame::frame_bytes(5, true));
 //! assert_eq!(
 //!     decoded.item,
-//!     Some(Item::Data { kind: MessageKind::Text, payload: b"hello", first: true, last: true })
+//!     Some(Item::Data { kind: MessageKind::Text, payload: b"hello", first: true, last: true, is_compressed: false })
 //! );
 //! # Ok::<(), forebay_core::wire::WireError>(())
 //! ```

@@ -186,7 +186,7 @@ fn check_origin(head: &[u8]) {
 fn upgraded(mode: Mode) -> impl Fn(&mut Hub) -> ConnId + Copy {
     move |hub| {
         let peer = Peer { mode, ..Peer::default() };
-        hub.handle_upgraded(Upgraded { peer, protocol: None }, b"", Instant::ZERO).expect("room")
+        hub.handle_upgraded(Upgraded { peer, protocol: None, deflate: None }, b"", Instant::ZERO).expect("room")
     }
 }
 

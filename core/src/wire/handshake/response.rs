@@ -1,5 +1,6 @@
 //! A server's answers (RFC 6455 §4.2.2).
 
+use alloc::format;
 use alloc::string::String;
 use core::fmt::Write as _;
 
@@ -8,7 +9,9 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::BytesMut;
 use sha1::{Digest as _, Sha1};
 
+use super::EXTENSIONS;
 use super::token::{is_ours, is_token, is_value};
+use crate::wire::deflate::Answer;
 
 /// What is hashed behind the key to show that the server read it as a WebSocket request (RFC 6455 §1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -37,6 +40,8 @@ pub(super) fn accept_bytes(key: &[u8]) -> [u8; 28] {
 pub struct ResponseOptions<'a> {
     /// The subprotocol, which must be one the client offered (RFC 6455 §4.2.2).
     pub protocol: Option<&'a str>,
+    /// The compression that is agreed to.
+    pub deflate: Option<Answer>,
     /// Further fields, such as Set-Cookie. Those of the handshake itself are not among them.
     pub headers: &'a [(&'a str, &'a str)],
 }
@@ -88,6 +93,10 @@ pub fn put_response(
     if let Some(name) = options.protocol {
         out.extend_from_slice(b"\r\nSec-WebSocket-Protocol: ");
         out.extend_from_slice(name.as_bytes());
+    }
+    if let Some(answer) = options.deflate {
+        let line = format!("\r\n{EXTENSIONS}: {answer}");
+        out.extend_from_slice(line.as_bytes());
     }
     put_headers(out, options.headers);
     out.extend_from_slice(b"\r\n\r\n");

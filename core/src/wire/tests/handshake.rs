@@ -214,7 +214,7 @@ fn any_changed_byte_is_judged_without_panic() {
             if let Ok(request) = verdict {
                 assert!(request.protocols().count() <= 3);
             }
-            assert!(parse_response(&head, &[b'x'; 24], &[]).is_err());
+            assert!(parse_response(&head, &[b'x'; 24], &[], None).is_err());
         }
     }
 }
@@ -307,7 +307,7 @@ fn stray_line_ends_are_told_at_once() {
 #[test]
 fn answers_cannot_be_broken_out_of() {
     use InvalidResponse as I;
-    let options = |protocol, headers| ResponseOptions { protocol, headers };
+    let options = |protocol, headers| ResponseOptions { protocol, headers, deflate: None };
     let rows: [(ResponseOptions<'_>, I); 12] = [
         (options(Some("a\r\nSet-Cookie: b"), &[]), I::Protocol),
         (options(Some(""), &[]), I::Protocol),
@@ -345,8 +345,11 @@ fn answers_cannot_be_broken_out_of() {
 #[test]
 fn answers_with_further_fields() {
     let (mut open, mut refused) = (BytesMut::new(), BytesMut::new());
-    let options =
-        ResponseOptions { protocol: None, headers: &[("Set-Cookie", "a=b; HttpOnly"), ("X-\u{7c}", "\u{e9}\t")] };
+    let options = ResponseOptions {
+        protocol: None,
+        deflate: None,
+        headers: &[("Set-Cookie", "a=b; HttpOnly"), ("X-\u{7c}", "\u{e9}\t")],
+    };
     put_response(&mut open, &accept_key("x"), &options).unwrap();
     assert!(core::str::from_utf8(&open).unwrap().ends_with("=\r\nSet-Cookie: a=b; HttpOnly\r\nX-|: \u{e9}\t\r\n\r\n"));
     put_refusal_with(&mut refused, 401, &[("WWW-Authenticate", "Bearer")], "who?").unwrap();
@@ -374,7 +377,7 @@ fn refusals_are_complete_answers() {
         put_refusal(&mut out, status, "wörds");
         let mut reader = HeadReader::new(1024);
         let (head, consumed) = reader.read(&out).unwrap().unwrap();
-        let parsed = parse_response(head, &[b'x'; 24], &[]);
+        let parsed = parse_response(head, &[b'x'; 24], &[], None);
         assert_eq!(parsed.unwrap_err(), ResponseError::Status(status));
         let head = core::str::from_utf8(head).unwrap();
         let upgrade = if status == 426 { ", Upgrade" } else { "" };

@@ -45,7 +45,7 @@ fn what_is_not_gated_is_not_asked() {
     let conn = house.accept(forebay_core::Peer::default());
     house.read(conn, GOOD);
     assert!(house.is_open(conn) && house.hub.upgrade_request(conn).is_none());
-    let upgraded = Upgraded { peer: gated(Mode::Raw), protocol: Some("chat") };
+    let upgraded = Upgraded { peer: gated(Mode::Raw), protocol: Some("chat"), ..Upgraded::default() };
     let other = house.hub.handle_upgraded(upgraded, b"", house.now).expect("room");
     house.drain();
     assert!(house.is_open(other), "somebody else has decided");
