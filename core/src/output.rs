@@ -333,7 +333,8 @@ pub enum Event {
         /// Its session.
         session: SessionId,
     },
-    /// A raw connection has messages: [`Hub::receive`](crate::Hub::receive) until it gives none.
+    /// A raw connection has messages: [`Hub::receive`](crate::Hub::receive) until it gives none, which says that they are
+    /// answered.
     Received(ConnId),
     /// The direct lane refused a message and is now at or below half of its limits.
     Sendable(ConnId),

@@ -25,9 +25,9 @@ use crate::stats::Level;
 use crate::time::Instant;
 use crate::timers::TimerId;
 use crate::watermark::ToldLevel;
-use crate::wire::Role;
 use crate::wire::deflate::{Agreed, Offer};
 use crate::wire::handshake::HeadReader;
+use crate::wire::{CloseCode, Role, WireError};
 
 #[derive(Debug)]
 pub(crate) enum Phase {
@@ -41,12 +41,41 @@ pub(crate) enum Phase {
         /// When the peer was last heard, or pinged since.
         since: Instant,
         is_pinged: bool,
+        /// The application may have an answer to what came: there were messages, and it did not hear since that there are
+        /// none.
+        owes_answers: bool,
     },
+    /// The peer has said its last word. The application is asked for its answers to what came before that, which go first:
+    /// it has none left when it asked for more (`is_answered`), and no more time after `close_timeout`.
+    Answering { last: LastWord, is_answered: bool, since: Instant },
     /// A Close frame (or a refusal) is to be flushed. Then the transport is closed, or first the peer's Close frame
     /// awaited.
     Closing { reason: EndReason, awaits_peer: bool, since: Instant },
     /// Nothing is left but to tell.
     Ended { reason: EndReason, owes_effect: bool },
+}
+
+impl Phase {
+    /// Since now, with nothing said.
+    pub(crate) fn opened(now: Instant) -> Self {
+        Self::Open { since: now, is_pinged: false, owes_answers: false }
+    }
+}
+
+/// Behind which nothing that a peer says is of interest.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum LastWord {
+    Close(Option<CloseCode>),
+    Violation(WireError),
+}
+
+impl LastWord {
+    pub(crate) fn reason(self) -> EndReason {
+        match self {
+            Self::Close(code) => EndReason::PeerClosed(code),
+            Self::Violation(error) => EndReason::Protocol(error),
+        }
+    }
 }
 
 /// A server's opening handshake.
@@ -140,8 +169,14 @@ pub(crate) struct Conn {
 }
 
 impl Conn {
+    /// Whether messages may be sent.
     pub(crate) fn is_open(&self) -> bool {
-        matches!(self.phase, Phase::Open { .. })
+        matches!(self.phase, Phase::Open { .. } | Phase::Answering { .. })
+    }
+
+    /// Whether the peer has nothing more to say.
+    pub(crate) fn is_heard_out(&self) -> bool {
+        matches!(self.phase, Phase::Answering { .. })
     }
 
     /// Whether its opening handshake was done.
@@ -152,7 +187,7 @@ impl Conn {
                 reason,
                 EndReason::Served | EndReason::Refused(_) | EndReason::Rejected(_) | EndReason::HandshakeTimeout
             ),
-            Phase::Open { .. } => true,
+            Phase::Open { .. } | Phase::Answering { .. } => true,
         }
     }
 
@@ -194,6 +229,11 @@ impl Conn {
 
     pub(crate) fn direct_mut(&mut self) -> Option<&mut Direct> {
         self.work.as_mut().and_then(|work| work.direct.as_deref_mut())
+    }
+
+    /// Whether a direct message was not sent yet.
+    pub(crate) fn has_direct_waiting(&self) -> bool {
+        self.direct().is_some_and(|direct| direct.lane.load(direct.log.head()).messages > 0)
     }
 
     pub(crate) fn outstanding(&self) -> Option<&Outstanding> {
@@ -240,7 +280,7 @@ impl Conn {
 
     /// The peer was heard.
     pub(crate) fn heard(&mut self, now: Instant) {
-        if let Phase::Open { since, is_pinged } = &mut self.phase {
+        if let Phase::Open { since, is_pinged, .. } = &mut self.phase {
             (*since, *is_pinged) = (now, false);
         }
     }
@@ -317,9 +357,9 @@ impl Conn {
             Phase::Request(accepted) => Some(accepted.since + options.handshake_timeout),
             Phase::Gated(gated) => Some(gated.since + options.handshake_timeout),
             Phase::Response(opening) => Some(opening.since + options.handshake_timeout),
-            Phase::Closing { since, .. } => Some(*since + options.close_timeout),
+            Phase::Answering { since, .. } | Phase::Closing { since, .. } => Some(*since + options.close_timeout),
             Phase::Ended { .. } => None,
-            Phase::Open { since, is_pinged } => {
+            Phase::Open { since, is_pinged, .. } => {
                 let silence = if *is_pinged { options.pong_timeout } else { options.ping_interval };
                 let is_heard = self.excused_since.is_none();
                 let began = self.inbound().and_then(|inbound| inbound.message_began);

@@ -113,7 +113,7 @@ impl Hub {
         if !self.make_room_for(bytes.len().min(self.config.head_bytes_max as usize)) {
             return self.fail_overloaded(id);
         }
-        let open = Phase::Open { since: self.now, is_pinged: false };
+        let open = Phase::opened(self.now);
         let phase = core::mem::replace(&mut self.conn_mut(id).phase, open);
         match phase {
             Phase::Request(mut accepted) => match accepted.reader.read(bytes) {
@@ -144,7 +144,7 @@ impl Hub {
     }
 
     pub(super) fn open(&mut self, id: ConnId, speech: Speech, agreed: Option<Agreed>) {
-        let (phase, config) = (Phase::Open { since: self.now, is_pinged: false }, self.config);
+        let (phase, config) = (Phase::opened(self.now), self.config);
         if let Speech::Dialect { dialect, .. } = speech {
             let session = self.conn_mut(id).session;
             let hello = Reply::Hello { session: self.token(session), options: &config };

@@ -108,6 +108,14 @@ impl Hub {
                 "an ended connection owns nothing but what is to be received"
             );
         }
+        if let Phase::Answering { is_answered, .. } = conn.phase {
+            assert!(conn.dialect().is_none(), "a dialect answers at once");
+            assert!(inbound.undecoded.is_empty() && inbound.message.is_empty(), "behind a last word nothing is kept");
+            assert!(
+                !is_answered || (!conn.has_messages() && conn.has_direct_waiting()),
+                "its answers are on their way"
+            );
+        }
         if let Some(parked) = inbound.parked {
             assert!(conn.has_messages(), "a parked publish is in the inbox");
             let topic = self.topics.get(parked.topic).expect("a parked publish has a topic");

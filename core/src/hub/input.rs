@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use super::Hub;
 use super::inflate::Piece;
-use crate::conn::Phase;
+use crate::conn::{LastWord, Phase};
 use crate::id::ConnId;
 use crate::output::{EndReason, OwnedPayload};
 use crate::stats::Count;
@@ -29,7 +29,7 @@ impl Hub {
             // One answer per connection: behind a refusal there is nothing to understand.
             Phase::Closing { .. } if !conn.was_open() => return,
             Phase::Open { .. } | Phase::Closing { .. } => {}
-            Phase::Ended { .. } => return,
+            Phase::Answering { .. } | Phase::Ended { .. } => return,
         }
         if conn.is_stopped() {
             self.keep_undecoded(id, bytes);
@@ -55,7 +55,7 @@ impl Hub {
 
     /// Keeps what cannot be decoded now, behind what is kept already.
     pub(super) fn keep_undecoded(&mut self, id: ConnId, bytes: &[u8]) {
-        if bytes.is_empty() || self.conns.get(id).is_none_or(crate::conn::Conn::is_ended) {
+        if bytes.is_empty() || self.conns.get(id).is_none_or(|conn| conn.is_ended() || conn.is_heard_out()) {
             return;
         }
         if self.make_room_for(bytes.len()) {
@@ -68,7 +68,7 @@ impl Hub {
     /// Decodes what was kept, if it may be decoded again.
     pub(super) fn input_kept(&mut self, id: ConnId) {
         let conn = self.conn_mut(id);
-        if conn.is_stopped() || conn.is_ended() {
+        if conn.is_stopped() || conn.is_ended() || conn.is_heard_out() {
             return;
         }
         let mut kept = core::mem::take(&mut self.work_mut(id).inbound.undecoded);
@@ -80,7 +80,7 @@ impl Hub {
         let mut from = 0;
         loop {
             let Some(conn) = self.conns.get_mut(id) else { return Then::Stop };
-            if conn.is_ended() {
+            if conn.is_ended() || conn.is_heard_out() {
                 return Then::Stop;
             }
             conn.update_stopped(&self.config);
@@ -154,7 +154,11 @@ impl Hub {
             return self.request(id, is_text, bytes, has_unit);
         }
         if self.queue(id, is_text, bytes) {
-            self.conn_mut(id).news.received = true;
+            let conn = self.conn_mut(id);
+            conn.news.received = true;
+            if let Phase::Open { owes_answers, .. } = &mut conn.phase {
+                *owes_answers = true;
+            }
             self.announce_conn(id);
         }
     }
@@ -175,8 +179,7 @@ impl Hub {
 
     pub(super) fn fail(&mut self, id: ConnId, error: WireError) {
         if self.conn_mut(id).is_open() {
-            let close = (error.close_code(), error.as_str());
-            self.begin_close(id, EndReason::Protocol(error), close, false);
+            self.hear_last(id, LastWord::Violation(error));
         } else if let Phase::Closing { awaits_peer, .. } = &mut self.conn_mut(id).phase {
             *awaits_peer = false; // There is nothing to wait for.
         }

@@ -297,6 +297,10 @@ impl Hub {
                 let reason = *reason;
                 self.end(conn, reason, false);
             }
+            Some(Phase::Answering { last, .. }) => {
+                let reason = last.reason();
+                self.end(conn, reason, false);
+            }
             Some(_) => self.end(conn, EndReason::PeerGone, false),
         }
         self.settle(conn);
@@ -547,7 +551,8 @@ impl Hub {
         sent
     }
 
-    /// Takes the next message of a raw connection, `None` when there is none. What is not taken counts against
+    /// Takes the next message of a raw connection, `None` when there is none: then those that were taken count as answered
+    /// (a peer's Close, or violation, that came behind them waits for that). What is not taken counts against
     /// `inbound_bytes_max`; at the bound the connection is not read.
     pub fn receive(&mut self, conn: ConnId, now: Instant) -> Option<OwnedPayload> {
         self.advance(now);
@@ -565,6 +570,8 @@ impl Hub {
                 self.pump(conn);
             }
             self.settle(conn);
+        } else {
+            self.answered(conn);
         }
         message
     }

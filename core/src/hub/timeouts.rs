@@ -68,10 +68,13 @@ impl Hub {
             Phase::Response(ref opening) if handshake_is_over(opening.since) => {
                 self.end(id, EndReason::HandshakeTimeout, true);
             }
+            Phase::Answering { last, since, .. } if since + self.config.close_timeout <= now => {
+                self.take_leave(id, last);
+            }
             Phase::Closing { reason, since, .. } if since + self.config.close_timeout <= now => {
                 self.end(id, reason, true);
             }
-            Phase::Open { since, is_pinged } => self.time_out_open(id, since, is_pinged),
+            Phase::Open { since, is_pinged, .. } => self.time_out_open(id, since, is_pinged),
             _ => {}
         }
     }
@@ -99,7 +102,9 @@ impl Hub {
                 return self.end(id, EndReason::PongTimeout, true);
             }
             if !is_pinged && since + config.ping_interval <= now {
-                conn.phase = Phase::Open { since: now, is_pinged: true };
+                if let Phase::Open { since, is_pinged, .. } = &mut conn.phase {
+                    (*since, *is_pinged) = (now, true);
+                }
                 self.put_ping(id);
             }
         }

@@ -6,6 +6,7 @@
 pub mod dialect;
 pub mod frame;
 pub mod handshake;
+pub mod inflate;
 pub mod json;
 
 use std::collections::VecDeque;
