@@ -15,6 +15,7 @@ extern crate std;
 
 mod clock;
 mod compression;
+mod compressor;
 mod config;
 mod conn;
 mod delivery;

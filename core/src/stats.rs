@@ -329,6 +329,19 @@ pub struct Pressure {
     pub level: Level,
 }
 
+/// What compression makes of what is sent (RFC 7692), in bytes of payloads of WebSocket messages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Compression {
+    /// What was given to a compressor: messages (several that are sent as one are one), each once for all who get it.
+    pub compressed: Count,
+    /// What became of that, in bytes. Where it is no less, it is not used.
+    pub compressed_to: u64,
+    /// What was sent compressed, as it was before.
+    pub sent: Count,
+    /// The same, as it was sent, with the headers of its frames.
+    pub sent_bytes: u64,
+}
+
 /// The hub's numbers. Counters never fall.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Stats {
@@ -361,6 +374,8 @@ pub struct Stats {
     pub unknown_acks: u64,
     /// Sessions that were resumed.
     pub resumed: u64,
+    /// What compression makes of what is sent.
+    pub compression: Compression,
     /// Inbound messages.
     pub received: Count,
     /// Of these, those that came compressed (RFC 7692), and all bytes that were inflated.

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use forebay_core::wire::HandshakeError;
-use forebay_core::{AbandonReason, Acks, Count, Level, LossReason, Stats, Totals};
+use forebay_core::{AbandonReason, Acks, Compression, Count, Level, LossReason, Stats, Totals};
 use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
@@ -225,6 +225,7 @@ fn put_hub(page: &mut Page<'_>, snapshot: &Snapshot) -> fmt::Result {
         acks,
         unknown_acks,
         resumed,
+        compression,
         received,
         inflated,
         inflated_from,
@@ -250,16 +251,24 @@ fn put_hub(page: &mut Page<'_>, snapshot: &Snapshot) -> fmt::Result {
     let help = "Sent less acknowledged, unacknowledged and abandoned: 0, or messages are miscounted";
     page.gauge(("acks_conservation_error", None, help), one(clamped(acks.conservation_error())))?;
 
+    let Compression { compressed, compressed_to, sent: sent_compressed, sent_bytes } = compression;
     for (name, help, count) in [
         ("published", "of publishes that were taken", published),
         ("received", "of messages that were received", received),
+        ("compressed", "of messages that were compressed, each once for all who get it", compressed),
+        ("sent_compressed", "before compression of messages that were sent compressed", sent_compressed),
         ("inflated", "of messages that came compressed, as inflated", inflated),
     ] {
         page.counter((name, messages(), &format!("Number {help}")), one(count.messages))?;
         page.counter((name, bytes(), &format!("Payload bytes {help}")), one(count.bytes))?;
     }
-    let help = "Payload bytes of messages that came compressed, as they came";
-    page.counter(("inflated_from", bytes(), help), one(*inflated_from))?;
+    for (name, help, count) in [
+        ("inflated_from", "Payload bytes of messages that came compressed, as they came", inflated_from),
+        ("compressed_to", "What became of messages that were compressed", compressed_to),
+        ("sent_compressed_to", "What messages that were sent compressed were sent as", sent_bytes),
+    ] {
+        page.counter((name, bytes(), help), one(*count))?;
+    }
     let refused = [
         ("full", refused_full),
         ("too_large", refused_too_large),

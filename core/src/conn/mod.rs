@@ -14,7 +14,7 @@ use bytes::{Bytes, BytesMut};
 pub(crate) use contexts::{Contexts, Inflating};
 pub(crate) use inbound::{INBOX_ENTRY_BYTES, Inbound, Parked};
 pub(crate) use limits::{Limits, reserved};
-pub(crate) use outbound::{Outbound, Outstanding, Pinned, PinnedMessage, Segment, Source};
+pub(crate) use outbound::{Copied, Outbound, Outstanding, Pinned, PinnedMessage, Segment, Source};
 pub(crate) use work::{Direct, Work};
 
 use crate::config::Options;
@@ -25,7 +25,7 @@ use crate::stats::Level;
 use crate::time::Instant;
 use crate::timers::TimerId;
 use crate::watermark::ToldLevel;
-use crate::wire::deflate::{Agreed, Offer};
+use crate::wire::deflate::{Agreed, Offer, WindowBits};
 use crate::wire::handshake::HeadReader;
 use crate::wire::{CloseCode, Role, WireError};
 
@@ -209,6 +209,11 @@ impl Conn {
             Speech::Raw(protocol) => protocol.as_ref().map(|name| &***name),
             Speech::Dialect { dialect, is_named } => is_named.then(|| dialect.subprotocol()),
         }
+    }
+
+    /// How far back it remembers, if it inflates what it gets (RFC 7692).
+    pub(crate) fn inflates(&self) -> Option<WindowBits> {
+        self.agreed?.sent_by(self.role).compressor()
     }
 
     pub(crate) fn inbound(&self) -> Option<&Inbound> {

@@ -11,6 +11,7 @@ mod direct;
 mod documents;
 mod drain;
 mod duplicates;
+mod forms;
 mod getters;
 mod inflate;
 mod input;
@@ -45,6 +46,7 @@ pub use drain::Transmit;
 use self::documents::Document;
 use self::overflow::Overflowed;
 use self::pressure::HubLevel;
+use crate::compressor::Compressor;
 use crate::config::{Config, LaneOptions, Start, TopicOptions};
 use crate::conn::{Conn, Contexts, Limits, Outstanding, Phase, Work};
 use crate::entropy::Entropy;
@@ -152,6 +154,8 @@ pub struct Hub {
     stamp: u64,
     /// Where a read is unmasked.
     scratch: Vec<u8>,
+    /// What compresses for all; there once something was compressed.
+    compressor: Option<Box<Compressor>>,
     /// Emptied Transmits, for use again.
     spare: Vec<Outstanding>,
     /// What connections had that are idle again, for use again.
@@ -200,6 +204,7 @@ impl Hub {
             stats: Stats::default(),
             stamp: 0,
             scratch: Vec::new(),
+            compressor: None,
             spare: Vec::new(),
             rested: Vec::new(),
             draining: None,

@@ -168,6 +168,20 @@ impl Stage {
         conn
     }
 
+    /// An open client that offers compression: greeted if it speaks the dialect, else raw.
+    pub fn join_offering(&mut self, mode: Mode, offer: &str) -> ConnId {
+        let (protocols, is_raw): (&[&str], bool) =
+            if mode == Mode::Raw { (&[], true) } else { (&["forebay.v1"], false) };
+        let client = Client::offering(self.next_seed(), protocols, is_raw, offer);
+        let conn = self.seat(client, mode);
+        self.pump();
+        assert!(self.client(conn).agreement.is_some(), "agreed");
+        if !is_raw {
+            assert!(matches!(self.told(conn)[..], [Told::Hello { .. }]), "greeted, and nothing else");
+        }
+        conn
+    }
+
     /// A declared topic.
     pub fn topic(&mut self, name: &str, change: impl FnOnce(&mut TopicOptions)) -> TopicId {
         let mut options = TopicOptions::default();

@@ -77,10 +77,24 @@ struct Hub {
     sessions_resumed: u64,
     unknown_acks: u64,
     acks: AckTerms,
+    compression: Compressed,
     /// All lanes of topics, of all time.
     lane_totals: Terms,
     /// What was sent to single connections, of all time.
     direct_totals: Terms,
+}
+
+/// In payload bytes of WebSocket messages.
+#[derive(Serialize)]
+struct Compressed {
+    /// What was given to a compressor, each message once for all who get it.
+    compressed: Messages,
+    /// What became of that.
+    compressed_to_bytes: u64,
+    /// What was sent compressed, as it was before.
+    sent: Messages,
+    /// The same, as it was sent.
+    sent_to_bytes: u64,
 }
 
 #[derive(Serialize)]
@@ -223,6 +237,12 @@ impl<'a> From<&'a Snapshot> for Stats<'a> {
             sessions_resumed: stats.resumed,
             unknown_acks: stats.unknown_acks,
             acks: (&stats.acks).into(),
+            compression: Compressed {
+                compressed: stats.compression.compressed.into(),
+                compressed_to_bytes: stats.compression.compressed_to,
+                sent: stats.compression.sent.into(),
+                sent_to_bytes: stats.compression.sent_bytes,
+            },
             lane_totals: (&stats.lanes).into(),
             direct_totals: (&stats.direct).into(),
         };

@@ -44,7 +44,7 @@ pub use deflater::Deflater;
 pub use inflater::Inflater;
 pub use negotiate::{Unsolicited, negotiate};
 #[cfg(not(feature = "deflate"))]
-pub(crate) use without::Inflater;
+pub(crate) use without::{Deflater, Inflater};
 
 /// What ends the last block of each message, and is not sent (RFC 7692 §7.2.1).
 #[cfg(feature = "deflate")]

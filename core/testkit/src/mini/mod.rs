@@ -3,6 +3,7 @@
 //!
 //! It is strict: whatever the server must not do becomes a violation.
 
+pub mod deflate;
 pub mod dialect;
 pub mod frame;
 pub mod handshake;
@@ -11,6 +12,7 @@ pub mod json;
 
 use std::collections::VecDeque;
 
+pub use deflate::Agreement;
 pub use dialect::{Asked, Data, Place, Reader, Sub, Told, Wish};
 pub use frame::{Decoder, Item};
 
@@ -72,6 +74,10 @@ pub struct Client {
     pub is_ended: bool,
     /// The server's HTTP answer.
     pub response: Option<Response>,
+    /// What the server agreed to; `None`: nothing is compressed.
+    pub agreement: Option<Agreement>,
+    /// Messages that came compressed.
+    pub compressed: u64,
     /// What the server must not have done.
     pub violation: Option<String>,
     /// Statuses with which its request may be refused, beside 408 and 503.
@@ -80,6 +86,8 @@ pub struct Client {
     pub received_bytes: u64,
     key: String,
     offered: Vec<String>,
+    /// Its offer of compression.
+    offer: Option<String>,
     answer: ResponseReader,
     decoder: Decoder,
     out: VecDeque<u8>,
@@ -98,6 +106,19 @@ impl Client {
         let mut client = Self::silent(seed, is_raw);
         client.offered = protocols.iter().map(ToString::to_string).collect();
         client.out.extend(handshake::request(&client.key, "/", protocols));
+        client
+    }
+
+    /// The same, that offers compression: `permessage-deflate; ...` (RFC 7692 §7.1).
+    #[must_use]
+    pub fn offering(seed: u64, protocols: &[&str], is_raw: bool, offer: &str) -> Self {
+        let mut client = Self::silent(seed, is_raw);
+        client.offered = protocols.iter().map(ToString::to_string).collect();
+        client.offer = Some(offer.into());
+        let mut request = handshake::request(&client.key, "/", protocols);
+        request.truncate(request.len() - 2);
+        request.extend(format!("Sec-WebSocket-Extensions: {offer}\r\n\r\n").as_bytes());
+        client.out.extend(request);
         client
     }
 
@@ -120,11 +141,14 @@ impl Client {
             close_reason: String::new(),
             is_ended: false,
             response: None,
+            agreement: None,
+            compressed: 0,
             violation: None,
             refusals: Vec::new(),
             received_bytes: 0,
             key: handshake::key_of(nonce),
             offered: Vec::new(),
+            offer: None,
             answer: ResponseReader::default(),
             decoder: Decoder::of_server(),
             out: VecDeque::new(),
@@ -361,7 +385,8 @@ impl Client {
                     }
                     let offered: Vec<&str> = self.offered.iter().map(String::as_str).collect();
                     if !self.is_lawless {
-                        self.protocol = response.check(&self.key, &offered)?;
+                        self.protocol = response.check(&self.key, &offered, self.offer.is_some())?;
+                        self.agree(&response)?;
                     }
                     self.phase = Phase::Open;
                 } else if (400..600).contains(&response.status) {
@@ -380,8 +405,25 @@ impl Client {
         }
     }
 
+    /// Holds what the server says of extensions against the offer.
+    fn agree(&mut self, response: &Response) -> Result<(), String> {
+        let mut answers = response.all("sec-websocket-extensions");
+        let Some(answer) = answers.next() else { return Ok(()) };
+        if answers.next().is_some() {
+            return Err("Sec-WebSocket-Extensions twice".into());
+        }
+        let offer = self.offer.as_deref().ok_or("an extension that was not offered")?;
+        let agreement = Agreement::read(answer, offer)?;
+        self.agreement = Some(agreement);
+        let Agreement { server_alone, server_bits, .. } = agreement;
+        let way = inflate::Way { window_bits: server_bits, takes_over: !server_alone };
+        self.decoder.inflate_with(inflate::Inflater::new(way));
+        Ok(())
+    }
+
     fn frames(&mut self, bytes: &[u8]) -> Result<(), String> {
-        for item in self.decoder.feed(bytes)? {
+        for (item, is_compressed) in self.decoder.feed_more(bytes)? {
+            self.compressed += u64::from(is_compressed);
             match item {
                 Item::Ping(payload) => {
                     self.pings += 1;
@@ -401,7 +443,7 @@ impl Client {
                     (None, item) => self.items.push_back(item),
                     (Some(reader), Item::Text(text)) => {
                         // What somebody lawless has said, nobody knows: its answers are not expected.
-                        let told = reader.text(&text);
+                        let told = if is_compressed { reader.joined(&text) } else { reader.text(&text) };
                         if !self.is_lawless {
                             told?;
                         }
