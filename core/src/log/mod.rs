@@ -210,7 +210,9 @@ impl Log {
     fn open_chunk(&mut self, len: usize, room: usize) {
         let capacity = len.max(self.next_chunk_bytes.min(room));
         let open = if self.is_open() { self.buffer.len() } else { 0 };
-        let is_moved = open > 0 && open <= MOVED_BYTES_MAX && open + len <= capacity;
+        // Not where memory is short: what lies in one block goes together.
+        let is_roomy = room >= 2 * CHUNK_BYTES_MAX;
+        let is_moved = is_roomy && open > 0 && open <= MOVED_BYTES_MAX && open + len <= capacity;
         if !is_moved {
             self.seal();
         }
