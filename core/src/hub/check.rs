@@ -131,11 +131,15 @@ impl Hub {
                     Segment::Notice { frame, .. } => frame.len(),
                     Segment::Latest { taken, .. } => taken.frame.len(),
                     Segment::Again { len, .. } => *len,
-                    Segment::Messages { source, len, run, .. } => {
+                    Segment::Messages { source, len, run, is_formed, copy } => {
                         if let Source::Lane(lane) = source {
                             let (topic, place) = self.topics.lane(*lane);
                             let lane = topic.run_lane(place).expect("a run is of a log");
                             assert!(lane.outstanding().last() >= run.last(), "a run is outstanding");
+                            if *is_formed && copy.is_none() {
+                                let (_, range) = topic.log(place).form(*run).piece(*run);
+                                assert_eq!(range.len(), *len, "a form stays as it is while it is sent");
+                            }
                         }
                         *len
                     }
