@@ -151,6 +151,9 @@ impl AddAssign<&Stats> for Stats {
             inflated,
             inflated_from,
             accepted,
+            refused_accepts,
+            refused_requests,
+            rejected_requests,
             opened,
             closed,
             gaps_sent,
@@ -180,6 +183,9 @@ impl AddAssign<&Stats> for Stats {
         self.inflated += *inflated;
         self.inflated_from += inflated_from;
         self.accepted += accepted;
+        self.refused_accepts += refused_accepts;
+        self.refused_requests.iter_mut().zip(refused_requests).for_each(|(sum, count)| *sum += count);
+        self.rejected_requests += rejected_requests;
         self.opened += opened;
         self.closed += closed;
         self.gaps_sent += gaps_sent;

@@ -5,6 +5,7 @@ use core::time::Duration;
 use crate::id::{ConnId, LaneId, SessionId, TopicId};
 use crate::output::{LossReason, Position};
 use crate::policy::Policy;
+use crate::wire::HandshakeError;
 
 /// Messages and payload bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -385,6 +386,12 @@ pub struct Stats {
     pub accepted: u64,
     /// Opening handshakes done.
     pub opened: u64,
+    /// Connections that were not accepted: see [`AcceptError`](crate::AcceptError).
+    pub refused_accepts: u64,
+    /// Opening requests that were refused, by reason in the order of [`HandshakeError::ALL`].
+    pub refused_requests: [u64; HandshakeError::ALL.len()],
+    /// Opening requests that the application refused.
+    pub rejected_requests: u64,
     /// Connections that ended.
     pub closed: u64,
     /// Gap notices handed to the kernel.

@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use forebay_core::wire::HandshakeError;
 use forebay_core::{AbandonReason, Acks, Compression, Count, Level, LossReason, Stats, Totals};
 use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
@@ -230,6 +231,9 @@ fn put_hub(page: &mut Page<'_>, snapshot: &Snapshot) -> fmt::Result {
         inflated_from,
         accepted,
         opened,
+        refused_accepts,
+        refused_requests,
+        rejected_requests,
         closed,
         gaps_sent,
         stale_inputs,
@@ -277,10 +281,15 @@ fn put_hub(page: &mut Page<'_>, snapshot: &Snapshot) -> fmt::Result {
     )?;
     let samples = refused.map(|(reason, count)| (vec![("reason", reason)], *count));
     page.counter(("refused_publishes", None, "Publishes that were refused, by reason"), samples)?;
+    let reasons = HandshakeError::ALL.iter().zip(refused_requests);
+    let samples = reasons.map(|(error, count)| (vec![("reason", error.name())], *count));
+    page.counter(("refused_requests", None, "Opening requests that were refused, by reason"), samples)?;
     for (name, help, count) in [
         ("parked_publishes", "Publishes of clients that had to wait for room", parked),
         ("connections_accepted", "Connections that were accepted or started", accepted),
         ("connections_opened", "Opening handshakes that were done", opened),
+        ("connections_refused", "Connections that were not accepted", refused_accepts),
+        ("rejected_requests", "Opening requests that the application refused", rejected_requests),
         ("connections_closed", "Connections that ended", closed),
         ("gaps_sent", "Notices of lost messages that were sent", gaps_sent),
         ("stale_inputs", "Inputs for what was not there any more", stale_inputs),

@@ -20,7 +20,7 @@ pub(crate) use work::{Direct, Work};
 use crate::config::Options;
 use crate::dialect::Dialect;
 use crate::id::SessionId;
-use crate::output::{EndReason, Mode};
+use crate::output::{EndReason, Peer};
 use crate::stats::Level;
 use crate::time::Instant;
 use crate::timers::TimerId;
@@ -33,6 +33,8 @@ use crate::wire::{CloseCode, Role, WireError};
 pub(crate) enum Phase {
     /// A server awaits the opening request.
     Request(Box<Accepted>),
+    /// The application is to decide about the opening request; what comes behind it is kept, and not read any more.
+    Gated(Box<Gated>),
     /// A client awaits the answer to its opening request.
     Response(Box<Opening>),
     Open {
@@ -80,8 +82,20 @@ impl LastWord {
 #[derive(Debug)]
 pub(crate) struct Accepted {
     pub(crate) reader: HeadReader,
-    pub(crate) mode: Mode,
+    pub(crate) peer: Peer,
     pub(crate) since: Instant,
+}
+
+/// A server's opening request that the application decides about.
+#[derive(Debug)]
+pub(crate) struct Gated {
+    /// The request, which is a good one.
+    pub(crate) head: Box<[u8]>,
+    pub(crate) peer: Peer,
+    /// When the connection was accepted.
+    pub(crate) since: Instant,
+    /// Whether the application was asked.
+    pub(crate) is_told: bool,
 }
 
 /// A client's opening handshake.
@@ -97,7 +111,7 @@ pub(crate) struct Opening {
 /// Who understands the messages.
 #[derive(Debug)]
 pub(crate) enum Speech {
-    /// The application. A client's server may have chosen a subprotocol.
+    /// The application. A subprotocol may have been chosen.
     Raw(Option<Box<Box<str>>>),
     Dialect {
         dialect: &'static &'static dyn Dialect,
@@ -168,10 +182,11 @@ impl Conn {
     /// Whether its opening handshake was done.
     pub(crate) fn was_open(&self) -> bool {
         match self.phase {
-            Phase::Request(_) | Phase::Response(_) => false,
-            Phase::Closing { reason, .. } | Phase::Ended { reason, .. } => {
-                !matches!(reason, EndReason::Served | EndReason::Refused(_) | EndReason::HandshakeTimeout)
-            }
+            Phase::Request(_) | Phase::Gated(_) | Phase::Response(_) => false,
+            Phase::Closing { reason, .. } | Phase::Ended { reason, .. } => !matches!(
+                reason,
+                EndReason::Served | EndReason::Refused(_) | EndReason::Rejected(_) | EndReason::HandshakeTimeout
+            ),
             Phase::Open { .. } | Phase::Answering { .. } => true,
         }
     }
@@ -261,6 +276,7 @@ impl Conn {
     pub(crate) fn resident(&self) -> usize {
         let head = match &self.phase {
             Phase::Request(accepted) => accepted.reader.capacity(),
+            Phase::Gated(gated) => gated.head.len(),
             Phase::Response(opening) => opening.reader.capacity(),
             _ => 0,
         };
@@ -279,7 +295,13 @@ impl Conn {
         let is_closing = matches!(self.phase, Phase::Closing { .. });
         // Of one that is closing only the peer's Close frame is still of interest; the rest is not kept.
         self.is_limited &= !is_closing;
+        let is_gated = matches!(self.phase, Phase::Gated(_));
         let Some(Work { inbound, outbound, .. }) = self.work.as_deref_mut() else { return };
+        if is_gated {
+            // One read may be kept; who says nothing is read, so that its end is seen.
+            inbound.is_stopped = !inbound.undecoded.is_empty();
+            return;
+        }
         if is_closing {
             inbound.is_stopped = false;
             return;
@@ -338,6 +360,7 @@ impl Conn {
     fn phase_deadline(&self, options: &Options) -> Option<Instant> {
         match &self.phase {
             Phase::Request(accepted) => Some(accepted.since + options.handshake_timeout),
+            Phase::Gated(gated) => Some(gated.since + options.handshake_timeout),
             Phase::Response(opening) => Some(opening.since + options.handshake_timeout),
             Phase::Answering { since, .. } | Phase::Closing { since, .. } => Some(*since + options.close_timeout),
             Phase::Ended { .. } => None,

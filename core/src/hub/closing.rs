@@ -99,7 +99,7 @@ impl Hub {
     pub(super) fn close_now(&mut self, id: ConnId, code: CloseCode, text: &str) {
         let Some(conn) = self.conns.get(id) else { return self.stale() };
         match conn.phase {
-            Phase::Request(_) | Phase::Response(_) => self.end(id, EndReason::Closed(code), true),
+            Phase::Request(_) | Phase::Gated(_) | Phase::Response(_) => self.end(id, EndReason::Closed(code), true),
             Phase::Open { .. } => {
                 self.begin_close(id, EndReason::Closed(code), (code, text), true);
                 self.pump(id);
@@ -254,7 +254,7 @@ impl Hub {
         let ids: alloc::vec::Vec<ConnId> = self.conns.iter().map(|(id, _)| id).collect();
         for id in ids {
             match self.conn_mut(id).phase {
-                Phase::Request(_) | Phase::Response(_) => self.end(id, EndReason::Drained, true),
+                Phase::Request(_) | Phase::Gated(_) | Phase::Response(_) => self.end(id, EndReason::Drained, true),
                 _ => self.refresh(id),
             }
         }
@@ -268,7 +268,7 @@ impl Hub {
                 Phase::Open { .. } => {
                     self.begin_close(id, EndReason::Drained, (CloseCode::GOING_AWAY, "shutting down"), true);
                 }
-                Phase::Request(_) | Phase::Response(_) => self.end(id, EndReason::Drained, true),
+                Phase::Request(_) | Phase::Gated(_) | Phase::Response(_) => self.end(id, EndReason::Drained, true),
                 Phase::Answering { last, .. } => self.take_leave(id, last),
                 Phase::Closing { .. } | Phase::Ended { .. } => {}
             }

@@ -9,7 +9,7 @@ use crate::conn::{LastWord, Phase};
 use crate::id::ConnId;
 use crate::output::{EndReason, OwnedPayload};
 use crate::stats::Count;
-use crate::wire::{CloseCode, Item, MessageKind, WireError};
+use crate::wire::{CloseCode, HandshakeError, Item, MessageKind, WireError};
 
 /// A read is decoded in pieces of this size, so that the scratch buffer is bounded however much one read brings.
 const PIECE_BYTES_MAX: usize = 64 << 10;
@@ -25,6 +25,9 @@ impl Hub {
         let Some(conn) = self.conns.get_mut(id) else { return };
         match conn.phase {
             Phase::Request(_) | Phase::Response(_) => return self.input_head(id, bytes),
+            Phase::Gated(_) => return self.keep_undecoded(id, bytes),
+            // One answer per connection: behind a refusal there is nothing to understand.
+            Phase::Closing { .. } if !conn.was_open() => return,
             Phase::Open { .. } | Phase::Closing { .. } => {}
             Phase::Answering { .. } | Phase::Ended { .. } => return,
         }
@@ -51,7 +54,7 @@ impl Hub {
     }
 
     /// Keeps what cannot be decoded now, behind what is kept already.
-    fn keep_undecoded(&mut self, id: ConnId, bytes: &[u8]) {
+    pub(super) fn keep_undecoded(&mut self, id: ConnId, bytes: &[u8]) {
         if bytes.is_empty() || self.conns.get(id).is_none_or(|conn| conn.is_ended() || conn.is_heard_out()) {
             return;
         }
@@ -184,10 +187,10 @@ impl Hub {
 
     pub(super) fn fail_overloaded(&mut self, id: ConnId) {
         let close = (CloseCode::TRY_AGAIN_LATER, "out of memory budget");
-        if self.conn_mut(id).is_open() {
-            self.begin_close(id, EndReason::Overloaded, close, false);
-        } else {
-            self.end(id, EndReason::Overloaded, true);
+        match self.conn_mut(id).phase {
+            Phase::Open { .. } => self.begin_close(id, EndReason::Overloaded, close, false),
+            Phase::Request(_) | Phase::Gated(_) => self.refuse(id, HandshakeError::OutOfMemory),
+            _ => self.end(id, EndReason::Overloaded, true),
         }
     }
 }

@@ -30,6 +30,7 @@ mod sent;
 mod sessions;
 mod starts;
 mod timeouts;
+mod upgrade;
 mod work;
 
 use alloc::boxed::Box;
@@ -66,6 +67,7 @@ use crate::timers::Timers;
 use crate::topics::Topics;
 use crate::wire::CloseCode;
 use crate::wire::deflate::Inflater;
+use crate::wire::handshake::Origins;
 
 /// Who wants to be woken, by its place in its table: a timer goes with what it is of.
 #[derive(Clone, Copy, Debug)]
@@ -163,6 +165,10 @@ pub struct Hub {
     is_backlogged: bool,
     /// Served to plain HTTP requests, by path.
     documents: BTreeMap<Box<str>, Document>,
+    /// Whose pages may open connections.
+    origins: Origins,
+    /// What raw connections may speak.
+    protocols: Vec<Box<str>>,
 }
 
 impl Hub {
@@ -204,6 +210,8 @@ impl Hub {
             draining: None,
             is_backlogged: false,
             documents: BTreeMap::new(),
+            origins: Origins::new(),
+            protocols: Vec::new(),
         }
     }
 
@@ -216,6 +224,7 @@ impl Hub {
     pub fn handle_accept(&mut self, peer: Peer, now: Instant) -> Result<ConnId, AcceptError> {
         self.advance(now);
         let accepted = self.accept(peer);
+        self.stats.refused_accepts += u64::from(accepted.is_err());
         self.retry_parked();
         accepted
     }
@@ -233,6 +242,7 @@ impl Hub {
     ) -> Result<ConnId, AcceptError> {
         self.advance(now);
         let accepted = self.accept_upgraded(upgraded);
+        self.stats.refused_accepts += u64::from(accepted.is_err());
         match accepted {
             Ok(conn) if !self.conn_mut(conn).is_ended() => self.handle_bytes(conn, leftover, now),
             _ => self.retry_parked(), // It ended for the budget, which may have made room.

@@ -124,7 +124,7 @@ impl Stage {
 
     /// Seats a client that has connected.
     pub fn seat(&mut self, client: Client, mode: Mode) -> ConnId {
-        let conn = self.hub.handle_accept(Peer { address: None, mode }, self.now).expect("accepted");
+        let conn = self.hub.handle_accept(Peer { mode, ..Peer::default() }, self.now).expect("accepted");
         self.place(conn, client);
         conn
     }

@@ -35,7 +35,7 @@ fn house_of(options: TopicOptions) -> (Hub, forebay_core::TopicId, Vec<ConnId>) 
     let topic = hub.topic("t", options).expect("declared");
     let conns: Vec<ConnId> = (0..SUBSCRIBERS)
         .map(|number| {
-            let peer = Peer { address: None, mode: Mode::Raw };
+            let peer = Peer { mode: Mode::Raw, ..Peer::default() };
             let conn = if number % 2 == 0 {
                 hub.handle_upgraded(Upgraded { peer, protocol: None, deflate: None }, b"", NOW).expect("accepted")
             } else {
@@ -197,7 +197,7 @@ fn inflating_house() -> (Hub, forebay_core::TopicId) {
     for number in 0..SUBSCRIBERS {
         let mode = if number % 2 == 0 { Mode::Raw } else { Mode::Dialect };
         let deflate = Some(Agreed { server: alone, client: alone });
-        let upgraded = Upgraded { peer: Peer { address: None, mode }, protocol: None, deflate };
+        let upgraded = Upgraded { peer: Peer { mode, ..Peer::default() }, protocol: None, deflate };
         let conn = hub.handle_upgraded(upgraded, b"", NOW).expect("accepted");
         drain(&mut hub);
         hub.subscribe(conn, topic, LaneOptions::default(), Start::Latest, NOW).expect("subscribed");

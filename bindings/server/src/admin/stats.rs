@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use forebay_core::wire::HandshakeError;
 use forebay_threads::{
     AbandonReason, Acks, ConnectionPressure, Count, LaneSnapshot, Level, Levels, Load, LossReason, Snapshot,
     TopicSnapshot, Totals,
@@ -64,6 +65,10 @@ struct Hub {
     parked: u64,
     accepted: u64,
     opened: u64,
+    /// Connections that were not accepted.
+    refused_accepts: u64,
+    /// Opening requests that were refused, by reason.
+    refused_requests: BTreeMap<&'static str, u64>,
     closed: u64,
     gaps_sent: u64,
     stale_inputs: u64,
@@ -223,6 +228,8 @@ impl<'a> From<&'a Snapshot> for Stats<'a> {
             parked: stats.parked,
             accepted: stats.accepted,
             opened: stats.opened,
+            refused_accepts: stats.refused_accepts,
+            refused_requests: HandshakeError::ALL.iter().map(|e| e.name()).zip(stats.refused_requests).collect(),
             closed: stats.closed,
             gaps_sent: stats.gaps_sent,
             stale_inputs: stats.stale_inputs,

@@ -80,6 +80,8 @@ pub struct Client {
     pub compressed: u64,
     /// What the server must not have done.
     pub violation: Option<String>,
+    /// Statuses with which its request may be refused, beside 408 and 503.
+    pub refusals: Vec<u16>,
     /// All bytes received.
     pub received_bytes: u64,
     key: String,
@@ -93,6 +95,8 @@ pub struct Client {
     sent_close: bool,
     is_lawless: bool,
     is_fetching: bool,
+    /// Its request is of a page that the server is not for.
+    is_stranger: bool,
 }
 
 impl Client {
@@ -140,6 +144,7 @@ impl Client {
             agreement: None,
             compressed: 0,
             violation: None,
+            refusals: Vec::new(),
             received_bytes: 0,
             key: handshake::key_of(nonce),
             offered: Vec::new(),
@@ -151,6 +156,7 @@ impl Client {
             sent_close: false,
             is_lawless: false,
             is_fetching: false,
+            is_stranger: false,
         }
     }
 
@@ -161,6 +167,17 @@ impl Client {
         client.is_fetching = true;
         client.write(format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes());
         client
+    }
+
+    /// Its request, which it has not written yet, comes from a page of this origin; whether the server is for such pages.
+    pub fn come_from(&mut self, origin: &str, is_welcome: bool) {
+        let end = self.out.len().saturating_sub(2);
+        let behind = self.out.split_off(end);
+        self.out.extend(format!("Origin: {origin}\r\n").bytes().chain(behind));
+        if !is_welcome && !self.is_fetching {
+            self.is_stranger = true;
+            self.refusals.push(403);
+        }
     }
 
     /// A client on a connection whose handshake somebody else has done.
@@ -363,6 +380,9 @@ impl Client {
                 if response.status == 200 && self.is_fetching {
                     self.phase = Phase::Served(Vec::new());
                 } else if response.status == 101 {
+                    if self.is_stranger {
+                        return Err("a stranger was let in".into());
+                    }
                     let offered: Vec<&str> = self.offered.iter().map(String::as_str).collect();
                     if !self.is_lawless {
                         self.protocol = response.check(&self.key, &offered, self.offer.is_some())?;
@@ -371,7 +391,8 @@ impl Client {
                     self.phase = Phase::Open;
                 } else if (400..600).contains(&response.status) {
                     // 408: too slow, 503: the server is shutting down or full. Neither is the request's fault.
-                    if !self.is_lawless && !self.is_fetching && !matches!(response.status, 408 | 503) {
+                    let is_known = matches!(response.status, 408 | 503) || self.refusals.contains(&response.status);
+                    if !self.is_lawless && !self.is_fetching && !is_known {
                         return Err(format!("a good request was refused: {response:?}"));
                     }
                     self.phase = Phase::Refused(response.status);
