@@ -104,7 +104,7 @@ impl Hub {
         if !self.make_room_for(bytes.len().min(self.config.head_bytes_max as usize)) {
             return self.end(id, EndReason::Overloaded, true);
         }
-        let open = Phase::Open { since: self.now, is_pinged: false };
+        let open = Phase::Open { since: self.now, is_pinged: false, spent: 0 };
         let phase = core::mem::replace(&mut self.conn_mut(id).phase, open);
         match phase {
             Phase::Request(mut accepted) => match accepted.reader.read(bytes) {
@@ -149,7 +149,7 @@ impl Hub {
     }
 
     fn open(&mut self, id: ConnId, speech: Speech) {
-        let (phase, config) = (Phase::Open { since: self.now, is_pinged: false }, self.config);
+        let (phase, config) = (Phase::Open { since: self.now, is_pinged: false, spent: 0 }, self.config);
         if let Speech::Dialect { dialect, .. } = speech {
             let session = self.conn_mut(id).session;
             let hello = Reply::Hello { session: self.token(session), options: &config };

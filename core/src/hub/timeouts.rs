@@ -75,7 +75,7 @@ impl Hub {
             Phase::Closing { reason, since, .. } if since + self.config.close_timeout <= now => {
                 self.end(id, reason, true);
             }
-            Phase::Open { since, is_pinged } => self.time_out_open(id, since, is_pinged),
+            Phase::Open { since, is_pinged, .. } => self.time_out_open(id, since, is_pinged),
             _ => {}
         }
     }
@@ -97,7 +97,7 @@ impl Hub {
                 return self.end(id, EndReason::PongTimeout, true);
             }
             if !is_pinged && since + config.ping_interval <= now {
-                conn.phase = Phase::Open { since: now, is_pinged: true };
+                conn.heard(now, true);
                 self.put_ping(id);
             }
         }

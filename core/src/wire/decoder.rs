@@ -6,19 +6,31 @@ use super::frame::{Opcode, Prefix, Role, parse_prefix};
 use super::mask;
 use super::utf8::Utf8;
 
-/// What a message starts with, and gets back from its own bytes, to pay for its fragments: the *fragment credit*.
+/// The work credit a connection starts with, and the most it can have.
 ///
-/// A message may be cut as finely as its sender likes (RFC 6455 §5.4), and a peer that cuts it into empty pieces makes us
-/// work for nothing. So every continuation frame costs [`FRAGMENT_COST`], every payload byte it brings gives one back,
-/// never above where it started, and a message without credit for its next fragment ends the connection
-/// ([`WireError::FragmentFlood`], 1008). Fragments of 32 bytes or more are therefore free, whatever their number; of one byte
-/// there may be 16,912, of none 16,384. Each message starts afresh and its first frame is free, so that small unfragmented
-/// messages cost nothing; control frames cost nothing either. How many messages or pings a peer may send is a question
-/// of rates, which is not asked here.
-pub const FRAGMENT_CREDIT: u32 = 16_384 * FRAGMENT_COST;
+/// RFC 6455 lets a peer cut a message as finely as it likes (§5.4) and send as many pings and pongs as it likes (§5.5), and so
+/// make us work for nothing. So work is paid for:
+///
+/// - Every continuation frame, Ping and Pong costs [`FRAME_COST`]. The first frame of a message costs nothing, nor does a
+///   Close: what whole messages come is a question of rates.
+/// - Every payload byte of a data frame, first or not, fragmented or not, gives one back: `credit = min(WORK_CREDIT, credit -
+///   cost + len)`. The bytes pay in advance, since the next frame can only follow when all of them have arrived. The
+///   payload of control frames gives nothing.
+/// - A frame that cannot be paid for (`credit + len < cost`) ends the connection: [`WireError::Flood`], 1008. That is told where
+///   the header says how long the frame is, before its masking key and payload; other violations that the header shows by then
+///   come first. What is refused, or incomplete, costs nothing.
+/// - Time gives credit back as well, for the codec alone by [`Decoder::refill`]; a hub gives one for every
+///   [`CREDIT_NANOS`]. So a lifetime of keep-alives does not add up, and some 119 pings a second can be sent forever.
+///
+/// Fragments of 32 bytes or more are therefore free, whatever their number. In a burst, of one byte there may be 16,912, of none,
+/// or pings, 16,384.
+pub const WORK_CREDIT: u32 = 16_384 * FRAME_COST;
 
-/// What one continuation frame costs of the [`FRAGMENT_CREDIT`].
-pub const FRAGMENT_COST: u32 = 32;
+/// What a continuation frame, a Ping or a Pong costs of the [`WORK_CREDIT`].
+pub const FRAME_COST: u32 = 32;
+
+/// How long a hub takes to give back one of the [`WORK_CREDIT`]: 2^18 ns, about a quarter of a millisecond.
+pub const CREDIT_NANOS: u64 = 1 << 18;
 
 /// What a data message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -73,8 +85,8 @@ pub struct Decoder {
     message_bytes: u64,
     /// Payload of the data frame in progress that has not arrived; 0 between frames.
     frame_left: u64,
-    /// See [`FRAGMENT_CREDIT`].
-    credit: u32,
+    /// How much of the [`WORK_CREDIT`] is gone.
+    spent: u32,
     /// The key of the frame in progress, turned to fit its next byte.
     key: [u8; 4],
     /// Between messages complete, that is as new.
@@ -98,7 +110,7 @@ impl Decoder {
             message_bytes_max,
             message_bytes: 0,
             frame_left: 0,
-            credit: FRAGMENT_CREDIT,
+            spent: 0,
             key: [0; 4],
             text: Utf8::new(),
             role,
@@ -131,6 +143,31 @@ impl Decoder {
         decoded
     }
 
+    /// What is left of the [`WORK_CREDIT`].
+    #[inline]
+    #[must_use]
+    pub const fn credit(&self) -> u32 {
+        WORK_CREDIT - self.spent
+    }
+
+    /// Gives back so much of the [`WORK_CREDIT`], for time that passed or for anything else of use.
+    #[inline]
+    pub const fn refill(&mut self, credit: u32) {
+        self.spent = self.spent.saturating_sub(credit);
+    }
+
+    /// How much of the [`WORK_CREDIT`] is gone.
+    #[inline]
+    pub(crate) const fn spent(&self) -> u32 {
+        self.spent
+    }
+
+    /// Has so much of the [`WORK_CREDIT`] gone.
+    #[inline]
+    pub(crate) const fn set_spent(&mut self, spent: u32) {
+        self.spent = if spent < WORK_CREDIT { spent } else { WORK_CREDIT };
+    }
+
     /// Whether no message is in progress: an end of the stream here cuts none off.
     #[inline]
     #[must_use]
@@ -138,7 +175,7 @@ impl Decoder {
         self.message.is_none()
     }
 
-    /// Whether it is as it was made, in all that matters: no message is in progress, and none was the last.
+    /// Whether it is as it was made, but for what is spent: no message is in progress, and none was the last.
     pub(crate) const fn is_as_new(&self) -> bool {
         self.message.is_none() && !self.done
     }
@@ -162,9 +199,20 @@ impl Decoder {
             ([0; 4], prefix.end)
         };
         if prefix.opcode.is_control() {
-            return control(&prefix, key, start, input);
+            let decoded = control(&prefix, key, start, input)?;
+            if decoded.item.is_some() {
+                self.spent = self.spent_with(&prefix);
+            }
+            return Ok(decoded);
         }
-        self.begin(&prefix, key)?;
+        let arrived = input.len() - start;
+        if prefix.fin && self.message.is_none() && prefix.len <= arrived as u64 {
+            if self.spent > 0 {
+                self.spent = self.spent_with(&prefix);
+            }
+            return whole(&prefix, key, start, input);
+        }
+        self.begin(&prefix, key);
         self.piece(input, start)
     }
 
@@ -177,43 +225,55 @@ impl Decoder {
             (Role::Client, true) => return Err(WireError::Masked),
             _ => {}
         }
-        match (prefix.opcode, self.message) {
-            (Opcode::Continuation, None) => return Err(WireError::UnexpectedContinuation),
-            (Opcode::Text | Opcode::Binary, Some(_)) => return Err(WireError::InterleavedMessage),
-            (Opcode::Close | Opcode::Ping | Opcode::Pong, _) => return Ok(()),
-            _ => {}
+        if prefix.opcode.is_control() {
+            return self.check_credit(prefix);
+        }
+        let continues = prefix.opcode == Opcode::Continuation;
+        if continues != self.message.is_some() {
+            return Err(if continues { WireError::UnexpectedContinuation } else { WireError::InterleavedMessage });
         }
         match self.message_bytes.checked_add(prefix.len) {
-            Some(bytes) if bytes <= self.message_bytes_max => Ok(()),
-            _ => Err(WireError::MessageTooBig),
+            Some(bytes) if bytes <= self.message_bytes_max => {}
+            _ => return Err(WireError::MessageTooBig),
+        }
+        if continues { self.check_credit(prefix) } else { Ok(()) }
+    }
+
+    #[inline]
+    fn check_credit(&self, prefix: &Prefix) -> Result<(), WireError> {
+        if self.spent_with(prefix) <= WORK_CREDIT { Ok(()) } else { Err(WireError::Flood) }
+    }
+
+    /// What is spent when a frame has begun.
+    #[inline]
+    fn spent_with(&self, prefix: &Prefix) -> u32 {
+        let len = u32::try_from(prefix.len).unwrap_or(u32::MAX);
+        match prefix.opcode {
+            Opcode::Close => self.spent,
+            Opcode::Ping | Opcode::Pong => self.spent + FRAME_COST,
+            Opcode::Continuation => (self.spent + FRAME_COST).saturating_sub(len),
+            Opcode::Text | Opcode::Binary => self.spent.saturating_sub(len),
         }
     }
 
     /// Enters a data frame whose header is complete and checked.
     #[inline]
-    fn begin(&mut self, prefix: &Prefix, key: [u8; 4]) -> Result<(), WireError> {
+    fn begin(&mut self, prefix: &Prefix, key: [u8; 4]) {
         match prefix.opcode {
             Opcode::Text => self.begin_message(MessageKind::Text),
             Opcode::Binary => self.begin_message(MessageKind::Binary),
-            _ => {
-                // The bytes pay in advance: the next frame can only follow when all of them have arrived.
-                let useful = u32::try_from(prefix.len).unwrap_or(u32::MAX);
-                let credit = self.credit.saturating_add(useful);
-                let credit = credit.checked_sub(FRAGMENT_COST).ok_or(WireError::FragmentFlood)?;
-                self.credit = credit.min(FRAGMENT_CREDIT);
-            }
+            _ => {}
         }
+        self.spent = self.spent_with(prefix);
         self.message_bytes += prefix.len;
         self.frame_left = prefix.len;
         self.key = key;
         self.fin = prefix.fin;
-        Ok(())
     }
 
     #[inline]
     const fn begin_message(&mut self, kind: MessageKind) {
         self.message = Some(kind);
-        self.credit = FRAGMENT_CREDIT;
         self.first = true;
     }
 
@@ -228,9 +288,11 @@ impl Decoder {
         let payload = &mut arrived[..len];
         if matches!(self.role, Role::Server) {
             mask::apply(payload, self.key, 0);
-            self.key = mask::rotate(self.key, len);
         }
         self.frame_left -= len as u64;
+        if self.frame_left > 0 {
+            self.key = mask::rotate(self.key, len);
+        }
         let last = self.fin && self.frame_left == 0;
         let first = core::mem::replace(&mut self.first, false);
         let kind = self.message.expect("a data frame belongs to a message");
@@ -246,6 +308,21 @@ impl Decoder {
         }
         Ok(Decoded { consumed: start + len, item: Some(Item::Data { kind, payload, first, last }) })
     }
+}
+
+/// A message of one frame that is all there, as most are: it changes nothing.
+#[inline]
+fn whole<'a>(prefix: &Prefix, key: [u8; 4], start: usize, input: &'a mut [u8]) -> Result<Decoded<'a>, WireError> {
+    let end = start + usize::try_from(prefix.len).expect("it is all there");
+    let payload = &mut input[start..end];
+    if prefix.masked {
+        mask::apply(payload, key, 0);
+    }
+    let kind = if prefix.opcode == Opcode::Text { MessageKind::Text } else { MessageKind::Binary };
+    if kind == MessageKind::Text && core::str::from_utf8(payload).is_err() {
+        return Err(WireError::InvalidUtf8);
+    }
+    Ok(Decoded { consumed: end, item: Some(Item::Data { kind, payload, first: true, last: true }) })
 }
 
 /// A Close, Ping or Pong, lent whole: it is left where it is until all of it has arrived.
