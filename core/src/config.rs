@@ -3,6 +3,7 @@
 use core::fmt;
 use core::time::Duration;
 
+use crate::compression::DeflateOptions;
 use crate::delivery::{Class, Delivery, Excess, History, Rate};
 use crate::output::Position;
 use crate::policy::{Disconnect, Policies, Policy};
@@ -100,6 +101,9 @@ pub struct TopicOptions {
     pub publish_excess: Excess,
     /// Publish ids that are remembered: 1,024. At most 2^20.
     pub publish_ids_max: u32,
+    /// Whether its messages are sent compressed to whom that was agreed with ([`Options::deflate`]): they are not. The length
+    /// of what is compressed tells of its content: secrets and what a stranger may choose do not belong in one such topic.
+    pub deflate: bool,
 }
 
 impl Default for TopicOptions {
@@ -122,6 +126,7 @@ impl Default for TopicOptions {
             publish_rate: None,
             publish_excess: Excess::Wait,
             publish_ids_max: 1_024,
+            deflate: false,
         }
     }
 }
@@ -253,6 +258,8 @@ pub struct Options {
     pub outbound_bytes_rate: Option<Rate>,
     /// How much of `outbound_bytes_rate.burst` is kept for messages of class `High`, in percent: 10. At most 90.
     pub reserved_percent: u8,
+    /// Compression of messages (RFC 7692): `None`, it is neither offered nor agreed to. Needs the feature `deflate`.
+    pub deflate: Option<DeflateOptions>,
 }
 
 impl Default for Options {
@@ -288,6 +295,7 @@ impl Default for Options {
             inbound_excess: Excess::Wait,
             outbound_bytes_rate: None,
             reserved_percent: 10,
+            deflate: None,
         }
     }
 }
@@ -457,6 +465,7 @@ impl TryFrom<Options> for Config {
             rate.map_or(Ok(()), |rate| rate.check(per_second, burst))?;
         }
         o.watermarks.check()?;
+        o.deflate.map_or(Ok(()), |deflate| deflate.check(o.resident_bytes_max))?;
         Ok(Self { options })
     }
 }

@@ -14,6 +14,7 @@ extern crate alloc;
 extern crate std;
 
 mod clock;
+mod compression;
 mod config;
 mod conn;
 mod delivery;
@@ -41,6 +42,7 @@ mod topics;
 mod watermark;
 pub mod wire;
 
+pub use compression::*;
 pub use config::*;
 pub use delivery::*;
 pub use error::*;

@@ -40,8 +40,16 @@ impl Server {
     /// When it cannot be run.
     #[must_use]
     pub fn start(example: &str, arguments: &[&str]) -> Self {
-        let mut command = run(example);
-        let mut child = command.arg("127.0.0.1:0").args(arguments).stdout(Stdio::piped()).spawn().expect("cargo runs");
+        Self::start_with(example, &[&["127.0.0.1:0"], arguments].concat())
+    }
+
+    /// Runs an example with these arguments, the first of them too, until it says where it listens.
+    ///
+    /// # Panics
+    /// When it cannot be run.
+    #[must_use]
+    pub fn start_with(example: &str, arguments: &[&str]) -> Self {
+        let mut child = run(example).args(arguments).stdout(Stdio::piped()).spawn().expect("cargo runs");
         let mut line = String::new();
         let mut output = BufReader::new(child.stdout.take().expect("it is piped"));
         output.read_line(&mut line).expect("its output is text");

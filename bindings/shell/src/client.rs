@@ -235,6 +235,12 @@ impl Application for Work {
     /// What came before the end is handed over with it, so that whoever sends is not kept waiting by whoever does not
     /// receive.
     fn before_events(&mut self, hub: &mut Hub, now: forebay_core::Instant) {
+        // Not by `Event::Opened`, which is not told of one that has ended since, though its messages are there.
+        if hub.stats().opened > 0
+            && let Some(opening) = self.opening.take()
+        {
+            opening.give(Ok(hub.protocol(self.conn).map(str::to_owned)));
+        }
         if hub.stats().closed > 0 {
             self.batch.extend(std::iter::from_fn(|| hub.receive(self.conn, now)));
             self.has_messages = false;
@@ -244,10 +250,6 @@ impl Application for Work {
 
     fn event(&mut self, hub: &mut Hub, event: Event, _: forebay_core::Instant) {
         match event {
-            Event::Opened { conn, .. } => {
-                let protocol = hub.protocol(conn).map(str::to_owned);
-                self.opening.take().into_iter().for_each(|opening| opening.give(Ok(protocol.clone())));
-            }
             Event::Received(_) => self.has_messages = true,
             Event::Closed { reason, .. } => {
                 self.link.outbox.done(hub.stats().direct.sent);

@@ -5,7 +5,7 @@ use crate::config::Start;
 use crate::dialect::Dialect;
 use crate::error::SubscribeError;
 use crate::id::{LaneId, SessionId, TopicId};
-use crate::lane::Mark;
+use crate::lane::{Mark, Run};
 use crate::output::{LossReason, Position};
 use crate::topics::{Owner, Settings};
 
@@ -71,9 +71,10 @@ impl Hub {
         self.trim_history(topic_id);
         let (topic, place) = self.topics.lane(old);
         let (settings, dialect) = (*topic.settings(place), topic.dialect(place));
-        let waits_after = topic.run_lane(place).and_then(|lane| lane.needs().tail).unwrap_or(topic.head);
         let kept = topic.kept_after();
-        let kept = if waits_after.messages < kept.messages { waits_after } else { kept };
+        let last_run = topic.run_lane(place).map(|lane| lane.last_run(topic.head));
+        let reaches_further = |run: &Run| (run.after.messages + 1..=run.through.messages).contains(&kept.messages);
+        let kept = last_run.filter(reaches_further).map_or(kept, |run| run.after);
         let (owner, from) = (Owner::Session(session), Start::After(position));
         let credit = topic.gate(place).and_then(|gate| gate.credit);
         let new = self.make_lane_behind(topic_id, settings, (owner, dialect), (from, kept))?;

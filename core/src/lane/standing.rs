@@ -240,6 +240,12 @@ impl Standing {
         }
     }
 
+    /// The newest run that waits and is not outstanding.
+    pub(crate) fn last_run(&self, head: Mark) -> Run {
+        let last = Run { after: self.tail, through: self.end_of_waiting(head) };
+        if last.is_empty() { self.older().last().copied().unwrap_or(last) } else { last }
+    }
+
     /// Drops the oldest waiting messages until `more` fits; `mark` tells the cut after a message.
     pub(crate) fn trim(
         &mut self,
@@ -347,29 +353,31 @@ impl Standing {
         after.to(cut)
     }
 
-    /// What is outstanding after `cut` was not sent and waits again, before everything else. It is lost instead, for
-    /// `reason`, in a lane that has ended, or when the log no longer has it; so is the shortest run beyond the eighth.
+    /// What is outstanding after `cut` was not sent and waits again, before everything else. In a lane that has ended it is
+    /// lost instead, for `reason`, and so is what the log no longer has, and the shortest run beyond the eighth.
     /// The count of what was lost.
     pub(crate) fn returned(&mut self, terms: &Terms, cut: Mark, reason: LossReason) -> Count {
         let (outstanding, held) = (self.outstanding(), self.held());
-        let run = Run { after: cut, through: outstanding.through };
-        if outstanding.is_empty() || run.through.messages <= cut.messages {
+        if outstanding.is_empty() || outstanding.through.messages <= cut.messages {
             return Count::default(); // The first of several runs took back all of them.
         }
         let is_held = !held.is_empty() && held.after.messages <= cut.messages;
+        let from = match held {
+            _ if self.is_ended() || held.is_empty() => outstanding.through,
+            _ if is_held => cut,
+            _ => held.after,
+        };
+        let (gone, run) = (Run { after: cut, through: from }, Run { after: from, through: outstanding.through });
         let held = if is_held { Run { after: held.after, through: cut } } else { Run::default() };
-        let is_lost = self.is_ended() || !is_held;
         let is_before_tail = self.older().is_empty() && self.tail == run.through;
         self.set_outstanding(Run::default(), Run::default());
-        if is_before_tail && !is_lost {
+        if is_before_tail {
             self.tail = run.after;
         }
         self.set_outstanding(Run { after: outstanding.after, through: cut }, held);
-        if is_lost {
-            return self.lose(run, reason);
-        }
-        if is_before_tail {
-            return Count::default();
+        let mut lost = if gone.is_empty() { Count::default() } else { self.lose(gone, reason) };
+        if is_before_tail || run.is_empty() {
+            return lost;
         }
         let older = &mut self.rare_mut().older;
         match older.first_mut() {
@@ -378,12 +386,13 @@ impl Standing {
         }
         // The next publish must find room for its run, unless it can be rejected.
         if older.len() < RUNS_MAX + usize::from(terms.may_reject()) {
-            return Count::default();
+            return lost;
         }
         let shortest = older.iter().enumerate().min_by_key(|(_, run)| run.count().messages);
         let index = shortest.expect("there are many").0;
         let run = older.remove(index);
-        self.lose(run, reason)
+        lost += self.lose(run, reason);
+        lost
     }
 
     /// The newest message, between `before` and `head`, is lost to this lane.

@@ -256,3 +256,19 @@ fn a_usual_lane_is_numbers_and_nothing_else() {
     trim(&mut lane, 4);
     assert!(!lane.is_usual());
 }
+
+/// A message that was sent in part, and copied, goes with its connection; what was in the next Transmit waits again.
+#[test]
+fn what_the_log_still_has_returns() {
+    let limits = LaneLimits { messages_max: 4, bytes_max: 100 };
+    let (mut lane, at) =
+        (Lane::new(limits, Policy::DropOldest, Mark::default()), |messages| Mark { messages, bytes: 0 });
+    let terms = lane.terms;
+    lane.start(at(1), at(1));
+    lane.unhold();
+    lane.start(at(3), at(3));
+    assert_eq!(lane.outstanding(), Run { after: at(0), through: at(3) });
+    assert_eq!(lane.returned(&terms, at(0), LossReason::Oldest).messages, 1);
+    assert_eq!((lane.outstanding().count().messages, lane.held()), (0, Run::default()));
+    assert_eq!(lane.front(at(3)), Run { after: at(1), through: at(3) });
+}

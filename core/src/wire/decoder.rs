@@ -1,8 +1,10 @@
 //! Decoding frames into messages (RFC 6455 §5, §6.2, §8.1).
 
-use super::close::{CloseCode, parse_close};
+use core::ops::Range;
+
+use super::close::{CloseCode, check_close_start, parse_close};
 use super::error::WireError;
-use super::frame::{Opcode, Prefix, Role, parse_prefix};
+use super::frame::{CONTROL_BYTES_MAX, Opcode, Role, parse_first, parse_len};
 use super::mask;
 use super::utf8::Utf8;
 
@@ -131,8 +133,9 @@ impl Decoder {
     /// Close means nothing (RFC 6455 §5.5.1), and what follows a violation cannot be trusted (§7.1.7).
     ///
     /// # Errors
-    /// The first violation, once everything before it has been returned. What a header shows is told at the header, a bad byte of
-    /// text when it arrives.
+    /// The first violation, once everything before it has been returned: with the first byte that shows it, however the input
+    /// is cut. Of a header, what an earlier byte shows goes before what a later one does; too much is told with the last byte
+    /// of the length; bad text, a bad close code and a bad reason with their first bad byte.
     #[inline]
     pub fn decode<'a>(&mut self, input: &'a mut [u8]) -> Result<Decoded<'a>, WireError> {
         if self.done {
@@ -186,89 +189,114 @@ impl Decoder {
             return self.piece(input, 0);
         }
         let more = Ok(Decoded { consumed: 0, item: None });
-        let Some(prefix) = parse_prefix(input)? else {
+        let Some(&first) = input.first() else {
             return more;
         };
-        self.check(&prefix)?;
-        let (key, start) = if prefix.masked {
-            let Some(key) = input[prefix.end..].first_chunk() else {
+        let (fin, opcode) = parse_first(first)?;
+        self.check_opcode(opcode)?;
+        let Some(&second) = input.get(1) else {
+            return more;
+        };
+        let masked = self.check_masked(second)?;
+        let Some((len, end)) = parse_len(opcode, second, &input[2..])? else {
+            return more;
+        };
+        self.check_len(opcode, len)?;
+        let (key, start) = if masked {
+            let Some(key) = input[end..].first_chunk() else {
                 return more;
             };
-            (*key, prefix.end + 4)
+            (*key, end + 4)
         } else {
-            ([0; 4], prefix.end)
+            ([0; 4], end)
         };
-        if prefix.opcode.is_control() {
-            let decoded = control(&prefix, key, start, input)?;
+        if opcode.is_control() {
+            let end = start + usize::try_from(len).unwrap_or(usize::MAX);
+            let decoded = control(opcode, key, start..end, input)?;
             if decoded.item.is_some() {
-                self.spent = self.spent_with(&prefix);
+                self.spent = self.spent_with(opcode, len);
             }
             return Ok(decoded);
         }
-        let arrived = input.len() - start;
-        if prefix.fin && self.message.is_none() && prefix.len <= arrived as u64 {
+        if fin && opcode != Opcode::Continuation && len <= (input.len() - start) as u64 {
             if self.spent > 0 {
-                self.spent = self.spent_with(&prefix);
+                self.spent = self.spent_with(opcode, len);
             }
-            return whole(&prefix, key, start, input);
+            let end = start + usize::try_from(len).expect("it is all there");
+            return whole(opcode, key, start..end, input);
         }
-        self.begin(&prefix, key);
+        self.begin(opcode, fin, len, key);
         self.piece(input, start)
     }
 
-    /// What the header violates in this role, at this point, under this limit. Changes nothing: an incomplete header is
-    /// judged again when it is presented again.
-    #[inline]
-    fn check(&self, prefix: &Prefix) -> Result<(), WireError> {
-        match (self.role, prefix.masked) {
-            (Role::Server, false) => return Err(WireError::Unmasked),
-            (Role::Client, true) => return Err(WireError::Masked),
-            _ => {}
-        }
-        if prefix.opcode.is_control() {
-            return self.check_credit(prefix);
-        }
-        let continues = prefix.opcode == Opcode::Continuation;
-        if continues != self.message.is_some() {
-            return Err(if continues { WireError::UnexpectedContinuation } else { WireError::InterleavedMessage });
-        }
-        match self.message_bytes.checked_add(prefix.len) {
-            Some(bytes) if bytes <= self.message_bytes_max => {}
-            _ => return Err(WireError::MessageTooBig),
-        }
-        if continues { self.check_credit(prefix) } else { Ok(()) }
-    }
+    // What a header violates at this point, in this role, under this limit, is asked in the order of its bytes, so that the same
+    // is told however they are cut. It changes nothing: an incomplete header is judged again when it is presented again.
 
     #[inline]
-    fn check_credit(&self, prefix: &Prefix) -> Result<(), WireError> {
-        if self.spent_with(prefix) <= WORK_CREDIT { Ok(()) } else { Err(WireError::Flood) }
+    const fn check_opcode(&self, opcode: Opcode) -> Result<(), WireError> {
+        match (opcode, self.message) {
+            (Opcode::Continuation, None) => Err(WireError::UnexpectedContinuation),
+            (Opcode::Text | Opcode::Binary, Some(_)) => Err(WireError::InterleavedMessage),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the frame is masked.
+    #[inline]
+    const fn check_masked(&self, second: u8) -> Result<bool, WireError> {
+        match (self.role, second & 0x80 != 0) {
+            (Role::Server, false) => Err(WireError::Unmasked),
+            (Role::Client, true) => Err(WireError::Masked),
+            (_, masked) => Ok(masked),
+        }
+    }
+
+    /// Whether the frame may be so long, and so short.
+    #[inline]
+    fn check_len(&self, opcode: Opcode, len: u64) -> Result<(), WireError> {
+        match opcode {
+            Opcode::Close if len == 1 => return Err(WireError::CloseTruncated),
+            Opcode::Close => return Ok(()),
+            Opcode::Ping | Opcode::Pong => return self.check_credit(opcode, len),
+            _ => {}
+        }
+        if self.message_bytes.checked_add(len).is_none_or(|bytes| bytes > self.message_bytes_max) {
+            return Err(WireError::MessageTooBig);
+        }
+        if opcode == Opcode::Continuation { self.check_credit(opcode, len) } else { Ok(()) }
+    }
+
+    /// Whether the frame can be paid for.
+    #[inline]
+    fn check_credit(&self, opcode: Opcode, len: u64) -> Result<(), WireError> {
+        if self.spent_with(opcode, len) <= WORK_CREDIT { Ok(()) } else { Err(WireError::Flood) }
     }
 
     /// What is spent when a frame has begun.
     #[inline]
-    fn spent_with(&self, prefix: &Prefix) -> u32 {
-        let len = u32::try_from(prefix.len).unwrap_or(u32::MAX);
-        match prefix.opcode {
+    fn spent_with(&self, opcode: Opcode, len: u64) -> u32 {
+        let useful = u32::try_from(len).unwrap_or(u32::MAX);
+        match opcode {
             Opcode::Close => self.spent,
             Opcode::Ping | Opcode::Pong => self.spent + FRAME_COST,
-            Opcode::Continuation => (self.spent + FRAME_COST).saturating_sub(len),
-            Opcode::Text | Opcode::Binary => self.spent.saturating_sub(len),
+            Opcode::Continuation => (self.spent + FRAME_COST).saturating_sub(useful),
+            Opcode::Text | Opcode::Binary => self.spent.saturating_sub(useful),
         }
     }
 
     /// Enters a data frame whose header is complete and checked.
     #[inline]
-    fn begin(&mut self, prefix: &Prefix, key: [u8; 4]) {
-        match prefix.opcode {
+    fn begin(&mut self, opcode: Opcode, fin: bool, len: u64, key: [u8; 4]) {
+        match opcode {
             Opcode::Text => self.begin_message(MessageKind::Text),
             Opcode::Binary => self.begin_message(MessageKind::Binary),
             _ => {}
         }
-        self.spent = self.spent_with(prefix);
-        self.message_bytes += prefix.len;
-        self.frame_left = prefix.len;
+        self.spent = self.spent_with(opcode, len);
+        self.message_bytes += len;
+        self.frame_left = len;
         self.key = key;
-        self.fin = prefix.fin;
+        self.fin = fin;
     }
 
     #[inline]
@@ -288,11 +316,9 @@ impl Decoder {
         let payload = &mut arrived[..len];
         if matches!(self.role, Role::Server) {
             mask::apply(payload, self.key, 0);
-        }
-        self.frame_left -= len as u64;
-        if self.frame_left > 0 {
             self.key = mask::rotate(self.key, len);
         }
+        self.frame_left -= len as u64;
         let last = self.fin && self.frame_left == 0;
         let first = core::mem::replace(&mut self.first, false);
         let kind = self.message.expect("a data frame belongs to a message");
@@ -310,31 +336,35 @@ impl Decoder {
     }
 }
 
-/// A message of one frame that is all there, as most are: it changes nothing.
+/// A message of one frame whose payload is at `place`, all of it, as that of most is: nothing of it has to be remembered.
 #[inline]
-fn whole<'a>(prefix: &Prefix, key: [u8; 4], start: usize, input: &'a mut [u8]) -> Result<Decoded<'a>, WireError> {
-    let end = start + usize::try_from(prefix.len).expect("it is all there");
-    let payload = &mut input[start..end];
-    if prefix.masked {
-        mask::apply(payload, key, 0);
-    }
-    let kind = if prefix.opcode == Opcode::Text { MessageKind::Text } else { MessageKind::Binary };
+fn whole(opcode: Opcode, key: [u8; 4], place: Range<usize>, input: &mut [u8]) -> Result<Decoded<'_>, WireError> {
+    let consumed = place.end;
+    let payload = &mut input[place];
+    mask::apply(payload, key, 0);
+    let kind = if opcode == Opcode::Text { MessageKind::Text } else { MessageKind::Binary };
     if kind == MessageKind::Text && core::str::from_utf8(payload).is_err() {
         return Err(WireError::InvalidUtf8);
     }
-    Ok(Decoded { consumed: end, item: Some(Item::Data { kind, payload, first: true, last: true }) })
+    Ok(Decoded { consumed, item: Some(Item::Data { kind, payload, first: true, last: true }) })
 }
 
-/// A Close, Ping or Pong, lent whole: it is left where it is until all of it has arrived.
-fn control<'a>(prefix: &Prefix, key: [u8; 4], start: usize, input: &'a mut [u8]) -> Result<Decoded<'a>, WireError> {
-    let end = start + usize::try_from(prefix.len).unwrap_or(usize::MAX);
-    let Some(payload) = input.get_mut(start..end) else {
+/// A Close, Ping or Pong whose payload is at `place`, lent whole: it is left where it is until all of it has arrived.
+fn control(opcode: Opcode, key: [u8; 4], place: Range<usize>, input: &mut [u8]) -> Result<Decoded<'_>, WireError> {
+    let (start, end) = (place.start, place.end);
+    if input.len() < end {
+        if opcode == Opcode::Close {
+            let mut begun = [0; CONTROL_BYTES_MAX];
+            let begun = &mut begun[..input.len() - start];
+            begun.copy_from_slice(&input[start..]);
+            mask::apply(begun, key, 0);
+            check_close_start(begun)?;
+        }
         return Ok(Decoded { consumed: 0, item: None });
-    };
-    if prefix.masked {
-        mask::apply(payload, key, 0);
     }
-    let item = match prefix.opcode {
+    let payload = &mut input[place];
+    mask::apply(payload, key, 0);
+    let item = match opcode {
         Opcode::Ping => Item::Ping(payload),
         Opcode::Pong => Item::Pong(payload),
         _ => Item::Close(parse_close(payload)?),

@@ -74,23 +74,12 @@ pub struct Header {
     pub len: u64,
 }
 
-/// A header up to its masking key, with what one frame alone can violate already refused.
-#[derive(Clone, Copy)]
-pub(super) struct Prefix {
-    pub(super) fin: bool,
-    pub(super) opcode: Opcode,
-    pub(super) masked: bool,
-    pub(super) len: u64,
-    /// Where the masking key, or else the payload, begins.
-    pub(super) end: usize,
-}
-
-/// Reads as much of a header as comes before the masking key. Each byte is judged as soon as it is there.
+/// The first byte of a header: FIN and opcode.
+///
+/// # Errors
+/// Reserved bits and opcodes, fragmented control frames.
 #[inline]
-pub(super) fn parse_prefix(input: &[u8]) -> Result<Option<Prefix>, WireError> {
-    let Some(&first) = input.first() else {
-        return Ok(None);
-    };
+pub(super) fn parse_first(first: u8) -> Result<(bool, Opcode), WireError> {
     if first & 0x70 != 0 {
         return Err(WireError::ReservedBits);
     }
@@ -99,41 +88,42 @@ pub(super) fn parse_prefix(input: &[u8]) -> Result<Option<Prefix>, WireError> {
     if opcode.is_control() && !fin {
         return Err(WireError::FragmentedControl);
     }
-    let Some(&second) = input.get(1) else {
-        return Ok(None);
-    };
-    let masked = second & 0x80 != 0;
+    Ok((fin, opcode))
+}
+
+/// The payload length of a frame, and where its masking key, or else the payload, begins. `second` is the second byte of
+/// the header, `rest` what has arrived behind it; `None` if that is not enough.
+///
+/// # Errors
+/// Long control frames, lengths that are not minimal or over 63 bits: each with the first byte that shows it.
+#[inline]
+pub(super) fn parse_len(opcode: Opcode, second: u8, rest: &[u8]) -> Result<Option<(u64, usize)>, WireError> {
     let short = second & 0x7f;
     if opcode.is_control() && usize::from(short) > CONTROL_BYTES_MAX {
         return Err(WireError::ControlTooLong);
     }
-    let (len, end) = match short {
+    match short {
         126 => {
-            let Some(bytes) = input[2..].first_chunk() else {
+            let Some(bytes) = rest.first_chunk() else {
                 return Ok(None);
             };
             let len = u16::from_be_bytes(*bytes);
             if len < 126 {
                 return Err(WireError::LengthNotMinimal);
             }
-            (u64::from(len), 4)
+            Ok(Some((u64::from(len), 4)))
         }
         127 => {
-            let Some(bytes) = input[2..].first_chunk() else {
-                return Ok(None);
-            };
-            let len = u64::from_be_bytes(*bytes);
-            if len >> 63 != 0 {
+            if rest.first().is_some_and(|byte| byte >> 7 != 0) {
                 return Err(WireError::LengthOverflow);
             }
-            if len <= u64::from(u16::MAX) {
+            if rest.first_chunk() == Some(&[0; 6]) {
                 return Err(WireError::LengthNotMinimal);
             }
-            (len, 10)
+            Ok(rest.first_chunk().map(|bytes| (u64::from_be_bytes(*bytes), 10)))
         }
-        _ => (u64::from(short), 2),
-    };
-    Ok(Some(Prefix { fin, opcode, masked, len, end }))
+        _ => Ok(Some((u64::from(short), 2))),
+    }
 }
 
 /// Reads a frame header and how many bytes it took; `None` if more bytes are needed.
@@ -142,10 +132,19 @@ pub(super) fn parse_prefix(input: &[u8]) -> Result<Option<Prefix>, WireError> {
 /// message, is for [`Decoder`](super::Decoder).
 ///
 /// # Errors
-/// Reserved bits and opcodes, fragmented or long control frames, lengths that are not minimal or over 63 bits.
+/// Reserved bits and opcodes, fragmented or long control frames, lengths that are not minimal or over 63 bits: each with
+/// the first byte that shows it.
 #[inline]
 pub fn parse_header(input: &[u8]) -> Result<Option<(Header, usize)>, WireError> {
-    let Some(Prefix { fin, opcode, masked, len, end }) = parse_prefix(input)? else {
+    let Some(&first) = input.first() else {
+        return Ok(None);
+    };
+    let (fin, opcode) = parse_first(first)?;
+    let Some(&second) = input.get(1) else {
+        return Ok(None);
+    };
+    let masked = second & 0x80 != 0;
+    let Some((len, end)) = parse_len(opcode, second, &input[2..])? else {
         return Ok(None);
     };
     if !masked {

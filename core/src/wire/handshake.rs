@@ -19,6 +19,7 @@ pub use error::HandshakeError;
 pub use head::{Fields, HeadReader};
 pub use request::{Request, TARGET_BYTES_MAX, parse_get, parse_request};
 pub use response::{accept_key, put_document, put_refusal, put_response};
+pub(super) use token::is_tchar;
 
 /// The most header fields a head may have. It bounds the parser's stack, and what a peer can make it look at.
 pub const FIELDS_MAX: usize = 100;

@@ -61,6 +61,7 @@
 
 pub mod close;
 pub mod decoder;
+pub mod deflate;
 mod error;
 pub mod frame;
 pub mod handshake;

@@ -5,6 +5,8 @@ use forebay_core::{Config, ConnId, Effect, Event, Hub, Instant, Mode, Options, P
 use crate::mini::handshake::ResponseReader;
 use crate::mini::{Client, Decoder, Item, frame, handshake};
 use crate::rng::Choices;
+use crate::wire::reference::Rules;
+use crate::wire::{compare, draw, through};
 use crate::{model, stage, world};
 
 /// What became of a connection.
@@ -230,6 +232,29 @@ fn round_trip(data: &[u8], pieces: &[usize]) {
         })
         .sum();
     assert_eq!(outcome.bytes.len(), lengths, "one frame each, with the shortest header");
+}
+
+/// The core's decoder, and a hub, beside the reference decoder: the input says how it is cut, by which rules it is read, and
+/// either is the stream or what to draw one by.
+///
+/// # Panics
+/// If they do not agree.
+pub fn wire_differential(data: &[u8]) {
+    let (pieces, rest) = split(data);
+    let Some((how, rest)) = rest.split_first() else { return };
+    let limits = [1_000, 125, 126, 65_535, 65_536, 0, 7, u128::from(u64::MAX)];
+    let rules = Rules { from_client: how & 1 == 1, message_bytes_max: limits[usize::from(how >> 1 & 7)] };
+    let drawn = if how >> 7 == 0 {
+        draw::Drawn { rules, stream: rest.to_vec() }
+    } else {
+        draw::stream(&mut Choices::from_bytes(rest))
+    };
+    compare::compare(drawn.rules, &drawn.stream, &pieces);
+    compare::compare(drawn.rules, &drawn.stream, &[1]);
+    compare::compare(drawn.rules, &drawn.stream, &[usize::MAX]);
+    if through::MESSAGE_BYTES.contains(&drawn.rules.message_bytes_max) {
+        through::through(drawn.rules, &drawn.stream, &pieces);
+    }
 }
 
 /// A whole world, driven by the input.

@@ -27,6 +27,11 @@ fn frames() {
 }
 
 #[test]
+fn wires() {
+    replay("wire", forebay_testkit::fuzz::wire_differential);
+}
+
+#[test]
 fn models() {
     replay("model", forebay_testkit::fuzz::model);
 }

@@ -74,6 +74,18 @@ fn handshakes_in_any_pieces() {
 }
 
 #[test]
+fn streams_from_bytes() {
+    for seed in 0..rounds() {
+        let mut choices = Choices::from_seed(seed);
+        let mut bytes = choices.bytes(300);
+        bytes[0] = 3;
+        let result = std::panic::catch_unwind(|| fuzz::wire_differential(&bytes));
+        assert!(result.is_ok(), "seed {seed}: {bytes:?}");
+    }
+    fuzz::wire_differential(&[]);
+}
+
+#[test]
 fn worlds_from_bytes() {
     for seed in 0..rounds() / 10 {
         let bytes = Choices::from_seed(seed).bytes(2_000);

@@ -1,5 +1,6 @@
 //! The configuration file: TOML, checked as a whole before anything listens.
 
+mod deflate;
 mod limits;
 mod section;
 mod topic;
@@ -12,6 +13,7 @@ use forebay_core::{ConfigError, Options, TopicOptions};
 use forebay_threads::ServerOptions;
 use toml::de::DeTable;
 
+use deflate::read_deflate;
 use limits::read_limits;
 use section::{Refusals, Section};
 use topic::{Written, read_defaults, read_topic};
@@ -78,6 +80,7 @@ impl Settings {
         let mut root = Section::new("", 0, Some(document), refusals);
         let server = root.section("server", "[server]");
         let limits = root.section("limits", "[limits]");
+        let deflate = root.section("deflate", "[deflate]");
         let defaults = root.section("defaults", "[defaults]");
         let topics = root.tables("topics");
         root.finish();
@@ -86,6 +89,7 @@ impl Settings {
         let hub = &mut self.server.hub;
         let (defaults, written) = read_defaults(hub, defaults);
         read_limits(hub, limits, &defaults, refusals);
+        read_deflate(hub, deflate, refusals);
         self.server.topics = read_topics(hub, written, &topics, refusals);
     }
 

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use forebay_core::{
-    AtLeastOnce, CreateTopics, Delivery, Disconnect, DisconnectScope, Excess, History, LaneLimits, LaneOptions,
-    Options, Policies, Rate, TopicOptions, Watermarks,
+    AtLeastOnce, CreateTopics, DeflateOptions, Delivery, Disconnect, DisconnectScope, Excess, History, LaneLimits,
+    LaneOptions, Options, Policies, Rate, TopicOptions, Watermarks,
 };
 use forebay_threads::{ClientOptions, ServerOptions};
 
@@ -92,6 +92,7 @@ pub(super) fn hub(options: &Options) -> Fields {
         inbound_excess,
         outbound_bytes_rate,
         reserved_percent,
+        deflate,
     } = *options;
     let create = match create_topics {
         CreateTopics::Clients => "clients",
@@ -135,6 +136,19 @@ pub(super) fn hub(options: &Options) -> Fields {
         "outbound_bytes_rate.per_second" = outbound.0,
         "outbound_bytes_rate.burst" = outbound.1,
         "reserved_percent" = reserved_percent,
+        "deflate" = deflate.is_some(),
+    ]
+}
+
+pub(super) fn deflate(options: &DeflateOptions) -> Fields {
+    let DeflateOptions { level, memory_level, window_bits, message_bytes_min, direct, context_bytes_max } = *options;
+    fields![
+        "level" = level,
+        "memory_level" = memory_level,
+        "window_bits" = window_bits,
+        "message_bytes_min" = message_bytes_min,
+        "direct" = direct,
+        "context_bytes_max" = context_bytes_max,
     ]
 }
 
@@ -157,6 +171,7 @@ pub(super) fn topic(options: &TopicOptions) -> Fields {
         publish_rate,
         publish_excess,
         publish_ids_max,
+        deflate,
     } = *options;
     let scope = match scope {
         DisconnectScope::Connection => "connection",
@@ -198,6 +213,7 @@ pub(super) fn topic(options: &TopicOptions) -> Fields {
         "publish_rate.burst" = publish.1,
         "publish_excess" = excess(publish_excess),
         "publish_ids_max" = publish_ids_max,
+        "deflate" = deflate,
     ]
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::options_fields::{Fields, client, hub, lane, server, topic};
+use super::options_fields::{Fields, client, deflate, hub, lane, server, topic};
 use super::tests::{parsed, refused};
 use super::value::{parse_duration, parse_size};
 use super::*;
@@ -27,6 +27,12 @@ const WIDE: &str = r#"
     inbound_bytes_burst = 2
     outbound_bytes_per_second = 2
     outbound_bytes_burst = 2
+    [deflate]
+    enabled = true
+    level = 2
+    memory_level = 2
+    window_bits = 10
+    context_bytes_max = 2
     [defaults]
     policy = "block"
     delivery = "at-least-once"
@@ -131,7 +137,8 @@ fn all_fields(settings: &Settings) -> BTreeMap<String, String> {
     let server_fields = of("ServerOptions", server(&settings.server));
     let hub_fields = of("Options", hub(&settings.server.hub));
     let topic_fields = of("TopicOptions", topic(&settings.server.hub.topic_defaults));
-    server_fields.into_iter().chain(hub_fields).chain(topic_fields).collect()
+    let deflate_fields = of("DeflateOptions", deflate(&settings.server.hub.deflate.unwrap_or_default()));
+    server_fields.into_iter().chain(hub_fields).chain(topic_fields).chain(deflate_fields).collect()
 }
 
 /// Bytes, milliseconds or a number.
@@ -170,6 +177,7 @@ fn each_field_and_each_key_has_one_row_and_its_default_is_the_real_one() {
         "limits direct_lane",
         "limits watermarks",
         "limits rates",
+        "deflate",
         "defaults",
         "defaults disconnect",
     ] {

@@ -208,7 +208,7 @@ fn limits_of_keys_follow_the_lanes_where_they_are_not_set() {
 fn unknown_keys_are_refused_with_line_and_what_there_is() {
     assert_refused(
         "\n[sever]\nlisten = \"x:1\"\n",
-        &["f.toml:2: unknown section sever: there are server, limits, defaults, topics"],
+        &["f.toml:2: unknown section sever: there are server, limits, deflate, defaults, topics"],
     );
     assert_refused(
         "[server]\nlisten = \"a:1\"\nport = 8080\n",
@@ -220,7 +220,7 @@ fn unknown_keys_are_refused_with_line_and_what_there_is() {
         &["f.toml:3: [[topics]] \"log\" polcy: unknown key; there are name, policy, choices, messages_max, \
            bytes_max, age_max, message_bytes_max, log_bytes_max, keys_max, keys_bytes_max, delivery, in_flight_max, \
            ack_timeout, attempts_max, history_messages, history_bytes, history_age, keeps_latest, class, \
-           flush_interval, publish_rate, publish_burst, publish_excess, publish_ids_max, disconnect"],
+           flush_interval, publish_rate, publish_burst, publish_excess, publish_ids_max, deflate, disconnect"],
     );
     assert_refused(
         "[limits.watermarks]\nlow_percent = 75\n",

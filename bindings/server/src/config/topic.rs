@@ -53,6 +53,7 @@ pub(super) fn read_topic(section: &mut Section<'_>, topic: &mut TopicOptions, mu
     topic.publish_rate = written.publish_rate.map(rate);
     section.read("publish_excess", &mut topic.publish_excess, value::excess);
     section.read("publish_ids_max", &mut topic.publish_ids_max, count);
+    section.read("deflate", &mut topic.deflate, value::truth);
     let mut disconnect = section.section("disconnect", &format!("{} disconnect", section.title()));
     disconnect.read("scope", &mut topic.disconnect.scope, value::scope);
     disconnect.read("code", &mut topic.disconnect.code, value::close_code);

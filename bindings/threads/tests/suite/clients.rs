@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::common::{HANG, start, start_with};
 use crate::binding::forebay_core::Instant;
+use crate::binding::forebay_core::wire::WireError;
 use crate::binding::{
     Client, ClientOptions, CloseCode, Closed, ConnectError, EndReason, Event, Hub, LaneLimits, Mode, Options, Payload,
     ReceiveError, SendError, ServerOptions, UrlError,
@@ -159,6 +160,11 @@ fn sending_is_bounded_and_the_rest_is_told_as_unsent() {
 }
 
 fn answer_opening(stream: &mut TcpStream) {
+    answer_opening_and_say(stream, b"");
+}
+
+/// Both in one write, so that they are read at once.
+fn answer_opening_and_say(stream: &mut TcpStream, bytes: &[u8]) {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
@@ -173,7 +179,28 @@ fn answer_opening(stream: &mut TcpStream) {
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Accept: {accept}\r\n\r\n"
     );
-    stream.write_all(answer.as_bytes()).unwrap();
+    stream.write_all(&[answer.as_bytes(), bytes].concat()).unwrap();
+}
+
+#[test]
+fn a_server_that_breaks_the_protocol_at_once_was_connected_to_nevertheless() {
+    for messages in [0, 2] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("ws://{}/", listener.local_addr().unwrap());
+        let peer = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let ping_without_fin = [0x09, 0];
+            answer_opening_and_say(&mut stream, &[&[0x81, 1, b'a'].repeat(messages)[..], &ping_without_fin].concat());
+            stream.read_to_end(&mut Vec::new()).unwrap();
+        });
+        let client = Client::connect(&url, ClientOptions::default()).unwrap();
+        for _ in 0..messages {
+            assert_eq!(client.receive_timeout(HANG).unwrap().as_text(), Some("a"));
+        }
+        let closed = client.receive().unwrap_err();
+        assert_eq!(closed.reason, EndReason::Protocol(WireError::FragmentedControl));
+        peer.join().unwrap();
+    }
 }
 
 #[test]

@@ -143,17 +143,3 @@ fn the_cases_of_the_autobahn_suite() {
         assert_eq!(text.push(&[bad]), Err(InvalidUtf8), "{good:02x?} {bad:02x}");
     }
 }
-
-#[test]
-#[ignore = "2^32 strings: about a minute with --release"]
-fn all_strings_of_four_bytes() {
-    for bits in 0..=u32::MAX {
-        let bytes = bits.to_be_bytes();
-        let mut text = Utf8::new();
-        let expected = model(&bytes);
-        assert_eq!(state(text.push(&bytes), text), expected, "{bytes:02x?}");
-        let mut text = Utf8::new();
-        let split = text.push(&bytes[..2]).and_then(|()| text.push(&bytes[2..]));
-        assert_eq!(state(split, text), expected, "{bytes:02x?}");
-    }
-}

@@ -206,10 +206,12 @@ impl Swarm {
             ping_ms: apart(deadline(choices, on || only == 4), 1),
             // (Which of two sessions detaches first shows where only so many may be.)
             pong_ms: apart(deadline(choices, (on && !self.modes.sessions) || (only == 4 && !is_seen)), 1),
-            // A raw connection of which all became too old counts as not written to until it is polled.
+            // A raw connection of which all became too old counts as not written to until it is polled, and so does one whose
+            // gap notice waits for a flush since more was published.
             stall_ms: deadline(
                 choices,
-                (on && !self.modes.sessions && !(self.has.raw && self.has.ages)) || (only == 2 && !is_seen),
+                (on && !self.modes.sessions && !self.modes.batches && !(self.has.raw && self.has.ages))
+                    || (only == 2 && !is_seen),
             ),
             close_ms: deadline(choices, on || only == 3),
             block_ms: deadline(choices, on),

@@ -162,6 +162,7 @@ pub(crate) fn topic_options(args: &[u64]) -> TopicOptions {
         publish_rate: rate_of(more(17), more(18)),
         publish_excess: if flags >> 7 & 1 == 1 { Excess::Refuse } else { Excess::Wait },
         publish_ids_max: if more(19) == 0 { 1_024 } else { small(more(19)) },
+        deflate: false,
     }
 }
 
@@ -244,6 +245,7 @@ impl Plan {
             inbound_excess: if self.inbound_refuses == 0 { Excess::Wait } else { Excess::Refuse },
             outbound_bytes_rate: rate_of(self.outbound_per_second, self.outbound_burst),
             reserved_percent: u8::try_from(self.reserved_percent).unwrap_or(u8::MAX),
+            deflate: None,
         }
     }
 }

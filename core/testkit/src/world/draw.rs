@@ -119,6 +119,7 @@ pub(super) fn topic(choices: &mut Choices) -> TopicOptions {
         publish_ids_max: choices.small(1, 4),
         publish_rate: rate(choices, 50, 10),
         publish_excess: excess(choices),
+        deflate: false,
     }
 }
 

@@ -29,6 +29,10 @@ impl Play {
                 .map(|topic| format!("{} {:?} {:?} {}", topic.name, topic.parked, topic.refused, topic.is_awaited));
             format!("{side} polls {what}: {}", shown.collect::<Vec<_>>().join(", "))
         });
+        if what == 0 && self.plan.outbound_per_second > 0 {
+            // A hub wakes for a unit that nobody needs any more, too, and what came meanwhile waits until it did.
+            self.timeout(side)?;
+        }
         let place = &mut self.sides[side];
         let polled = match what {
             0 => place.poll_transmit(self.is_shown)?,

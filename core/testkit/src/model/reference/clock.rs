@@ -202,7 +202,17 @@ impl Reference {
     /// Time passed: what is due happens in its order.
     pub(crate) fn timeout(&mut self) {
         let now = self.now;
-        let is_loose = self.alarms().into_iter().filter(|(at, _)| *at <= now).count() > 1;
+        let due = self.alarms().into_iter().filter(|(at, _)| *at <= now);
+        let due: Vec<Alarm> = due.map(|(_, alarm)| alarm).collect();
+        let is_loose = due.len() > 1;
+        for alarm in &due {
+            // Before what else is due, or behind it.
+            if let Alarm::Level(lane) = alarm
+                && is_loose
+            {
+                self.may_fall_meanwhile(*lane);
+            }
+        }
         while let Some((due, alarm)) = self.alarms().into_iter().filter(|(at, _)| *at <= now).min_by_key(|(at, _)| *at)
         {
             let is_other = |other: &(u64, Alarm)| other.0 == due && matches!(other.1, Alarm::Parked(_));

@@ -485,12 +485,7 @@ impl Reference {
         let key = *key;
         topic.parked.retain(|other| *other != conn);
         // The next is tried, and may be refused for another size.
-        let next = self.topics[&key].parked.front().and_then(|next| self.conns[next].parked_bytes());
-        if let Some(len) = next {
-            let full = self.full_lanes(key, len);
-            self.note_refusal(key, &full, len);
-        }
-        self.made_room(key);
+        self.try_parked(key);
         self.forgettable = true;
         let state = self.conn(conn);
         state.parked_since = None;

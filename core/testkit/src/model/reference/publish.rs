@@ -225,21 +225,32 @@ impl Reference {
 
     /// A topic may have room now for a publish that is parked.
     pub(super) fn made_room(&mut self, topic: TopicKey) {
-        let first = self.topics.get(&topic).and_then(|topic| topic.parked.front());
-        let draft = first.and_then(|conn| self.conns[conn].parked_draft());
-        let Some(draft) = draft else { return };
-        let fits = self.full_lanes(topic, draft.bytes.len() as u64).is_empty()
-            && (self.publish_at(topic) <= self.now || self.refuses_excess(topic));
-        if (fits || self.taken_before(topic, draft).is_some()) && !self.room.contains(&topic) {
+        if self.has_room_for_parked(topic) {
+            self.try_parked(topic);
+        }
+    }
+
+    /// The first publish that is parked is tried at the end of this call.
+    pub(super) fn try_parked(&mut self, topic: TopicKey) {
+        if !self.room.contains(&topic) {
             self.room.push(topic);
         }
+    }
+
+    fn has_room_for_parked(&self, topic: TopicKey) -> bool {
+        let first = self.topics.get(&topic).and_then(|topic| topic.parked.front());
+        let Some(draft) = first.and_then(|conn| self.conns[conn].parked_draft()) else { return false };
+        let fits = self.full_lanes(topic, draft.bytes.len() as u64).is_empty()
+            && (self.publish_at(topic) <= self.now || self.refuses_excess(topic));
+        fits || self.taken_before(topic, draft).is_some()
     }
 
     /// Parked publishes are tried again, first come first served. Of several topics the one that got room last comes first:
     /// nothing is said about that, so what disagrees in a run in which it mattered is no fault.
     pub(super) fn retry_parked(&mut self) {
         while let Some(topic) = self.room.pop() {
-            self.seen.open_orders += u64::from(!self.room.is_empty());
+            let others = self.room.iter().any(|other| self.has_room_for_parked(*other));
+            self.seen.open_orders += u64::from(others && self.has_room_for_parked(topic));
             while let Some(conn) = self.next_to_retry(topic) {
                 self.carry_out_parked(topic, conn);
             }
