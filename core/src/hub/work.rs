@@ -43,7 +43,8 @@ impl Hub {
         let conn = self.conns.get_mut(id).expect("the connection exists");
         let spent = conn.spent(self.now);
         conn.work.get_or_insert_with(|| {
-            let mut decoder = Decoder::new(conn.role, u64::from(self.config.message_bytes_max));
+            let decoder = Decoder::new(conn.role, u64::from(self.config.message_bytes_max));
+            let mut decoder = if conn.agreed.is_some() { decoder.with_deflate() } else { decoder };
             decoder.set_spent(spent);
             match self.rested.pop() {
                 Some(mut work) => {

@@ -4,7 +4,7 @@ use core::ops::Range;
 
 use super::close::{CloseCode, check_close_start, parse_close};
 use super::error::WireError;
-use super::frame::{CONTROL_BYTES_MAX, Opcode, Role, parse_first, parse_len};
+use super::frame::{CONTROL_BYTES_MAX, Opcode, RSV1, Role, parse_first, parse_len};
 use super::mask;
 use super::utf8::Utf8;
 
@@ -13,11 +13,12 @@ use super::utf8::Utf8;
 /// RFC 6455 lets a peer cut a message as finely as it likes (§5.4) and send as many pings and pongs as it likes (§5.5), and so
 /// make us work for nothing. So work is paid for:
 ///
-/// - Every continuation frame, Ping and Pong costs [`FRAME_COST`]. The first frame of a message costs nothing, nor does a
-///   Close: what whole messages come is a question of rates.
+/// - Every continuation frame, Ping and Pong costs [`FRAME_COST`], the first frame of a compressed message [`INFLATE_COST`]. The
+///   first frame of another message costs nothing, nor does a Close: what whole messages come is a question of rates.
 /// - Every payload byte of a data frame, first or not, fragmented or not, gives one back: `credit = min(WORK_CREDIT, credit -
 ///   cost + len)`. The bytes pay in advance, since the next frame can only follow when all of them have arrived. The
-///   payload of control frames gives nothing.
+///   payload of control frames gives nothing. (What a compressed message is when it is inflated gives back as much again: who
+///   inflates calls [`Decoder::refill`].)
 /// - A frame that cannot be paid for (`credit + len < cost`) ends the connection: [`WireError::Flood`], 1008. That is told where
 ///   the header says how long the frame is, before its masking key and payload; other violations that the header shows by then
 ///   come first. What is refused, or incomplete, costs nothing.
@@ -30,6 +31,9 @@ pub const WORK_CREDIT: u32 = 16_384 * FRAME_COST;
 
 /// What a continuation frame, a Ping or a Pong costs of the [`WORK_CREDIT`].
 pub const FRAME_COST: u32 = 32;
+
+/// What a compressed message costs of the [`WORK_CREDIT`], with its first frame.
+pub const INFLATE_COST: u32 = 16;
 
 /// How long a hub takes to give back one of the [`WORK_CREDIT`]: 2^18 ns, about a quarter of a millisecond.
 pub const CREDIT_NANOS: u64 = 1 << 18;
@@ -57,6 +61,8 @@ pub enum Item<'a> {
         first: bool,
         /// This piece ends the message.
         last: bool,
+        /// It is to be inflated (RFC 7692): then the bytes are as they came, whatever the message is, and text is not checked.
+        is_compressed: bool,
     },
     /// A Ping, to be answered with a Pong of the same payload (RFC 6455 §5.5.3).
     Ping(&'a [u8]),
@@ -82,7 +88,7 @@ pub struct Decoded<'a> {
 #[derive(Clone, Debug)]
 pub struct Decoder {
     message_bytes_max: u64,
-    /// What the frames of the message in progress have announced so far; never above `message_bytes_max`, 0 between
+    /// What the frames of the message in progress have announced so far; never above what may come of it, 0 between
     /// messages.
     message_bytes: u64,
     /// Payload of the data frame in progress that has not arrived; 0 between frames.
@@ -94,14 +100,61 @@ pub struct Decoder {
     /// Between messages complete, that is as new.
     text: Utf8,
     role: Role,
-    /// The kind of the message in progress; `Some` whenever `frame_left > 0`.
-    message: Option<MessageKind>,
+    /// The message in progress; `Some` whenever `frame_left > 0`.
+    message: Option<Message>,
     /// The frame in progress ends its message.
     fin: bool,
     /// No piece of the message has been handed out yet.
     first: bool,
+    takes: Takes,
+}
+
+/// What may come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Takes {
+    /// Messages as they are.
+    Plain,
+    /// Compressed ones, too (RFC 7692).
+    Compressed,
     /// A Close was decoded, or a violation: the rest is ignored.
-    done: bool,
+    Nothing,
+}
+
+/// A message in progress: in one byte, because there is one for each connection that is not idle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Message {
+    Text,
+    Binary,
+    CompressedText,
+    CompressedBinary,
+}
+
+impl Message {
+    const fn new(kind: MessageKind, is_compressed: bool) -> Self {
+        match (kind, is_compressed) {
+            (MessageKind::Text, false) => Self::Text,
+            (MessageKind::Binary, false) => Self::Binary,
+            (MessageKind::Text, true) => Self::CompressedText,
+            (MessageKind::Binary, true) => Self::CompressedBinary,
+        }
+    }
+
+    const fn kind(self) -> MessageKind {
+        match self {
+            Self::Text | Self::CompressedText => MessageKind::Text,
+            Self::Binary | Self::CompressedBinary => MessageKind::Binary,
+        }
+    }
+
+    const fn is_compressed(self) -> bool {
+        matches!(self, Self::CompressedText | Self::CompressedBinary)
+    }
+}
+
+/// How long a compressed message may be that is `bytes` long when it is inflated: compressors that find nothing to compress
+/// store blocks, at worst of a few bytes each, and flush with five.
+const fn compressed_bytes_max(bytes: u64) -> u64 {
+    bytes.saturating_add(bytes / 8).saturating_add(64)
 }
 
 impl Decoder {
@@ -119,8 +172,16 @@ impl Decoder {
             message: None,
             fin: false,
             first: false,
-            done: false,
+            takes: Takes::Plain,
         }
+    }
+
+    /// The same, but compressed messages may come, because that was agreed (RFC 7692 §6). Their length is limited where a
+    /// header announces it, to what may be within `message_bytes_max` when it is inflated, and a bit more; the rest is for
+    /// who inflates them.
+    #[must_use]
+    pub const fn with_deflate(self) -> Self {
+        Self { takes: Takes::Compressed, ..self }
     }
 
     /// Decodes the next item from `input`, unmasking it in place.
@@ -138,11 +199,13 @@ impl Decoder {
     /// of the length; bad text, a bad close code and a bad reason with their first bad byte.
     #[inline]
     pub fn decode<'a>(&mut self, input: &'a mut [u8]) -> Result<Decoded<'a>, WireError> {
-        if self.done {
+        if self.takes == Takes::Nothing {
             return Ok(Decoded { consumed: input.len(), item: None });
         }
         let decoded = self.step(input);
-        self.done = matches!(decoded, Err(_) | Ok(Decoded { item: Some(Item::Close(_)), .. }));
+        if decoded.is_err() {
+            self.takes = Takes::Nothing;
+        }
         decoded
     }
 
@@ -178,9 +241,14 @@ impl Decoder {
         self.message.is_none()
     }
 
+    /// Whether a compressed message is in progress of which a piece was handed out.
+    pub(crate) fn is_inflating(&self) -> bool {
+        !self.first && self.message.is_some_and(Message::is_compressed)
+    }
+
     /// Whether it is as it was made, but for what is spent: no message is in progress, and none was the last.
     pub(crate) const fn is_as_new(&self) -> bool {
-        self.message.is_none() && !self.done
+        self.message.is_none() && !matches!(self.takes, Takes::Nothing)
     }
 
     #[inline]
@@ -192,7 +260,10 @@ impl Decoder {
         let Some(&first) = input.first() else {
             return more;
         };
-        let (fin, opcode) = parse_first(first)?;
+        // Of the reserved bits only this one may be agreed on, and only for the first frame of a message (RFC 7692 §6.1).
+        let is_compressed =
+            first & 0x70 == RSV1 && matches!(first & 0x0f, 0x1 | 0x2) && self.takes == Takes::Compressed;
+        let (fin, opcode) = parse_first(if is_compressed { first & !RSV1 } else { first })?;
         self.check_opcode(opcode)?;
         let Some(&second) = input.get(1) else {
             return more;
@@ -201,7 +272,7 @@ impl Decoder {
         let Some((len, end)) = parse_len(opcode, second, &input[2..])? else {
             return more;
         };
-        self.check_len(opcode, len)?;
+        let spent = self.check_len(opcode, len, is_compressed)?;
         let (key, start) = if masked {
             let Some(key) = input[end..].first_chunk() else {
                 return more;
@@ -213,19 +284,24 @@ impl Decoder {
         if opcode.is_control() {
             let end = start + usize::try_from(len).unwrap_or(usize::MAX);
             let decoded = control(opcode, key, start..end, input)?;
-            if decoded.item.is_some() {
-                self.spent = self.spent_with(opcode, len);
+            match decoded.item {
+                Some(Item::Close(_)) => self.takes = Takes::Nothing,
+                Some(_) => self.spent = spent,
+                None => {}
             }
             return Ok(decoded);
         }
-        if fin && opcode != Opcode::Continuation && len <= (input.len() - start) as u64 {
-            if self.spent > 0 {
-                self.spent = self.spent_with(opcode, len);
-            }
+        self.spent = spent;
+        let message = match opcode {
+            Opcode::Text => Some(Message::new(MessageKind::Text, is_compressed)),
+            Opcode::Binary => Some(Message::new(MessageKind::Binary, is_compressed)),
+            _ => None,
+        };
+        if let Some(message) = message.filter(|_| fin && len <= (input.len() - start) as u64) {
             let end = start + usize::try_from(len).expect("it is all there");
-            return whole(opcode, key, start..end, input);
+            return whole(message, key, start..end, input);
         }
-        self.begin(opcode, fin, len, key);
+        self.begin(message, fin, len, key);
         self.piece(input, start)
     }
 
@@ -251,58 +327,47 @@ impl Decoder {
         }
     }
 
-    /// Whether the frame may be so long, and so short.
+    /// Whether the frame may be so long, and so short, and can be paid for; what is spent when it has begun.
     #[inline]
-    fn check_len(&self, opcode: Opcode, len: u64) -> Result<(), WireError> {
+    fn check_len(&self, opcode: Opcode, len: u64, is_compressed: bool) -> Result<u32, WireError> {
         match opcode {
             Opcode::Close if len == 1 => return Err(WireError::CloseTruncated),
-            Opcode::Close => return Ok(()),
-            Opcode::Ping | Opcode::Pong => return self.check_credit(opcode, len),
+            Opcode::Close => return Ok(self.spent),
+            Opcode::Ping | Opcode::Pong => return self.pay(FRAME_COST, 0),
             _ => {}
         }
-        if self.message_bytes.checked_add(len).is_none_or(|bytes| bytes > self.message_bytes_max) {
+        let is_compressed = self.message.map_or(is_compressed, Message::is_compressed);
+        let bytes = self.message_bytes.checked_add(len).ok_or(WireError::MessageTooBig)?;
+        if bytes > self.message_bytes_max && !(is_compressed && bytes <= compressed_bytes_max(self.message_bytes_max)) {
             return Err(WireError::MessageTooBig);
         }
-        if opcode == Opcode::Continuation { self.check_credit(opcode, len) } else { Ok(()) }
-    }
-
-    /// Whether the frame can be paid for.
-    #[inline]
-    fn check_credit(&self, opcode: Opcode, len: u64) -> Result<(), WireError> {
-        if self.spent_with(opcode, len) <= WORK_CREDIT { Ok(()) } else { Err(WireError::Flood) }
-    }
-
-    /// What is spent when a frame has begun.
-    #[inline]
-    fn spent_with(&self, opcode: Opcode, len: u64) -> u32 {
-        let useful = u32::try_from(len).unwrap_or(u32::MAX);
+        // The bytes pay in advance: the next frame can only follow when all of them have arrived.
         match opcode {
-            Opcode::Close => self.spent,
-            Opcode::Ping | Opcode::Pong => self.spent + FRAME_COST,
-            Opcode::Continuation => (self.spent + FRAME_COST).saturating_sub(useful),
-            Opcode::Text | Opcode::Binary => self.spent.saturating_sub(useful),
+            Opcode::Continuation => self.pay(FRAME_COST, len),
+            _ if is_compressed => self.pay(INFLATE_COST, len),
+            _ if self.spent == 0 => Ok(0),
+            _ => self.pay(0, len),
         }
     }
 
-    /// Enters a data frame whose header is complete and checked.
+    /// What is spent after something of that cost, with so many bytes of use.
+    fn pay(&self, cost: u32, useful: u64) -> Result<u32, WireError> {
+        let useful = u32::try_from(useful).unwrap_or(u32::MAX);
+        let spent = (self.spent + cost).saturating_sub(useful);
+        if spent <= WORK_CREDIT { Ok(spent) } else { Err(WireError::Flood) }
+    }
+
+    /// Enters a data frame whose header is complete and checked; `message`: it begins this.
     #[inline]
-    fn begin(&mut self, opcode: Opcode, fin: bool, len: u64, key: [u8; 4]) {
-        match opcode {
-            Opcode::Text => self.begin_message(MessageKind::Text),
-            Opcode::Binary => self.begin_message(MessageKind::Binary),
-            _ => {}
+    const fn begin(&mut self, message: Option<Message>, fin: bool, len: u64, key: [u8; 4]) {
+        if message.is_some() {
+            self.message = message;
+            self.first = true;
         }
-        self.spent = self.spent_with(opcode, len);
         self.message_bytes += len;
         self.frame_left = len;
         self.key = key;
         self.fin = fin;
-    }
-
-    #[inline]
-    const fn begin_message(&mut self, kind: MessageKind) {
-        self.message = Some(kind);
-        self.first = true;
     }
 
     /// Lends what has arrived of the frame in progress, from `start` on.
@@ -321,8 +386,8 @@ impl Decoder {
         self.frame_left -= len as u64;
         let last = self.fin && self.frame_left == 0;
         let first = core::mem::replace(&mut self.first, false);
-        let kind = self.message.expect("a data frame belongs to a message");
-        if kind == MessageKind::Text {
+        let message = self.message.expect("a data frame belongs to a message");
+        if message == Message::Text {
             self.text.push(payload)?;
             if last && !self.text.is_complete() {
                 return Err(WireError::InvalidUtf8);
@@ -332,21 +397,23 @@ impl Decoder {
             self.message = None;
             self.message_bytes = 0;
         }
-        Ok(Decoded { consumed: start + len, item: Some(Item::Data { kind, payload, first, last }) })
+        let (kind, is_compressed) = (message.kind(), message.is_compressed());
+        let item = Item::Data { kind, payload, first, last, is_compressed };
+        Ok(Decoded { consumed: start + len, item: Some(item) })
     }
 }
 
 /// A message of one frame whose payload is at `place`, all of it, as that of most is: nothing of it has to be remembered.
 #[inline]
-fn whole(opcode: Opcode, key: [u8; 4], place: Range<usize>, input: &mut [u8]) -> Result<Decoded<'_>, WireError> {
+fn whole(message: Message, key: [u8; 4], place: Range<usize>, input: &mut [u8]) -> Result<Decoded<'_>, WireError> {
     let consumed = place.end;
     let payload = &mut input[place];
     mask::apply(payload, key, 0);
-    let kind = if opcode == Opcode::Text { MessageKind::Text } else { MessageKind::Binary };
-    if kind == MessageKind::Text && core::str::from_utf8(payload).is_err() {
+    if message == Message::Text && core::str::from_utf8(payload).is_err() {
         return Err(WireError::InvalidUtf8);
     }
-    Ok(Decoded { consumed, item: Some(Item::Data { kind, payload, first: true, last: true }) })
+    let (kind, is_compressed) = (message.kind(), message.is_compressed());
+    Ok(Decoded { consumed, item: Some(Item::Data { kind, payload, first: true, last: true, is_compressed }) })
 }
 
 /// A Close, Ping or Pong whose payload is at `place`, lent whole: it is left where it is until all of it has arrived.

@@ -188,3 +188,21 @@ fn is_as_the_model_says() {
         }
     }
 }
+
+#[test]
+fn a_compressed_message_costs_what_it_is_to_begin_it_and_its_bytes_give_back() {
+    let mut decoder = Decoder::new(Role::Client, MAX).with_deflate();
+    let take = |decoder: &mut Decoder, wire: &[u8]| decoder.decode(&mut wire.to_vec()).map(|decoded| decoded.consumed);
+    assert_eq!(take(&mut decoder, b"\xc1\x01\x00"), Ok(3));
+    assert_eq!(decoder.credit(), WORK_CREDIT - 15);
+    // Its other fragments cost what any do.
+    assert_eq!(take(&mut decoder, b"\x41\x01\x00"), Ok(3));
+    assert_eq!(take(&mut decoder, b"\x80\x00"), Ok(2));
+    assert_eq!(decoder.credit(), WORK_CREDIT - 15 - 15 - 32);
+    decoder.refill(100);
+    decoder.set_spent(WORK_CREDIT - 14);
+    assert_eq!(take(&mut decoder, b"\xc1\x02"), Ok(2));
+    assert_eq!(take(&mut decoder, b"\x00\x00"), Ok(2));
+    assert_eq!(decoder.credit(), 0);
+    assert_eq!(take(&mut decoder, b"\xc1\x0f"), Err(WireError::Flood));
+}

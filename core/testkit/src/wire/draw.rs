@@ -105,7 +105,7 @@ pub fn stream(choices: &mut Choices) -> Drawn {
         match pen.choices.below(64) {
             0..=59 => pen.good_frame(),
             60 => pen.good_close(),
-            61 if pen.choices.one_in(16) => pen.plant(Plant::Flood),
+            61 if pen.choices.one_in(6) => pen.plant(Plant::Flood),
             _ => {
                 let plant = *pen.choices.pick(&PLANTS);
                 pen.plant(plant);
