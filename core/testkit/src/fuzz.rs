@@ -1,5 +1,9 @@
 //! The bodies of the fuzz targets: plain functions, so that corpora are replayed on stable.
 
+mod inflate;
+
+pub use inflate::inflate;
+
 use forebay_core::{
     Config, ConnId, Effect, Event, Hub, Instant, Mode, Options, Payload, Peer, Upgraded, Verdict, VerdictError,
 };

@@ -84,6 +84,18 @@ fn handshakes_in_any_pieces() {
 }
 
 #[test]
+fn compressed_messages_from_bytes() {
+    for seed in 0..rounds() {
+        let mut choices = Choices::from_seed(seed);
+        let len = choices.index(300);
+        let bytes = choices.bytes(4 + len);
+        let result = std::panic::catch_unwind(|| fuzz::inflate(&bytes));
+        assert!(result.is_ok(), "seed {seed}: {bytes:?}");
+    }
+    fuzz::inflate(&[]);
+}
+
+#[test]
 fn streams_from_bytes() {
     for seed in 0..rounds() {
         let mut choices = Choices::from_seed(seed);

@@ -65,21 +65,28 @@ impl House {
 
     pub(crate) fn feed(&mut self, bytes: &[u8]) {
         self.hub.handle_bytes(self.conn, bytes, NOW);
+        self.hub.check_invariants();
         self.settle();
     }
 
-    /// Everything that is there.
+    /// Everything that is there, and what comes of taking it.
     pub(crate) fn settle(&mut self) {
-        self.hub.check_invariants();
-        let len = loop {
-            let Some(transmit) = self.hub.poll_transmit() else { break };
+        while self.poll() {
+            self.hub.check_invariants();
+        }
+    }
+
+    fn poll(&mut self) -> bool {
+        let mut moved = false;
+        while let Some(transmit) = self.hub.poll_transmit() {
             let len = transmit.len();
             transmit.slices().for_each(|slice| self.out.extend_from_slice(slice));
             self.hub.handle_sent(self.conn, len, NOW);
-        };
-        let () = len;
+            moved = true;
+        }
         while let Some(effect) = self.hub.poll_effect() {
             assert!(!matches!(effect, Effect::PauseRead(_)), "it is read");
+            moved = true;
         }
         while let Some(event) = self.hub.poll_event() {
             match event {
@@ -91,8 +98,9 @@ impl House {
                 Event::Closed { reason, .. } => self.ended = Some(reason),
                 _ => {}
             }
+            moved = true;
         }
-        self.hub.check_invariants();
+        moved
     }
 
     /// The code it was closed with.
