@@ -420,6 +420,7 @@ mod tests {
     #[test]
     fn an_idle_connection_is_small() {
         assert_eq!((size_of::<Phase>(), size_of::<Speech>(), size_of::<Conn>()), (16, 16, 96));
+        assert_eq!(size_of::<Gated>(), 64, "beside its request");
         assert!(size_of::<Work>() <= 328, "{} bytes, lent to those that are not idle", size_of::<Work>());
     }
 }
