@@ -51,7 +51,7 @@ impl Tally {
     /// Streams in which nothing happens are decoded alike, too.
     fn check(&self, through: &str) {
         let mut expected: Vec<String> = Fault::ALL.iter().map(|fault| format!("{fault:?}")).collect();
-        let inside = [Fault::InterleavedMessage, Fault::InvalidUtf8, Fault::MessageTooBig];
+        let inside = [Fault::InterleavedMessage, Fault::Flood, Fault::InvalidUtf8, Fault::MessageTooBig];
         expected.extend(inside.iter().map(|fault| format!("{fault:?} inside a message")));
         let others = [
             "from a client",

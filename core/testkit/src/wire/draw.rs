@@ -1,6 +1,6 @@
 //! Streams of frames as a peer might write them: mostly good, with faults of every kind planted.
 
-use super::reference::{FRAGMENT_COST, FRAGMENT_CREDIT, Rules};
+use super::reference::{FRAME_COST, Rules, WORK_CREDIT};
 use crate::mini::frame::close_payload;
 use crate::rng::Choices;
 
@@ -386,17 +386,17 @@ impl Pen<'_> {
         self.frame(0x88, &payload);
     }
 
-    /// Fragments that cost more than they bring: so many that one is not paid for, or just not so many.
+    /// Frames that cost more than they bring: so many that one is not paid for, or just not so many.
     fn flood(&mut self) {
         self.end_message();
-        let each = self.choices.index(3);
-        let (cost, brings) = (usize::try_from(FRAGMENT_COST).expect("small"), each);
-        let credit = usize::try_from(FRAGMENT_CREDIT).expect("small");
+        let (opcode, each) = *self.choices.pick(&[(0, 0), (0, 1), (0, 2), (0x89, 0), (0x8A, 1)]);
+        let (cost, brings) = (usize::try_from(FRAME_COST).expect("small"), if opcode == 0 { each } else { 0 });
+        let credit = usize::try_from(WORK_CREDIT).expect("small");
         let many = (credit - cost) / (cost - brings) + 1;
         let payload = vec![b'x'; each];
         self.frame(1, b"");
         for _ in 0..many {
-            self.frame(0, &payload);
+            self.frame(opcode, &payload);
         }
         let last = self.choices.one_in(2);
         self.frame(u8::from(last) << 7, b"yz");

@@ -12,10 +12,10 @@
 //!   message that ends inside a code point; a close code with its second byte, a close reason as other text;
 //! - everything else when its last byte is there.
 
-/// The fragment credit a message starts with, and never exceeds.
-pub const FRAGMENT_CREDIT: u128 = 16_384 * 32;
-/// What a continuation frame costs of it. Each byte of its payload gives one back, and pays already for its own frame.
-pub const FRAGMENT_COST: u128 = 32;
+/// The work credit a connection starts with, and never exceeds.
+pub const WORK_CREDIT: u128 = 16_384 * 32;
+/// What a continuation frame, a ping or a pong costs of it; every payload byte of messages gives one back.
+pub const FRAME_COST: u128 = 32;
 
 /// What a peer can do wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,8 +42,8 @@ pub enum Fault {
     InterleavedMessage,
     /// More bytes in a message than are taken.
     MessageTooBig,
-    /// More small fragments in a message than its credit pays for.
-    FragmentFlood,
+    /// More small fragments, pings and pongs than the credit pays for.
+    Flood,
     /// Text that is not UTF-8 (§8.1).
     InvalidUtf8,
     /// Half a close code (§5.5.1).
@@ -68,7 +68,7 @@ impl Fault {
         Self::UnexpectedContinuation,
         Self::InterleavedMessage,
         Self::MessageTooBig,
-        Self::FragmentFlood,
+        Self::Flood,
         Self::InvalidUtf8,
         Self::CloseTruncated,
         Self::CloseCodeInvalid,
@@ -80,7 +80,7 @@ impl Fault {
     pub const fn close_code(self) -> u16 {
         match self {
             Self::InvalidUtf8 | Self::CloseReasonInvalid => 1007,
-            Self::FragmentFlood => 1008,
+            Self::Flood => 1008,
             Self::MessageTooBig => 1009,
             _ => 1002,
         }
@@ -123,7 +123,6 @@ pub struct Open {
     pub payload: Vec<u8>,
     /// What its headers have announced.
     announced: u128,
-    credit: u128,
     /// Of the text, what has come of the code point that is not whole yet.
     cut: Vec<u8>,
 }
@@ -146,6 +145,8 @@ pub struct Reader {
     /// The header in progress.
     head: Vec<u8>,
     frame: Option<Frame>,
+    /// What is left of the work credit.
+    credit: u128,
     /// What was told so far.
     pub told: Vec<Told>,
     /// The message in progress.
@@ -168,7 +169,15 @@ impl Reader {
     /// Nothing has arrived.
     #[must_use]
     pub const fn new(rules: Rules) -> Self {
-        Self { rules, head: Vec::new(), frame: None, told: Vec::new(), open: None, faults: Vec::new() }
+        Self {
+            rules,
+            head: Vec::new(),
+            frame: None,
+            credit: WORK_CREDIT,
+            told: Vec::new(),
+            open: None,
+            faults: Vec::new(),
+        }
     }
 
     /// Whether what follows means nothing: a Close was told, or a fault.
@@ -225,17 +234,14 @@ impl Reader {
             0 => {
                 let open = self.open.as_mut().expect("a continuation continues something");
                 open.announced += lowest;
-                open.credit = (open.credit + lowest - FRAGMENT_COST).min(FRAGMENT_CREDIT);
+                self.credit = (self.credit + lowest - FRAME_COST).min(WORK_CREDIT);
             }
             1 | 2 => {
-                self.open = Some(Open {
-                    is_text: opcode == 1,
-                    payload: Vec::new(),
-                    announced: lowest,
-                    credit: FRAGMENT_CREDIT,
-                    cut: Vec::new(),
-                });
+                self.open =
+                    Some(Open { is_text: opcode == 1, payload: Vec::new(), announced: lowest, cut: Vec::new() });
+                self.credit = (self.credit + lowest).min(WORK_CREDIT);
             }
+            9 | 10 => self.credit -= FRAME_COST,
             _ => {}
         }
         self.advance(Frame { fin, opcode, key, len: lowest, arrived: 0, payload: Vec::new() });
@@ -272,8 +278,8 @@ impl Reader {
         let before = self.open.as_ref().map_or(0, |open| open.announced);
         let is_known = self.head.len() >= 2 + len_bytes;
         check(opcode < 8 && is_known && before + lowest > self.rules.message_bytes_max, Fault::MessageTooBig);
-        let is_broke = self.open.as_ref().is_some_and(|open| open.credit + highest < FRAGMENT_COST);
-        check(opcode == 0 && is_broke, Fault::FragmentFlood);
+        check(opcode == 0 && self.credit + highest < FRAME_COST, Fault::Flood);
+        check(matches!(opcode, 9 | 10) && self.credit < FRAME_COST, Fault::Flood);
         faults
     }
 
@@ -426,13 +432,25 @@ mod tests {
     }
 
     #[test]
-    fn the_credit_of_fragments() {
+    fn the_work_credit() {
         let mut stream = b"\x02\x00".to_vec();
         stream.extend(b"\x00\x00".repeat(16_384));
         assert!(server(&stream).faults.is_empty());
-        assert_eq!(server(&[&stream[..], b"\x80\x1F"].concat()).faults, [Fault::FragmentFlood]);
+        assert_eq!(server(&[&stream[..], b"\x80\x1F"].concat()).faults, [Fault::Flood]);
         assert!(server(&[&stream[..], b"\x80"].concat()).faults.is_empty());
         assert!(server(&[&stream[..], b"\x80\x20"].concat()).faults.is_empty(), "it pays for itself");
+        assert_eq!(server(&[&stream[..], b"\x89"].concat()).faults, []);
+        assert_eq!(server(&[&stream[..], b"\x89\x7D"].concat()).faults, [Fault::Flood]);
+        assert!(server(&[&stream[..], b"\x88\x00"].concat()).faults.is_empty());
+        let pongs = b"\x8A\x00".repeat(16_384);
+        assert_eq!(
+            server(&[&pongs[..], b"\x81\x00\x02\x1Fxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\x89\x00"].concat()).faults,
+            [Fault::Flood]
+        );
+        assert_eq!(
+            server(&[&pongs[..], b"\x81\x01x\x02\x1Fxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\x89\x00"].concat()).faults,
+            []
+        );
     }
 
     #[test]

@@ -6,16 +6,16 @@ use super::house::{GOOD, House, MS, S, raw, text, with};
 
 #[test]
 fn whoever_takes_longer_than_the_deadline_is_told_408() {
-    let head = with(&"X: y\r\n".repeat(50).trim_end().to_owned());
+    let head = with("X: y\r\n".repeat(50).trim_end());
     let lines: Vec<&str> = head.split_inclusive("\r\n").collect();
     // Nothing at all, a byte a second, a field a second.
     let mut house = House::new(|_| {});
     let (silent, bytes, fields) = (house.accept(raw()), house.accept(raw()), house.accept(raw()));
-    for second in 0..5 {
-        house.read(bytes, &head.as_bytes()[second..=second]);
-        house.read(fields, lines[second]);
+    for (byte, line) in head.bytes().zip(lines).take(5) {
+        house.read(bytes, [byte]);
+        house.read(fields, line);
         house.advance(S - MS);
-        assert!(house.written.is_empty(), "{second}");
+        assert!(house.written.is_empty());
         house.advance(MS);
     }
     for conn in [silent, bytes, fields] {
