@@ -6,6 +6,7 @@
 //!
 //! The crate is `no_std` (it needs `alloc`). Features: `std` (default) for `IoSlice` views; `json` (default) for the
 //! `forebay` dialect, which is specified in `src/dialect/forebay.md`. Without a dialect every connection is raw.
+//! `deflate`, for compression (RFC 7692), needs a target that has `std`.
 #![no_std]
 #![forbid(unsafe_code)]
 
