@@ -157,7 +157,11 @@ fn long_texts_with_something_at_every_place() {
                     ascii[start + at] = special[0];
                     let text = &ascii[start..start + len];
                     let mut utf8 = Utf8::new();
-                    assert_eq!(state(utf8.push(text), utf8), model(text), "{special:02x?} at {at} of {len} from {start}");
+                    assert_eq!(
+                        state(utf8.push(text), utf8),
+                        model(text),
+                        "{special:02x?} at {at} of {len} from {start}"
+                    );
                     assert_eq!(is_ascii(text), text.is_ascii(), "{special:02x?} at {at} of {len} from {start}");
                 }
                 ascii[start + at] = b'a';
