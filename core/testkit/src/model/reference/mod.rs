@@ -129,6 +129,10 @@ pub(crate) struct Refused {
     lanes: BTreeMap<LaneKey, u64>,
     /// Those that held the log at its bound: they must be empty.
     emptied: BTreeSet<LaneKey>,
+    /// Lanes that had no room for the first publish that is parked, and have made none since: so many bytes.
+    keeping: BTreeMap<LaneKey, u64>,
+    /// It found no unit.
+    awaits_unit: bool,
 }
 
 /// A topic.
@@ -427,7 +431,6 @@ impl Reference {
     /// What every call that may make room ends with.
     pub(crate) fn end_call(&mut self) {
         self.look_at_touched();
-        self.look_at_parked();
         loop {
             self.close_doomed();
             self.find_low();
