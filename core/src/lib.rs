@@ -5,7 +5,8 @@
 //! log; its type's page is the manual for embedding it into an event loop. [`wire`] is the codec, usable alone.
 //!
 //! The crate is `no_std` (it needs `alloc`). Features: `std` (default) for `IoSlice` views; `json` (default) for the
-//! `forebay` dialect, which is specified in `src/dialect/forebay.md`. Without a dialect every connection is raw.
+//! `forebay` dialect, which is specified in `src/dialect/forebay.md`. Without a dialect every connection is raw;
+//! `simd` to validate UTF-8 in the vectors of the processor.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -15,6 +16,7 @@ extern crate std;
 
 mod clock;
 mod compression;
+mod compressor;
 mod config;
 mod conn;
 mod delivery;
@@ -39,6 +41,7 @@ pub mod stream;
 mod time;
 mod timers;
 mod topics;
+mod upgrade;
 mod watermark;
 pub mod wire;
 
@@ -52,3 +55,4 @@ pub use output::*;
 pub use policy::*;
 pub use stats::*;
 pub use time::Instant;
+pub use upgrade::*;

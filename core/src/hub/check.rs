@@ -8,6 +8,7 @@ use crate::id::LaneId;
 use crate::lane::{Needs, Run, Standing};
 use crate::stats::{Count, Totals};
 use crate::topics::{Owner, Topic, TopicLane, Window, latest_place};
+use crate::wire::decoder::WORK_CREDIT;
 
 impl Hub {
     pub(super) fn check(&self) {
@@ -53,6 +54,7 @@ impl Hub {
         let mut direct = Count::default();
         self.check_sessions();
         self.check_hub_level();
+        resident += self.check_contexts();
         for (id, conn) in self.conns.iter() {
             assert_eq!(conn.charged, conn.resident(), "a connection's charge");
             resident += conn.charged;
@@ -98,6 +100,7 @@ impl Hub {
     }
 
     fn check_conn(&self, conn: &crate::conn::Conn) {
+        assert!(conn.spent(self.now) <= WORK_CREDIT, "no more is spent than there was");
         let Some(Work { inbound, outbound, direct }) = conn.work.as_deref() else { return };
         let payloads: usize = inbound.messages().map(|m| m.bytes.len() + crate::conn::INBOX_ENTRY_BYTES).sum();
         assert_eq!(inbound.inbox_bytes(), payloads, "the inbox");
@@ -105,6 +108,14 @@ impl Hub {
             return assert!(
                 outbound.is_idle() && direct.as_ref().is_none_or(|direct| direct.is_idle()) && conn.has_messages(),
                 "an ended connection owns nothing but what is to be received"
+            );
+        }
+        if let Phase::Answering { is_answered, .. } = conn.phase {
+            assert!(conn.dialect().is_none(), "a dialect answers at once");
+            assert!(inbound.undecoded.is_empty() && inbound.message.is_empty(), "behind a last word nothing is kept");
+            assert!(
+                !is_answered || (!conn.has_messages() && conn.has_direct_waiting()),
+                "its answers are on their way"
             );
         }
         if let Some(parked) = inbound.parked {
@@ -122,11 +133,15 @@ impl Hub {
                     Segment::Notice { frame, .. } => frame.len(),
                     Segment::Latest { taken, .. } => taken.frame.len(),
                     Segment::Again { len, .. } => *len,
-                    Segment::Messages { source, len, run, .. } => {
+                    Segment::Messages { source, len, run, is_formed, copy } => {
                         if let Source::Lane(lane) = source {
                             let (topic, place) = self.topics.lane(*lane);
                             let lane = topic.run_lane(place).expect("a run is of a log");
                             assert!(lane.outstanding().last() >= run.last(), "a run is outstanding");
+                            if *is_formed && copy.is_none() {
+                                let (_, range) = topic.log(place).form(*run).piece(*run);
+                                assert_eq!(range.len(), *len, "a form stays as it is while it is sent");
+                            }
                         }
                         *len
                     }

@@ -3,6 +3,7 @@
 mod accept;
 mod acks;
 mod age;
+mod agreements;
 mod batches;
 mod check;
 mod closing;
@@ -10,7 +11,9 @@ mod direct;
 mod documents;
 mod drain;
 mod duplicates;
+mod forms;
 mod getters;
+mod inflate;
 mod input;
 mod lanes;
 mod latest;
@@ -27,12 +30,13 @@ mod sent;
 mod sessions;
 mod starts;
 mod timeouts;
+mod upgrade;
 mod work;
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use core::time::Duration;
 
 #[cfg(feature = "std")]
@@ -42,8 +46,9 @@ pub use drain::Transmit;
 use self::documents::Document;
 use self::overflow::Overflowed;
 use self::pressure::HubLevel;
+use crate::compressor::Compressor;
 use crate::config::{Config, LaneOptions, Start, TopicOptions};
-use crate::conn::{Conn, Limits, Outstanding, Phase, Work};
+use crate::conn::{Conn, Contexts, Limits, Outstanding, Phase, Work};
 use crate::entropy::Entropy;
 use crate::error::{
     AcceptError, AckError, AuthenticateError, ConnectError, DocumentError, PublishError, ResumeError, SendError,
@@ -61,6 +66,8 @@ use crate::time::Instant;
 use crate::timers::Timers;
 use crate::topics::Topics;
 use crate::wire::CloseCode;
+use crate::wire::deflate::Inflater;
+use crate::wire::handshake::Origins;
 
 /// Who wants to be woken, by its place in its table: a timer goes with what it is of.
 #[derive(Clone, Copy, Debug)]
@@ -110,6 +117,14 @@ pub struct Hub {
     sessions: Slab<SessionId, Session>,
     /// Of connections of which a bucket is not full, or was not a moment ago.
     limits: BTreeMap<ConnId, Limits>,
+    /// Of connections that take over what was compressed before, or of which a part of a compressed message came.
+    contexts: BTreeMap<ConnId, Contexts>,
+    /// How much of `context_bytes_max` is spoken for.
+    contexts_reserved: usize,
+    /// For use by any connection: a few.
+    inflaters: Vec<Inflater>,
+    /// Where a piece is inflated.
+    inflated: BytesMut,
     /// Sessions without a connection, by the order in which they lost it.
     detached: BTreeMap<u64, SessionId>,
     topics: Topics,
@@ -139,6 +154,8 @@ pub struct Hub {
     stamp: u64,
     /// Where a read is unmasked.
     scratch: Vec<u8>,
+    /// What compresses for all; there once something was compressed.
+    compressor: Option<Box<Compressor>>,
     /// Emptied Transmits, for use again.
     spare: Vec<Outstanding>,
     /// What connections had that are idle again, for use again.
@@ -148,6 +165,10 @@ pub struct Hub {
     is_backlogged: bool,
     /// Served to plain HTTP requests, by path.
     documents: BTreeMap<Box<str>, Document>,
+    /// Whose pages may open connections.
+    origins: Origins,
+    /// What raw connections may speak.
+    protocols: Vec<Box<str>>,
 }
 
 impl Hub {
@@ -162,6 +183,10 @@ impl Hub {
             conns: Slab::new(),
             sessions: Slab::new(),
             limits: BTreeMap::new(),
+            contexts: BTreeMap::new(),
+            contexts_reserved: 0,
+            inflaters: Vec::new(),
+            inflated: BytesMut::new(),
             detached: BTreeMap::new(),
             topics: Topics::new(),
             timers: Timers::new(),
@@ -179,11 +204,14 @@ impl Hub {
             stats: Stats::default(),
             stamp: 0,
             scratch: Vec::new(),
+            compressor: None,
             spare: Vec::new(),
             rested: Vec::new(),
             draining: None,
             is_backlogged: false,
             documents: BTreeMap::new(),
+            origins: Origins::new(),
+            protocols: Vec::new(),
         }
     }
 
@@ -196,6 +224,7 @@ impl Hub {
     pub fn handle_accept(&mut self, peer: Peer, now: Instant) -> Result<ConnId, AcceptError> {
         self.advance(now);
         let accepted = self.accept(peer);
+        self.stats.refused_accepts += u64::from(accepted.is_err());
         self.retry_parked();
         accepted
     }
@@ -213,6 +242,7 @@ impl Hub {
     ) -> Result<ConnId, AcceptError> {
         self.advance(now);
         let accepted = self.accept_upgraded(upgraded);
+        self.stats.refused_accepts += u64::from(accepted.is_err());
         match accepted {
             Ok(conn) if !self.conn_mut(conn).is_ended() => self.handle_bytes(conn, leftover, now),
             _ => self.retry_parked(), // It ended for the budget, which may have made room.
@@ -228,7 +258,7 @@ impl Hub {
         match self.conns.get_mut(conn).filter(|conn| !conn.is_ended()) {
             None => return self.stale(),
             Some(conn) if !bytes.is_empty() => {
-                conn.heard(now);
+                conn.heard(now, false);
             }
             Some(_) => {}
         }
@@ -270,6 +300,10 @@ impl Hub {
             None | Some(Phase::Ended { .. }) => self.stale(),
             Some(Phase::Closing { reason, .. }) => {
                 let reason = *reason;
+                self.end(conn, reason, false);
+            }
+            Some(Phase::Answering { last, .. }) => {
+                let reason = last.reason();
                 self.end(conn, reason, false);
             }
             Some(_) => self.end(conn, EndReason::PeerGone, false),
@@ -522,7 +556,8 @@ impl Hub {
         sent
     }
 
-    /// Takes the next message of a raw connection, `None` when there is none. What is not taken counts against
+    /// Takes the next message of a raw connection, `None` when there is none: then those that were taken count as answered
+    /// (a peer's Close, or violation, that came behind them waits for that). What is not taken counts against
     /// `inbound_bytes_max`; at the bound the connection is not read.
     pub fn receive(&mut self, conn: ConnId, now: Instant) -> Option<OwnedPayload> {
         self.advance(now);
@@ -540,6 +575,8 @@ impl Hub {
                 self.pump(conn);
             }
             self.settle(conn);
+        } else {
+            self.answered(conn);
         }
         message
     }

@@ -6,7 +6,7 @@ use super::{Encoded, Origin, Settings, Topic};
 use crate::config::TopicOptions;
 use crate::dialect::{self, Dialect, ENCODINGS, raw_payload};
 use crate::lane::{Run, Standing};
-use crate::latest::{Latest, LatestLane};
+use crate::latest::{Latest, LatestLane, Which};
 use crate::log::Log;
 use crate::losses::Losses;
 use crate::output::{Gap, LossReason, Message, OwnedPayload};
@@ -110,6 +110,7 @@ pub(crate) enum ViewMut<'a> {
 }
 
 /// Changes a lane and tells its log what it needs now.
+#[inline]
 pub(crate) fn change_lane<R>(lane: &mut Standing, log: &mut Log, change: impl FnOnce(&mut Standing, &Log) -> R) -> R {
     let before = lane.needs();
     let result = change(lane, log);
@@ -166,6 +167,14 @@ impl Topic {
         }
     }
 
+    /// The same, to be added to.
+    pub(crate) fn log_mut(&mut self, place: usize) -> &mut Log {
+        match self.view_mut(place) {
+            ViewMut::Log(_, log) => log,
+            ViewMut::Latest(..) => panic!("a lane of the latest messages has no log"),
+        }
+    }
+
     /// The lane at `place`, where it reads the log.
     pub(crate) fn run_lane(&self, place: usize) -> Option<&Standing> {
         match &self.lanes[place].window {
@@ -175,6 +184,7 @@ impl Topic {
     }
 
     /// Changes a lane that reads the log, and tells the log what it needs now.
+    #[inline]
     pub(crate) fn change<R>(&mut self, place: usize, change: impl FnOnce(&mut Standing, &Log) -> R) -> R {
         match self.view_mut(place) {
             ViewMut::Log(lane, log) => change_lane(lane, log, change),
@@ -223,7 +233,7 @@ impl Topic {
         self.next_flushed(place)?;
         match self.view_mut(place) {
             ViewMut::Latest(lane, latest) => {
-                let taken = lane.start(latest, encoding)?;
+                let taken = lane.start(latest, encoding, Which::Plain)?;
                 let payload = raw_payload(&taken.frame);
                 let message = latest.let_go(taken);
                 Some((message.seq, payload, lane.sent(message)))

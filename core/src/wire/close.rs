@@ -1,6 +1,7 @@
 //! Close codes and the payload of a Close frame (RFC 6455 §5.5.1, §7.4).
 
 use super::error::WireError;
+use super::utf8::Utf8;
 
 /// The longest reason a Close frame has room for: 125 bytes of control payload less two of code (RFC 6455 §5.5).
 pub const REASON_BYTES_MAX: usize = 123;
@@ -124,6 +125,15 @@ pub fn parse_close(payload: &[u8]) -> Result<Option<(CloseCode, &str)>, WireErro
     let code = CloseCode::new(code).ok_or(WireError::CloseCodeInvalid)?;
     let reason = core::str::from_utf8(reason).map_err(|_| WireError::CloseReasonInvalid)?;
     Ok(Some((code, reason)))
+}
+
+/// What is wrong already with the first bytes of a Close frame's payload.
+pub(super) fn check_close_start(payload: &[u8]) -> Result<(), WireError> {
+    let Some((code, reason)) = payload.split_first_chunk() else {
+        return Ok(());
+    };
+    CloseCode::new(u16::from_be_bytes(*code)).ok_or(WireError::CloseCodeInvalid)?;
+    Utf8::new().push(reason).map_err(|_| WireError::CloseReasonInvalid)
 }
 
 /// The longest prefix of `reason` that fits a Close frame and ends between two code points.

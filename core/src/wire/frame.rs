@@ -1,6 +1,6 @@
 //! Frame headers, and writing frames (RFC 6455 §5.2).
 
-use bytes::BytesMut;
+use bytes::{BufMut, BytesMut};
 
 use super::close::{CloseCode, cut_reason};
 use super::error::WireError;
@@ -11,6 +11,9 @@ pub const HEADER_BYTES_MAX: usize = 14;
 
 /// The longest payload of a Close, Ping or Pong frame (RFC 6455 §5.5).
 pub const CONTROL_BYTES_MAX: usize = 125;
+
+/// The first reserved bit of a frame's first byte: the message is compressed (RFC 7692 §6).
+pub(crate) const RSV1: u8 = 0x40;
 
 /// Which side of the connection we are. A client masks what it sends, a server does not (RFC 6455 §5.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -74,23 +77,12 @@ pub struct Header {
     pub len: u64,
 }
 
-/// A header up to its masking key, with what one frame alone can violate already refused.
-#[derive(Clone, Copy)]
-pub(super) struct Prefix {
-    pub(super) fin: bool,
-    pub(super) opcode: Opcode,
-    pub(super) masked: bool,
-    pub(super) len: u64,
-    /// Where the masking key, or else the payload, begins.
-    pub(super) end: usize,
-}
-
-/// Reads as much of a header as comes before the masking key. Each byte is judged as soon as it is there.
+/// The first byte of a header: FIN and opcode.
+///
+/// # Errors
+/// Reserved bits and opcodes, fragmented control frames.
 #[inline]
-pub(super) fn parse_prefix(input: &[u8]) -> Result<Option<Prefix>, WireError> {
-    let Some(&first) = input.first() else {
-        return Ok(None);
-    };
+pub(super) fn parse_first(first: u8) -> Result<(bool, Opcode), WireError> {
     if first & 0x70 != 0 {
         return Err(WireError::ReservedBits);
     }
@@ -99,41 +91,42 @@ pub(super) fn parse_prefix(input: &[u8]) -> Result<Option<Prefix>, WireError> {
     if opcode.is_control() && !fin {
         return Err(WireError::FragmentedControl);
     }
-    let Some(&second) = input.get(1) else {
-        return Ok(None);
-    };
-    let masked = second & 0x80 != 0;
+    Ok((fin, opcode))
+}
+
+/// The payload length of a frame, and where its masking key, or else the payload, begins. `second` is the second byte of
+/// the header, `rest` what has arrived behind it; `None` if that is not enough.
+///
+/// # Errors
+/// Long control frames, lengths that are not minimal or over 63 bits: each with the first byte that shows it.
+#[inline]
+pub(super) fn parse_len(opcode: Opcode, second: u8, rest: &[u8]) -> Result<Option<(u64, usize)>, WireError> {
     let short = second & 0x7f;
     if opcode.is_control() && usize::from(short) > CONTROL_BYTES_MAX {
         return Err(WireError::ControlTooLong);
     }
-    let (len, end) = match short {
+    match short {
         126 => {
-            let Some(bytes) = input[2..].first_chunk() else {
+            let Some(bytes) = rest.first_chunk() else {
                 return Ok(None);
             };
             let len = u16::from_be_bytes(*bytes);
             if len < 126 {
                 return Err(WireError::LengthNotMinimal);
             }
-            (u64::from(len), 4)
+            Ok(Some((u64::from(len), 4)))
         }
         127 => {
-            let Some(bytes) = input[2..].first_chunk() else {
-                return Ok(None);
-            };
-            let len = u64::from_be_bytes(*bytes);
-            if len >> 63 != 0 {
+            if rest.first().is_some_and(|byte| byte >> 7 != 0) {
                 return Err(WireError::LengthOverflow);
             }
-            if len <= u64::from(u16::MAX) {
+            if rest.first_chunk() == Some(&[0; 6]) {
                 return Err(WireError::LengthNotMinimal);
             }
-            (len, 10)
+            Ok(rest.first_chunk().map(|bytes| (u64::from_be_bytes(*bytes), 10)))
         }
-        _ => (u64::from(short), 2),
-    };
-    Ok(Some(Prefix { fin, opcode, masked, len, end }))
+        _ => Ok(Some((u64::from(short), 2))),
+    }
 }
 
 /// Reads a frame header and how many bytes it took; `None` if more bytes are needed.
@@ -142,10 +135,19 @@ pub(super) fn parse_prefix(input: &[u8]) -> Result<Option<Prefix>, WireError> {
 /// message, is for [`Decoder`](super::Decoder).
 ///
 /// # Errors
-/// Reserved bits and opcodes, fragmented or long control frames, lengths that are not minimal or over 63 bits.
+/// Reserved bits and opcodes, fragmented or long control frames, lengths that are not minimal or over 63 bits: each with
+/// the first byte that shows it.
 #[inline]
 pub fn parse_header(input: &[u8]) -> Result<Option<(Header, usize)>, WireError> {
-    let Some(Prefix { fin, opcode, masked, len, end }) = parse_prefix(input)? else {
+    let Some(&first) = input.first() else {
+        return Ok(None);
+    };
+    let (fin, opcode) = parse_first(first)?;
+    let Some(&second) = input.get(1) else {
+        return Ok(None);
+    };
+    let masked = second & 0x80 != 0;
+    let Some((len, end)) = parse_len(opcode, second, &input[2..])? else {
         return Ok(None);
     };
     if !masked {
@@ -159,31 +161,32 @@ pub fn parse_header(input: &[u8]) -> Result<Option<(Header, usize)>, WireError> 
 
 /// Writes a header in its shortest form to the front of `out` and returns its length.
 #[inline]
-#[expect(clippy::cast_possible_truncation, reason = "each arm's range fits the type it is cast to")]
 pub fn encode_header(out: &mut [u8; HEADER_BYTES_MAX], header: &Header) -> usize {
+    let mut rest = &mut out[..];
+    put_header(&mut rest, header);
+    HEADER_BYTES_MAX - rest.len()
+}
+
+/// Each part is written with a length known to the compiler: no call of `memcpy` for a handful of bytes.
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "each arm's range fits the type it is cast to")]
+fn put_header(out: &mut impl BufMut, header: &Header) {
+    let first = (u8::from(header.fin) << 7) | header.opcode as u8;
     let masked = if header.mask.is_some() { 0x80 } else { 0 };
-    out[0] = (u8::from(header.fin) << 7) | header.opcode as u8;
-    let mut end = match header.len {
-        0..=125 => {
-            out[1] = masked | header.len as u8;
-            2
-        }
+    match header.len {
+        0..=125 => out.put_slice(&[first, masked | header.len as u8]),
         126..=0xffff => {
-            out[1] = masked | 126;
-            out[2..4].copy_from_slice(&(header.len as u16).to_be_bytes());
-            4
+            let [high, low] = (header.len as u16).to_be_bytes();
+            out.put_slice(&[first, masked | 126, high, low]);
         }
         _ => {
-            out[1] = masked | 127;
-            out[2..10].copy_from_slice(&header.len.to_be_bytes());
-            10
+            out.put_slice(&[first, masked | 127]);
+            out.put_slice(&header.len.to_be_bytes());
         }
-    };
-    if let Some(key) = header.mask {
-        out[end..end + 4].copy_from_slice(&key);
-        end += 4;
     }
-    end
+    if let Some(key) = header.mask {
+        out.put_slice(&key);
+    }
 }
 
 /// How long the header of a frame with such a payload is.
@@ -209,15 +212,24 @@ pub const fn frame_bytes(payload_len: usize, masked: bool) -> usize {
 ///
 /// # Panics
 /// If the payload of a control frame is longer than [`CONTROL_BYTES_MAX`]: no such frame exists.
+#[inline]
 pub fn put_frame(out: &mut BytesMut, opcode: Opcode, mask: Option<[u8; 4]>, payload: &[u8]) {
     assert!(!opcode.is_control() || payload.len() <= CONTROL_BYTES_MAX, "control payload over 125 bytes");
-    let mut header = [0; HEADER_BYTES_MAX];
-    let end = encode_header(&mut header, &Header { fin: true, opcode, mask, len: payload.len() as u64 });
-    out.reserve(end + payload.len());
-    out.extend_from_slice(&header[..end]);
-    let start = out.len();
-    out.extend_from_slice(payload);
-    if let Some(key) = mask {
+    out.reserve(frame_bytes(payload.len(), mask.is_some()));
+    put_header(out, &Header { fin: true, opcode, mask, len: payload.len() as u64 });
+    match mask {
+        Some(key) => put_masked(out, key, payload),
+        None => out.extend_from_slice(payload),
+    }
+}
+
+/// In pieces that are still in the nearest cache when they are masked; a multiple of four, so the key needs no turning.
+#[inline]
+fn put_masked(out: &mut BytesMut, key: [u8; 4], payload: &[u8]) {
+    const PIECE_BYTES: usize = 4 << 10;
+    for piece in payload.chunks(PIECE_BYTES) {
+        let start = out.len();
+        out.extend_from_slice(piece);
         mask::apply(&mut out[start..], key, 0);
     }
 }

@@ -6,6 +6,7 @@
 //! - [`mini`]: a strict WebSocket and `forebay.v1` client that shares no code with the core.
 //! - [`model`]: what a hub must do, written again and naively, and a driver that compares both.
 //! - [`mutants`]: bugs that are planted to see that the model finds them.
+//! - [`wire`]: a reference decoder of RFC 6455, and streams to compare the core's with it.
 //! - [`fuzz`]: the bodies of the fuzz targets.
 //! - [`alloc`]: a counting allocator.
 
@@ -18,4 +19,5 @@ pub mod mutants;
 pub mod pipe;
 pub mod rng;
 pub mod stage;
+pub mod wire;
 pub mod world;

@@ -27,6 +27,16 @@ fn frames() {
 }
 
 #[test]
+fn wires() {
+    replay("wire", forebay_testkit::fuzz::wire_differential);
+}
+
+#[test]
+fn inflated() {
+    replay("inflate", forebay_testkit::fuzz::inflate);
+}
+
+#[test]
 fn models() {
     replay("model", forebay_testkit::fuzz::model);
 }

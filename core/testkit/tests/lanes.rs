@@ -69,10 +69,11 @@ fn lanes_far_behind_cost_little_beyond_the_blocks() {
 
 /// Connections that all had something to send at once: what the hub needs for that is there.
 fn connections(hub: &mut Hub) -> Vec<ConnId> {
-    let peer = Peer { address: None, mode: Mode::Raw };
+    let peer = Peer { mode: Mode::Raw, ..Peer::default() };
     let conns: Vec<ConnId> = (0..LANES)
         .map(|_| {
-            let conn = hub.handle_upgraded(Upgraded { peer, protocol: None }, b"", NOW).expect("accepted");
+            let conn =
+                hub.handle_upgraded(Upgraded { peer, protocol: None, deflate: None }, b"", NOW).expect("accepted");
             hub.send(conn, Payload::Text("0"), NOW).expect("room");
             conn
         })

@@ -205,8 +205,9 @@ impl Swarm {
             block_ms: deadline(choices, on),
             high_percent,
             low_percent: choices.between(1, high_percent - 1),
-            // Where clocks jump, in which order levels fall and ages end is nobody's promise.
-            dwell_ms: match *choices.pick(&[0, 1, 30, 400, 3_600_000]) {
+            // Where clocks jump, in which order levels fall and ages end is nobody's promise; nor where a rate lets something pass
+            // at the moment at which a level may fall.
+            dwell_ms: match *choices.pick(&[0, 1, 33, 403, 3_600_000]) {
                 _ if self.has.jumps => 0,
                 millis => millis,
             },

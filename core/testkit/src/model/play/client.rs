@@ -105,12 +105,12 @@ impl Play {
             return Ok(());
         }
         let is_raw = args[1] == 1;
-        let peer = Peer { address: None, mode: if is_raw { Mode::Raw } else { Mode::Dialect } };
+        let peer = Peer { mode: if is_raw { Mode::Raw } else { Mode::Dialect }, ..Peer::default() };
         place.model.advance(now.as_nanos());
         let is_upgraded = args[2] == 1;
         let accepted = if is_upgraded {
             let protocol = if args[0].is_multiple_of(2) && !is_raw { Some("forebay.v1") } else { None };
-            place.hub.handle_upgraded(Upgraded { peer, protocol }, b"", now)
+            place.hub.handle_upgraded(Upgraded { peer, protocol, deflate: None }, b"", now)
         } else {
             place.hub.handle_accept(peer, now)
         };
@@ -251,7 +251,7 @@ impl Play {
 
     /// So many bytes of those that were written arrive.
     pub(super) fn deliver(&mut self, side: usize, args: &[u64]) -> Verdict {
-        self.tick();
+        self.tick()?;
         let now = self.told_now();
         let place = &mut self.sides[side];
         let Some(seat) = place.seat(args[0]).filter(|seat| seat.has_socket) else { return Ok(()) };

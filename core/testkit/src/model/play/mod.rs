@@ -213,9 +213,8 @@ impl Play {
 
     fn act_compared(&mut self, act: Act) -> Verdict {
         // No two acts happen at the same time: what is due at the same time may be done in any order.
-        self.tick();
+        self.tick()?;
         let side = act.side % self.sides.len();
-        self.keep_soft_deadlines()?;
         self.show(|| act.to_string());
         self.perform(side, act.op, &act.args)?;
         if self.steps.is_multiple_of(STEPS_PER_STATE) {
@@ -228,8 +227,9 @@ impl Play {
     }
 
     /// A moment passes: what was due at the same time as something else comes before or behind it.
-    pub(super) fn tick(&mut self) {
+    pub(super) fn tick(&mut self) -> Verdict {
         self.now = (self.now + 1).min(NOW_MAX);
+        self.keep_soft_deadlines()
     }
 
     /// Tells what is done, where somebody wants to see it.

@@ -55,7 +55,7 @@ impl Play {
 
     /// A Transmit is answered.
     pub(super) fn answer(&mut self, side: usize, args: &[u64]) -> Verdict {
-        self.tick();
+        self.tick()?;
         let now = self.told_now();
         let place = &mut self.sides[side];
         let Some(seat) = place.seat(args[0]).filter(|seat| seat.has_socket) else { return Ok(()) };

@@ -1,0 +1,84 @@
+//! Whole messages out of a socket: what an embedder of `forebay_core::wire` writes around the decoder.
+
+use std::io::Read;
+
+use forebay_core::wire::{Decoder, Item, Role};
+
+use crate::{MESSAGE_BYTES_MAX, Side, Socket};
+
+/// What is read at a time where it is ours to choose: it stays in the nearest cache.
+pub const BUFFER_BYTES: usize = 16 << 10;
+
+/// Reads into one buffer and lends each message out of it, whole.
+///
+/// Pieces of a message are unmasked where they lie, so those of one frame are one slice when the last has come; the
+/// buffer grows with what arrives of a long one.
+#[derive(Debug)]
+pub struct Reader {
+    socket: Socket,
+    decoder: Decoder,
+    buffer: Vec<u8>,
+    /// Where the message in progress is: `..at` of the buffer is done with, but for the bytes of `message`.
+    message: std::ops::Range<usize>,
+    at: usize,
+    /// `at..end` is to be decoded.
+    end: usize,
+}
+
+impl Reader {
+    /// A reader of what arrives at this side.
+    #[must_use]
+    pub fn new(side: Side, socket: Socket) -> Self {
+        let role = if side == Side::Server { Role::Server } else { Role::Client };
+        let decoder = Decoder::new(role, MESSAGE_BYTES_MAX as u64);
+        Self { socket, decoder, buffer: vec![0; BUFFER_BYTES], message: 0..0, at: 0, end: 0 }
+    }
+
+    /// The next message.
+    ///
+    /// # Panics
+    /// If the peer violates the protocol.
+    pub fn next_message(&mut self) -> &[u8] {
+        loop {
+            let decoded = self.decoder.decode(&mut self.buffer[self.at..self.end]).expect("good frames");
+            let Some(item) = decoded.item else {
+                self.at += decoded.consumed;
+                self.fill();
+                continue;
+            };
+            let Item::Data { payload, first, last, .. } = item else {
+                self.at += decoded.consumed;
+                continue;
+            };
+            let len = payload.len();
+            self.at += decoded.consumed;
+            let piece = self.at - len..self.at;
+            if first || self.message.is_empty() {
+                self.message = piece;
+            } else {
+                if self.message.end != piece.start {
+                    self.buffer.copy_within(piece, self.message.end); // A frame's header is between them.
+                }
+                self.message.end += len;
+            }
+            if last {
+                return &self.buffer[std::mem::replace(&mut self.message, 0..0)];
+            }
+        }
+    }
+
+    /// Reads behind what is there, which goes to the front where that is cheap, or has to make room.
+    fn fill(&mut self) {
+        let begin = if self.message.is_empty() { self.at } else { self.message.start };
+        let kept = self.end - begin;
+        if begin >= 4 * kept || (self.end == self.buffer.len() && begin > 0) {
+            self.buffer.copy_within(begin..self.end, 0);
+            self.message = 0..self.message.len();
+            (self.at, self.end) = (self.at - begin, kept);
+        }
+        if self.end == self.buffer.len() {
+            self.buffer.resize(2 * self.end, 0);
+        }
+        self.end += self.socket.read(&mut self.buffer[self.end..]).expect("memory does not fail");
+    }
+}

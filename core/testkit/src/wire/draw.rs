@@ -1,0 +1,413 @@
+//! Streams of frames as a peer might write them: mostly good, with faults of every kind planted.
+
+use super::reference::{FRAME_COST, Rules, WORK_CREDIT};
+use crate::mini::frame::close_payload;
+use crate::rng::Choices;
+
+/// A stream and what to read it by.
+#[derive(Clone, Debug)]
+pub struct Drawn {
+    /// What to read it by.
+    pub rules: Rules,
+    /// The stream.
+    pub stream: Vec<u8>,
+}
+
+/// What can be planted. What comes of it is the reference's to say.
+#[derive(Clone, Copy, Debug)]
+enum Plant {
+    ReservedBits,
+    ReservedOpcode,
+    FragmentedControl,
+    LongControl,
+    WrongMask,
+    LongForm,
+    Overflow,
+    Huge,
+    Continuation,
+    Interleaved,
+    TooBig,
+    BadText,
+    CutText,
+    HalfCode,
+    BadCode,
+    BadReason,
+    Garbage,
+    Flood,
+}
+
+const PLANTS: [Plant; 17] = [
+    Plant::ReservedBits,
+    Plant::ReservedOpcode,
+    Plant::FragmentedControl,
+    Plant::LongControl,
+    Plant::WrongMask,
+    Plant::LongForm,
+    Plant::Overflow,
+    Plant::Huge,
+    Plant::Continuation,
+    Plant::Interleaved,
+    Plant::TooBig,
+    Plant::BadText,
+    Plant::CutText,
+    Plant::HalfCode,
+    Plant::BadCode,
+    Plant::BadReason,
+    Plant::Garbage,
+];
+
+/// What is never text, and what is text no longer: each class of RFC 3629 §4, and its neighbours.
+const BAD_TEXTS: [&[u8]; 16] = [
+    b"\x80",
+    b"\xBF",
+    b"\xC0\x80",
+    b"\xC1\xBF",
+    b"\xC3(",
+    b"\xE0\x9F\xBF",
+    b"\xE2(",
+    b"\xE2\x82(",
+    b"\xED\xA0\x80",
+    b"\xED\xBF\xBF",
+    b"\xF0\x8F\xBF\xBF",
+    b"\xF0\x9F(",
+    b"\xF0\x9F\x98(",
+    b"\xF4\x90\x80\x80",
+    b"\xF5\x80\x80\x80",
+    b"\xFF",
+];
+
+/// Beginnings of code points.
+const CUT_TEXTS: [&[u8]; 8] =
+    [b"\xC3", b"\xE2", b"\xE2\x82", b"\xED\x9F", b"\xF0", b"\xF0\x9F", b"\xF0\x9F\x98", b"\xF4\x8F"];
+
+/// How the length of a frame is written.
+#[derive(Clone, Copy)]
+enum Form {
+    Shortest,
+    Two,
+    Eight,
+}
+
+struct Pen<'a> {
+    choices: &'a mut Choices,
+    rules: Rules,
+    stream: Vec<u8>,
+    /// The message in progress: what is left of it.
+    rest: Option<Vec<u8>>,
+}
+
+/// A stream.
+pub fn stream(choices: &mut Choices) -> Drawn {
+    let limits = [1_000, 1_000, 65_536, 65_535, 100_000, 200, 127, 126, 125, 7, 1, 0, 1 << 40, u128::from(u64::MAX)];
+    let rules = Rules { from_client: !choices.one_in(3), message_bytes_max: *choices.pick(&limits) };
+    let mut pen = Pen { choices, rules, stream: Vec::new(), rest: None };
+    for _ in 0..pen.choices.size(1, 24) {
+        match pen.choices.below(64) {
+            0..=59 => pen.good_frame(),
+            60 => pen.good_close(),
+            61 if pen.choices.one_in(6) => pen.plant(Plant::Flood),
+            _ => {
+                let plant = *pen.choices.pick(&PLANTS);
+                pen.plant(plant);
+            }
+        }
+    }
+    let mut stream = pen.stream;
+    if choices.one_in(16) && !stream.is_empty() {
+        let place = choices.index(stream.len());
+        stream[place] ^= 1 << choices.below(8);
+    }
+    if choices.one_in(8) {
+        let len = choices.index(stream.len() + 1);
+        stream.truncate(len);
+    }
+    Drawn { rules, stream }
+}
+
+/// How a stream is cut: the sizes of its pieces, for ever again. Never empty, and no piece is.
+pub fn pieces(choices: &mut Choices) -> Vec<usize> {
+    match choices.below(6) {
+        0 => vec![usize::MAX],
+        1 => vec![1],
+        2 => vec![choices.size(1, 9)],
+        3 => (0..choices.size(1, 9)).map(|_| choices.size(1, 4)).collect(),
+        4 => (0..choices.size(1, 9)).map(|_| choices.size(1, 300)).collect(),
+        _ => (0..choices.size(1, 9)).map(|_| if choices.one_in(2) { 1 } else { choices.size(1, 5_000) }).collect(),
+    }
+}
+
+impl Pen<'_> {
+    fn good_frame(&mut self) {
+        if self.choices.one_in(4) {
+            return self.good_control();
+        }
+        if self.rest.is_none() {
+            let is_text = self.choices.one_in(2);
+            let payload = self.payload(is_text);
+            return self.begin(is_text, payload);
+        }
+        let last = self.choices.one_in(2);
+        self.go_on(last);
+    }
+
+    fn good_control(&mut self) {
+        let opcode = *self.choices.pick(&[9, 10]);
+        let len = *self.choices.pick(&[0, 1, 4, 7, 124, 125]);
+        let payload = self.filler(len);
+        self.frame(0x80 | opcode, &payload);
+    }
+
+    fn good_close(&mut self) {
+        let codes = [1000, 1001, 1002, 1003, 1007, 1011, 1012, 1014, 3000, 3999, 4000, 4999];
+        let code = *self.choices.pick(&codes);
+        let reason = *self.choices.pick(&["", "bye", "é€😀"]);
+        let reason = if self.choices.one_in(8) { "é".repeat(61) + "x" } else { reason.to_owned() };
+        let payload = if self.choices.one_in(4) { Vec::new() } else { close_payload(code, &reason) };
+        self.frame(0x88, &payload);
+    }
+
+    /// The payload of a message that may be sent, as far as lengths go.
+    fn payload(&mut self, is_text: bool) -> Vec<u8> {
+        let limit = usize::try_from(self.rules.message_bytes_max.min(70_000)).expect("at most 70000");
+        let len = match self.choices.below(128) {
+            0 => limit,
+            1 => self.choices.size(65_530, 65_540),
+            2..=9 => limit.min(1_000),
+            10..=19 => self.choices.size(120, 130),
+            20..=29 => 0,
+            30..=39 => self.choices.size(0, 700),
+            _ => self.choices.size(1, 24),
+        };
+        if is_text { self.text(len.min(limit)) } else { self.filler(len.min(limit)) }
+    }
+
+    /// So many bytes of text.
+    fn text(&mut self, len: usize) -> Vec<u8> {
+        let chars = ['x', 'é', '€', '😀', '\u{7FF}', '\u{800}', '\u{D7FF}', '\u{E000}', '\u{FFFF}', '\u{10FFFF}', '\0'];
+        let mut text = String::new();
+        let turn = self.choices.index(chars.len());
+        for char in chars.iter().cycle().skip(turn).step_by(self.choices.size(1, 5)) {
+            if text.len() + char.len_utf8() > len {
+                break;
+            }
+            text.push(*char);
+        }
+        while text.len() < len {
+            text.push('.');
+        }
+        text.into_bytes()
+    }
+
+    fn filler(&mut self, len: usize) -> Vec<u8> {
+        let first = self.choices.index(256);
+        (first..first + len).map(|number| number.to_le_bytes()[0]).collect()
+    }
+
+    /// Starts a message, in one frame or not.
+    fn begin(&mut self, is_text: bool, payload: Vec<u8>) {
+        let opcode = if is_text { 1 } else { 2 };
+        if self.choices.one_in(2) {
+            return self.frame(0x80 | opcode, &payload);
+        }
+        let mut payload = payload;
+        let at = self.cut(payload.len());
+        let rest = payload.split_off(at);
+        self.frame(opcode, &payload);
+        self.rest = Some(rest);
+    }
+
+    /// Continues the message in progress.
+    fn go_on(&mut self, last: bool) {
+        let mut piece = self.rest.take().expect("a message in progress");
+        if !last {
+            let at = self.cut(piece.len());
+            self.rest = Some(piece.split_off(at));
+        }
+        self.frame(u8::from(last) << 7, &piece);
+    }
+
+    fn cut(&mut self, len: usize) -> usize {
+        match self.choices.below(4) {
+            0 => 0,
+            1 => self.choices.index(len + 1),
+            _ => self.choices.index(len.min(8) + 1),
+        }
+    }
+
+    /// A frame with its length in the shortest form.
+    fn frame(&mut self, first: u8, payload: &[u8]) {
+        let masked = self.rules.from_client;
+        self.head(first, Form::Shortest, payload.len() as u64, masked, payload);
+    }
+
+    fn head(&mut self, first: u8, form: Form, len: u64, masked: bool, payload: &[u8]) {
+        let mask = u8::from(masked) << 7;
+        self.stream.push(first);
+        match (form, u8::try_from(len), u16::try_from(len)) {
+            (Form::Shortest, Ok(len @ 0..=125), _) => self.stream.push(mask | len),
+            (Form::Shortest | Form::Two, _, Ok(len)) => {
+                self.stream.push(mask | 126);
+                self.stream.extend(len.to_be_bytes());
+            }
+            _ => {
+                self.stream.push(mask | 127);
+                self.stream.extend(len.to_be_bytes());
+            }
+        }
+        let mut key = [0; 4];
+        if masked {
+            if !self.choices.one_in(8) {
+                key = self.choices.bits().to_le_bytes()[..4].try_into().expect("four of eight");
+            }
+            self.stream.extend(key);
+        }
+        self.stream.extend(payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
+    }
+
+    /// The first byte of any frame that may come now.
+    fn first(&mut self) -> u8 {
+        let data = if self.rest.is_some() { [0, 0x80, 0x89] } else { [1, 0x82, 0x89] };
+        *self.choices.pick(&data)
+    }
+
+    fn plant(&mut self, plant: Plant) {
+        let masked = self.rules.from_client;
+        match plant {
+            Plant::ReservedBits => {
+                let first = self.first() | self.choices.small(1, 7).to_le_bytes()[0] << 4;
+                self.frame(first, b"abc");
+            }
+            Plant::ReservedOpcode => {
+                let opcode = *self.choices.pick(&[3, 4, 5, 6, 7, 11, 12, 13, 14, 15]);
+                self.frame(0x80 | opcode, b"abc");
+            }
+            Plant::FragmentedControl => {
+                let opcode = *self.choices.pick(&[8, 9, 10]);
+                self.frame(opcode, b"");
+            }
+            Plant::LongControl => {
+                let first = *self.choices.pick(&[0x88, 0x89, 0x8A]);
+                let len = *self.choices.pick(&[126, 300, 70_000]);
+                let payload = self.filler(len);
+                self.frame(first, &payload);
+            }
+            Plant::WrongMask => {
+                let first = self.first();
+                self.head(first, Form::Shortest, 3, !masked, b"abc");
+            }
+            Plant::LongForm => {
+                let first = self.first();
+                let (form, len) =
+                    *self.choices.pick(&[(Form::Two, 0), (Form::Two, 125), (Form::Eight, 126), (Form::Eight, 65_535)]);
+                let payload = self.text(len);
+                self.head(first, form, payload.len() as u64, masked, &payload);
+            }
+            Plant::Overflow | Plant::Huge => {
+                let first = if self.rest.is_some() { 0 } else { *self.choices.pick(&[1, 2, 0x81]) };
+                let bits = self.choices.bits();
+                let len =
+                    if matches!(plant, Plant::Overflow) { bits | 1 << 63 } else { bits >> self.choices.size(1, 40) };
+                self.head(first, Form::Eight, len.max(1 << 16), masked, b"abc");
+            }
+            Plant::Continuation => self.frame(0x80, b"abc"),
+            Plant::Interleaved => {
+                if self.rest.is_none() {
+                    self.frame(1, b"abc");
+                }
+                let first = *self.choices.pick(&[1, 2, 0x81, 0x82]);
+                self.frame(first, b"abc");
+            }
+            Plant::TooBig => self.too_big(),
+            Plant::BadText | Plant::CutText => self.bad_text(matches!(plant, Plant::CutText)),
+            Plant::HalfCode | Plant::BadCode | Plant::BadReason => self.bad_close(plant),
+            Plant::Garbage => {
+                let len = self.choices.size(1, 40);
+                let bytes = self.choices.bytes(len);
+                self.stream.extend(bytes);
+            }
+            Plant::Flood => self.flood(),
+        }
+    }
+
+    /// One byte more than is taken, in one frame or in two.
+    fn too_big(&mut self) {
+        self.end_message();
+        let limit = u64::try_from(self.rules.message_bytes_max).expect("64 bits");
+        let Some(len) = limit.checked_add(1) else { return };
+        let masked = self.rules.from_client;
+        let first = if self.choices.one_in(2) { 0x82 } else { 0x81 };
+        if self.choices.one_in(2) && limit <= 100_000 {
+            let before = self.text(usize::try_from(limit).expect("small") / 2);
+            self.frame(first & 0x7F, &before);
+            return self.head(0x80, Form::Shortest, len - before.len() as u64, masked, b"abc");
+        }
+        self.head(first, Form::Shortest, len, masked, b"abc");
+    }
+
+    fn bad_text(&mut self, is_cut: bool) {
+        self.end_message();
+        let bad = if is_cut { *self.choices.pick(&CUT_TEXTS) } else { *self.choices.pick(&BAD_TEXTS) };
+        let len = self.choices.index(40);
+        let mut payload = self.text(len);
+        payload.extend(bad);
+        if !is_cut {
+            payload.extend(b"more");
+        }
+        self.begin(true, payload);
+        while self.rest.is_some() {
+            if self.choices.one_in(4) {
+                self.good_control();
+            }
+            let last = self.choices.one_in(2);
+            self.go_on(last);
+        }
+    }
+
+    fn bad_close(&mut self, plant: Plant) {
+        let payload = match plant {
+            Plant::HalfCode => vec![3],
+            Plant::BadCode => {
+                let some = self.choices.small(0, 0xFFFF);
+                let codes = [0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65_535, some];
+                let code = u16::try_from(*self.choices.pick(&codes)).expect("16 bits");
+                close_payload(code, "bye")
+            }
+            _ => {
+                let mut payload = close_payload(1000, "é");
+                let bad = if self.choices.one_in(2) {
+                    *self.choices.pick(&BAD_TEXTS)
+                } else {
+                    *self.choices.pick(&CUT_TEXTS)
+                };
+                payload.extend(bad);
+                payload
+            }
+        };
+        self.frame(0x88, &payload);
+    }
+
+    /// Frames that cost more than they bring: so many that one is not paid for, or just not so many.
+    fn flood(&mut self) {
+        self.end_message();
+        let (opcode, each) = *self.choices.pick(&[(0, 0), (0, 1), (0, 2), (0x89, 0), (0x8A, 1)]);
+        let (cost, brings) = (usize::try_from(FRAME_COST).expect("small"), if opcode == 0 { each } else { 0 });
+        let credit = usize::try_from(WORK_CREDIT).expect("small");
+        let many = (credit - cost) / (cost - brings) + 1;
+        let payload = vec![b'x'; each];
+        self.frame(1, b"");
+        for _ in 0..many {
+            self.frame(opcode, &payload);
+        }
+        let last = self.choices.one_in(2);
+        self.frame(u8::from(last) << 7, b"yz");
+        if !last {
+            self.rest = Some(Vec::new());
+        }
+    }
+
+    fn end_message(&mut self) {
+        if self.rest.is_some() {
+            self.go_on(true);
+        }
+    }
+}

@@ -1,0 +1,462 @@
+//! A reference decoder, from RFC 6455 §5, §7.4 and §8.1 alone: a byte at a time, in 128 bits, with `std` for UTF-8.
+//!
+//! What it says of a stream is what must have been told when the last of its bytes has arrived, neither less nor more. So
+//! whoever is compared with it after every byte has told every fault at the earliest byte that shows it:
+//!
+//! - what one byte of a header shows, at that byte: reserved bits, opcodes, fragments that are out of place at the first;
+//!   masking, the length of a control frame and half a close code at the second; lengths as soon as no further byte can
+//!   make them legal;
+//! - a message that is too big, or a fragment too many, with the last byte of the length that makes it so, before any mask
+//!   and payload;
+//! - text at the first byte behind which no text can be valid (§8.1), also in the middle of a frame, and at the end of a
+//!   message that ends inside a code point; a close code with its second byte, a close reason as other text;
+//! - everything else when its last byte is there.
+
+/// The work credit a connection starts with, and never exceeds.
+pub const WORK_CREDIT: u128 = 16_384 * 32;
+/// What a continuation frame, a ping or a pong costs of it; every payload byte of messages gives one back.
+pub const FRAME_COST: u128 = 32;
+
+/// What a peer can do wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Fault {
+    /// RSV1, RSV2 or RSV3 (§5.2).
+    ReservedBits,
+    /// Opcode 3–7 or 11–15 (§5.2).
+    ReservedOpcode,
+    /// A control frame without FIN (§5.5).
+    FragmentedControl,
+    /// A control frame with more than 125 bytes (§5.5).
+    ControlTooLong,
+    /// Not masked, by a client (§5.1).
+    Unmasked,
+    /// Masked, by a server (§5.1).
+    Masked,
+    /// A length that would have fitted a shorter form (§5.2).
+    LengthNotMinimal,
+    /// A length of 2^63 or more (§5.2).
+    LengthOverflow,
+    /// A continuation of nothing (§5.4).
+    UnexpectedContinuation,
+    /// A new message inside a fragmented one (§5.4).
+    InterleavedMessage,
+    /// More bytes in a message than are taken.
+    MessageTooBig,
+    /// More small fragments, pings and pongs than the credit pays for.
+    Flood,
+    /// Text that is not UTF-8 (§8.1).
+    InvalidUtf8,
+    /// Half a close code (§5.5.1).
+    CloseTruncated,
+    /// A close code that is never on the wire (§7.4).
+    CloseCodeInvalid,
+    /// A close reason that is not UTF-8 (§5.5.1).
+    CloseReasonInvalid,
+}
+
+impl Fault {
+    /// All of them.
+    pub const ALL: [Self; 16] = [
+        Self::ReservedBits,
+        Self::ReservedOpcode,
+        Self::FragmentedControl,
+        Self::ControlTooLong,
+        Self::Unmasked,
+        Self::Masked,
+        Self::LengthNotMinimal,
+        Self::LengthOverflow,
+        Self::UnexpectedContinuation,
+        Self::InterleavedMessage,
+        Self::MessageTooBig,
+        Self::Flood,
+        Self::InvalidUtf8,
+        Self::CloseTruncated,
+        Self::CloseCodeInvalid,
+        Self::CloseReasonInvalid,
+    ];
+
+    /// The close code it deserves (§7.4.1).
+    #[must_use]
+    pub const fn close_code(self) -> u16 {
+        match self {
+            Self::InvalidUtf8 | Self::CloseReasonInvalid => 1007,
+            Self::Flood => 1008,
+            Self::MessageTooBig => 1009,
+            _ => 1002,
+        }
+    }
+}
+
+/// What the reader goes by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// Whether a server reads what a client sends: then every frame must be masked, else none.
+    pub from_client: bool,
+    /// Bytes of one message, over all of its frames.
+    pub message_bytes_max: u128,
+}
+
+/// What a peer said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// A whole message.
+    Message {
+        /// Text, else binary.
+        is_text: bool,
+        /// Its bytes.
+        payload: Vec<u8>,
+    },
+    /// A ping.
+    Ping(Vec<u8>),
+    /// A pong.
+    Pong(Vec<u8>),
+    /// The end, with code and reason where it has them. Nothing behind it counts.
+    Close(Option<(u16, String)>),
+}
+
+/// A message that has begun and not ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Open {
+    /// Text, else binary.
+    pub is_text: bool,
+    /// What has arrived.
+    pub payload: Vec<u8>,
+    /// What its headers have announced.
+    announced: u128,
+    /// Of the text, what has come of the code point that is not whole yet.
+    cut: Vec<u8>,
+}
+
+#[derive(Clone, Debug)]
+struct Frame {
+    fin: bool,
+    opcode: u8,
+    key: [u8; 4],
+    len: u128,
+    arrived: u128,
+    /// Of a control frame.
+    payload: Vec<u8>,
+}
+
+/// Reads a stream from its start.
+#[derive(Clone, Debug)]
+pub struct Reader {
+    rules: Rules,
+    /// The header in progress.
+    head: Vec<u8>,
+    frame: Option<Frame>,
+    /// What is left of the work credit.
+    credit: u128,
+    /// What was told so far.
+    pub told: Vec<Told>,
+    /// The message in progress.
+    pub open: Option<Open>,
+    /// What the last byte that counts has shown: any of these may be named. Empty while nothing is wrong.
+    pub faults: Vec<Fault>,
+}
+
+/// What must have been told of this stream.
+#[must_use]
+pub fn read(rules: Rules, stream: &[u8]) -> Reader {
+    let mut reader = Reader::new(rules);
+    for byte in stream {
+        reader.take(*byte);
+    }
+    reader
+}
+
+impl Reader {
+    /// Nothing has arrived.
+    #[must_use]
+    pub const fn new(rules: Rules) -> Self {
+        Self {
+            rules,
+            head: Vec::new(),
+            frame: None,
+            credit: WORK_CREDIT,
+            told: Vec::new(),
+            open: None,
+            faults: Vec::new(),
+        }
+    }
+
+    /// Whether what follows means nothing: a Close was told, or a fault.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        !self.faults.is_empty() || matches!(self.told.last(), Some(Told::Close(_)))
+    }
+
+    /// The codes to close with, if something is wrong. What no peer may do goes before what we do not take.
+    #[must_use]
+    pub fn close_codes(&self) -> Vec<u16> {
+        let codes: Vec<u16> = self.faults.iter().map(|fault| fault.close_code()).collect();
+        if codes.contains(&1002) { vec![1002] } else { codes }
+    }
+
+    /// The next byte of the stream.
+    pub fn take(&mut self, byte: u8) {
+        if self.is_over() {
+            return;
+        }
+        let Some(mut frame) = self.frame.take() else { return self.take_of_head(byte) };
+        let byte = byte ^ frame.key[usize::try_from(frame.arrived % 4).expect("below 4")];
+        frame.arrived += 1;
+        if frame.opcode >= 8 {
+            frame.payload.push(byte);
+            self.faults = if frame.opcode == 8 { faults_of_close(&frame.payload) } else { Vec::new() };
+        } else {
+            let open = self.open.as_mut().expect("a data frame is of a message");
+            open.payload.push(byte);
+            if open.is_text && !still_text(&mut open.cut, byte) {
+                self.faults = vec![Fault::InvalidUtf8];
+            }
+        }
+        if self.faults.is_empty() {
+            self.advance(frame);
+        }
+    }
+
+    fn take_of_head(&mut self, byte: u8) {
+        self.head.push(byte);
+        self.faults = self.faults_of_head();
+        let len = length(&self.head);
+        let key_bytes = if self.rules.from_client { 4 } else { 0 };
+        let whole = self.head.len() >= 2 && self.head.len() == 2 + length_bytes(self.head[1]) + key_bytes;
+        if !self.faults.is_empty() || !whole {
+            return;
+        }
+        let head = std::mem::take(&mut self.head);
+        let (lowest, highest) = len.expect("a whole header has a length");
+        assert_eq!(lowest, highest, "all of the length is known");
+        let key = if self.rules.from_client { *head.last_chunk().expect("a key") } else { [0; 4] };
+        let (fin, opcode) = (head[0] & 0x80 != 0, head[0] & 0x0F);
+        match opcode {
+            0 => {
+                let open = self.open.as_mut().expect("a continuation continues something");
+                open.announced += lowest;
+                self.credit = (self.credit + lowest - FRAME_COST).min(WORK_CREDIT);
+            }
+            1 | 2 => {
+                self.open =
+                    Some(Open { is_text: opcode == 1, payload: Vec::new(), announced: lowest, cut: Vec::new() });
+                self.credit = (self.credit + lowest).min(WORK_CREDIT);
+            }
+            9 | 10 => self.credit -= FRAME_COST,
+            _ => {}
+        }
+        self.advance(Frame { fin, opcode, key, len: lowest, arrived: 0, payload: Vec::new() });
+    }
+
+    /// Everything that the bytes of this header show to be wrong.
+    fn faults_of_head(&self) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        let first = self.head[0];
+        let (fin, opcode) = (first & 0x80 != 0, first & 0x0F);
+        let mut check = |is_wrong: bool, fault| {
+            if is_wrong {
+                faults.push(fault);
+            }
+        };
+        check(first & 0x70 != 0, Fault::ReservedBits);
+        check(matches!(opcode, 3..=7 | 11..=15), Fault::ReservedOpcode);
+        check(opcode >= 8 && !fin, Fault::FragmentedControl);
+        check(opcode == 0 && self.open.is_none(), Fault::UnexpectedContinuation);
+        check(matches!(opcode, 1 | 2) && self.open.is_some(), Fault::InterleavedMessage);
+        let Some((lowest, highest)) = length(&self.head) else { return faults };
+        let (second, len_bytes) = (self.head[1], length_bytes(self.head[1]));
+        check(self.rules.from_client && second & 0x80 == 0, Fault::Unmasked);
+        check(!self.rules.from_client && second & 0x80 != 0, Fault::Masked);
+        check(opcode >= 8 && second & 0x7F > 125, Fault::ControlTooLong);
+        check(opcode == 8 && second & 0x7F == 1, Fault::CloseTruncated);
+        check(lowest >= 1 << 63, Fault::LengthOverflow);
+        let shortest = match len_bytes {
+            0 => 0,
+            2 => 126,
+            _ => 65_536,
+        };
+        check(highest < shortest, Fault::LengthNotMinimal);
+        let before = self.open.as_ref().map_or(0, |open| open.announced);
+        let is_known = self.head.len() >= 2 + len_bytes;
+        check(opcode < 8 && is_known && before + lowest > self.rules.message_bytes_max, Fault::MessageTooBig);
+        check(opcode == 0 && self.credit + highest < FRAME_COST, Fault::Flood);
+        check(matches!(opcode, 9 | 10) && self.credit < FRAME_COST, Fault::Flood);
+        faults
+    }
+
+    /// A frame goes on, or has ended.
+    fn advance(&mut self, frame: Frame) {
+        if frame.arrived < frame.len {
+            self.frame = Some(frame);
+            return;
+        }
+        match frame.opcode {
+            8 => match close(frame.payload) {
+                Ok(close) => self.told.push(Told::Close(close)),
+                Err(fault) => self.faults = vec![fault],
+            },
+            9 => self.told.push(Told::Ping(frame.payload)),
+            10 => self.told.push(Told::Pong(frame.payload)),
+            _ if !frame.fin => {}
+            _ => {
+                let open = self.open.take().expect("a data frame is of a message");
+                if open.cut.is_empty() {
+                    self.told.push(Told::Message { is_text: open.is_text, payload: open.payload });
+                } else {
+                    self.faults = vec![Fault::InvalidUtf8];
+                    self.open = Some(open);
+                }
+            }
+        }
+    }
+}
+
+/// How many bytes follow the second one to say how long the frame is (§5.2).
+const fn length_bytes(second: u8) -> usize {
+    match second & 0x7F {
+        126 => 2,
+        127 => 8,
+        _ => 0,
+    }
+}
+
+/// The lowest and the highest payload length that a header so far can have; `None` before its second byte.
+fn length(head: &[u8]) -> Option<(u128, u128)> {
+    let second = *head.get(1)?;
+    let bytes = length_bytes(second);
+    if bytes == 0 {
+        return Some((u128::from(second & 0x7F), u128::from(second & 0x7F)));
+    }
+    let at = |missing: u8| {
+        (2..2 + bytes).fold(0, |len: u128, place| len * 256 + u128::from(*head.get(place).unwrap_or(&missing)))
+    };
+    Some((at(0), at(255)))
+}
+
+/// Adds a byte to the beginning of a code point; false if nothing can follow that makes it valid.
+fn still_text(cut: &mut Vec<u8>, byte: u8) -> bool {
+    cut.push(byte);
+    match std::str::from_utf8(cut) {
+        Ok(_) => {
+            cut.clear();
+            true
+        }
+        Err(error) => error.error_len().is_none(),
+    }
+}
+
+/// What so much of a Close frame's payload shows to be wrong.
+fn faults_of_close(payload: &[u8]) -> Vec<Fault> {
+    let Some((code, reason)) = payload.split_first_chunk() else { return Vec::new() };
+    if !may_be_sent(u16::from_be_bytes(*code)) {
+        return vec![Fault::CloseCodeInvalid];
+    }
+    match std::str::from_utf8(reason) {
+        Err(error) if error.error_len().is_some() => vec![Fault::CloseReasonInvalid],
+        _ => Vec::new(),
+    }
+}
+
+fn close(mut payload: Vec<u8>) -> Result<Option<(u16, String)>, Fault> {
+    if payload.is_empty() {
+        return Ok(None);
+    }
+    let reason = payload.split_off(2);
+    let code = u16::from_be_bytes([payload[0], payload[1]]);
+    String::from_utf8(reason).map(|reason| Some((code, reason))).map_err(|_| Fault::CloseReasonInvalid)
+}
+
+/// Whether a close code may be on the wire: §7.4.1 without 1004, 1005, 1006 and 1015, with 1012 to 1014 as IANA has
+/// registered them since, and what §7.4.2 leaves to libraries and applications.
+#[must_use]
+pub const fn may_be_sent(code: u16) -> bool {
+    match code {
+        1004..=1006 | 1015 => false,
+        1000..=1014 | 3000..=4999 => true,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(stream: &[u8]) -> Reader {
+        read(Rules { from_client: false, message_bytes_max: 1_000 }, stream)
+    }
+
+    #[test]
+    fn examples_of_the_rfc() {
+        // §5.7
+        let hello = [Told::Message { is_text: true, payload: b"Hello".into() }];
+        assert_eq!(server(b"\x81\x05Hello").told, hello);
+        assert_eq!(server(b"\x01\x03Hel\x80\x02lo").told, hello);
+        let masked = [0x81, 0x85, 0x37, 0xFA, 0x21, 0x3D, 0x7F, 0x9F, 0x4D, 0x51, 0x58];
+        assert_eq!(read(Rules { from_client: true, message_bytes_max: 5 }, &masked).told, hello);
+        assert_eq!(server(b"\x89\x05Hello").told, [Told::Ping(b"Hello".into())]);
+        let mut long = vec![0x82, 0x7E, 1, 0];
+        long.extend([7; 256]);
+        assert_eq!(server(&long).told, [Told::Message { is_text: false, payload: vec![7; 256] }]);
+        assert_eq!(server(b"\x82\x7F\x00\x00\x00\x00\x00\x01\x00\x00").faults, [Fault::MessageTooBig]);
+    }
+
+    /// Each fault at its byte, and not before.
+    #[test]
+    fn every_fault_at_its_byte() {
+        for (stream, faults) in [
+            (&b"\xC1"[..], &[Fault::ReservedBits][..]),
+            (b"\xA3", &[Fault::ReservedBits, Fault::ReservedOpcode]),
+            (b"\x8F", &[Fault::ReservedOpcode]),
+            (b"\x09", &[Fault::FragmentedControl]),
+            (b"\x89\x7E", &[Fault::ControlTooLong]),
+            (b"\x81\x80", &[Fault::Masked]),
+            (b"\x81\x7E\x00\x7D", &[Fault::LengthNotMinimal]),
+            (b"\x81\x7F\x00\x00\x00\x00\x00\x00", &[Fault::LengthNotMinimal]),
+            (b"\x81\x7F\x80", &[Fault::LengthOverflow]),
+            (b"\x80", &[Fault::UnexpectedContinuation]),
+            (b"\x01\x00\x81", &[Fault::InterleavedMessage]),
+            (b"\x02\x7E\x03\xE9", &[Fault::MessageTooBig]),
+            (b"\x02\x01x\x80\x7E\x03\xE8", &[Fault::MessageTooBig]),
+            (b"\x01\x09\xED\xA0", &[Fault::InvalidUtf8]),
+            (b"\x81\x02\xE2\x82", &[Fault::InvalidUtf8]),
+            (b"\x01\x02\xE2\x82\x80\x00", &[Fault::InvalidUtf8]),
+            (b"\x88\x01", &[Fault::CloseTruncated]),
+            (b"\x88\x7D\x03\xED", &[Fault::CloseCodeInvalid]),
+            (b"\x88\x7D\x03\xE8\xFF", &[Fault::CloseReasonInvalid]),
+            (b"\x88\x03\x03\xE8\xC3", &[Fault::CloseReasonInvalid]),
+        ] {
+            let (all, but_one) = (server(stream), server(&stream[..stream.len() - 1]));
+            assert_eq!((all.faults.as_slice(), but_one.faults.len()), (faults, 0), "{stream:02x?}");
+        }
+        let client = read(Rules { from_client: true, message_bytes_max: 0 }, b"\x81\x05");
+        assert_eq!((client.close_codes(), client.faults), (vec![1002], vec![Fault::Unmasked, Fault::MessageTooBig]));
+    }
+
+    #[test]
+    fn the_work_credit() {
+        let mut stream = b"\x02\x00".to_vec();
+        stream.extend(b"\x00\x00".repeat(16_384));
+        assert!(server(&stream).faults.is_empty());
+        assert_eq!(server(&[&stream[..], b"\x80\x1F"].concat()).faults, [Fault::Flood]);
+        assert!(server(&[&stream[..], b"\x80"].concat()).faults.is_empty());
+        assert!(server(&[&stream[..], b"\x80\x20"].concat()).faults.is_empty(), "it pays for itself");
+        assert_eq!(server(&[&stream[..], b"\x89"].concat()).faults, []);
+        assert_eq!(server(&[&stream[..], b"\x89\x7D"].concat()).faults, [Fault::Flood]);
+        assert!(server(&[&stream[..], b"\x88\x00"].concat()).faults.is_empty());
+        let pongs = b"\x8A\x00".repeat(16_384);
+        assert_eq!(
+            server(&[&pongs[..], b"\x81\x00\x02\x1Fxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\x89\x00"].concat()).faults,
+            [Fault::Flood]
+        );
+        assert_eq!(
+            server(&[&pongs[..], b"\x81\x01x\x02\x1Fxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\x89\x00"].concat()).faults,
+            []
+        );
+    }
+
+    #[test]
+    fn nothing_counts_behind_the_end() {
+        let reader = server(b"\x88\x05\x03\xE8bye\x81");
+        assert_eq!((reader.told, reader.faults.len()), (vec![Told::Close(Some((1000, "bye".into())))], 0));
+        assert_eq!(server(b"\x88\x00\xFF").told, [Told::Close(None)]);
+    }
+}
