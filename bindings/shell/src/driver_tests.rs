@@ -160,7 +160,8 @@ fn a_broken_socket_is_an_end() {
 fn reads_per_readiness_are_bounded() {
     let mut world = World::new(false);
     let (conn, seen) = world.open();
-    let frames = [0x89, 0x80, 0, 0, 0, 0].repeat(100_000); // pings
+    let mut frames = vec![0x82, 0xff, 0, 0, 0, 0, 0, 0x0f, 0x42, 0x40, 0, 0, 0, 0]; // a message of 1,000,000 bytes
+    frames.resize(600_000, 0);
     seen.borrow_mut().input.extend(&frames);
     world.readable(conn);
     assert!(seen.borrow().input.len() >= frames.len() - READS_MAX * READ_BYTES, "others have their turn");

@@ -209,6 +209,7 @@ impl Swarm {
             // at the moment at which a level may fall.
             dwell_ms: match *choices.pick(&[0, 1, 33, 403, 3_600_000]) {
                 _ if self.has.jumps => 0,
+                1..=999 if self.modes.inbound_rates || self.modes.outbound_rates || self.modes.publish_rates => 0,
                 millis => millis,
             },
             is_tight: u64::from(self.has.is_tight) + u64::from(self.has.is_alone),
