@@ -6,7 +6,7 @@ use super::close::{CloseCode, check_close_start, parse_close};
 use super::error::WireError;
 use super::frame::{CONTROL_BYTES_MAX, Opcode, RSV1, Role, parse_first, parse_len};
 use super::mask;
-use super::utf8::Utf8;
+use super::utf8::{Utf8, is_text};
 
 /// The work credit a connection starts with, and the most it can have.
 ///
@@ -408,8 +408,11 @@ impl Decoder {
 fn whole(message: Message, key: [u8; 4], place: Range<usize>, input: &mut [u8]) -> Result<Decoded<'_>, WireError> {
     let consumed = place.end;
     let payload = &mut input[place];
-    mask::apply(payload, key, 0);
-    if message == Message::Text && core::str::from_utf8(payload).is_err() {
+    // Not what is not masked, which is what a server sends.
+    if key != [0; 4] {
+        mask::apply(payload, key, 0);
+    }
+    if message == Message::Text && !is_text(payload) {
         return Err(WireError::InvalidUtf8);
     }
     let (kind, is_compressed) = (message.kind(), message.is_compressed());

@@ -13,6 +13,14 @@ pub(super) const fn rotate(key: [u8; 4], offset: usize) -> [u8; 4] {
     u32::from_le_bytes(key).rotate_right(turns).to_le_bytes()
 }
 
+const fn wide([a, b, c, d]: [u8; 4]) -> u64 {
+    u64::from_ne_bytes([a, b, c, d, a, b, c, d])
+}
+
+const fn xor(word: [u8; 8], key: u64) -> [u8; 8] {
+    (u64::from_ne_bytes(word) ^ key).to_ne_bytes()
+}
+
 /// Masks or unmasks `bytes` in place. `offset` is how many bytes of the frame's payload came before them; only its
 /// remainder modulo 4 matters.
 ///
@@ -25,8 +33,6 @@ pub(super) const fn rotate(key: [u8; 4], offset: usize) -> [u8; 4] {
 #[inline]
 pub fn apply(bytes: &mut [u8], key: [u8; 4], offset: usize) {
     let key = rotate(key, offset);
-    let wide = |[a, b, c, d]: [u8; 4]| u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
-    let xor = |word: [u8; 8], key: u64| (u64::from_ne_bytes(word) ^ key).to_ne_bytes();
     let Some(&last) = bytes.last_chunk() else {
         for (byte, mask) in bytes.iter_mut().zip(key.into_iter().cycle()) {
             *byte ^= mask;
@@ -42,6 +48,23 @@ pub fn apply(bytes: &mut [u8], key: [u8; 4], offset: usize) {
     if let Some(end) = bytes.last_chunk_mut() {
         *end = last;
     }
+}
+
+/// Masks or unmasks from one place into another of the same length, from the beginning of a payload. Nothing is read from where
+/// it is written: processors wait for what was written a moment ago in other sizes.
+#[inline]
+pub(super) fn copy(to: &mut [u8], from: &[u8], key: [u8; 4]) {
+    let from = &from[..to.len()];
+    let (Some(end), Some(last)) = (to.len().checked_sub(8), from.last_chunk()) else {
+        for ((to, from), mask) in to.iter_mut().zip(from).zip(key.into_iter().cycle()) {
+            *to = from ^ mask;
+        }
+        return;
+    };
+    for (to, from) in to.as_chunks_mut().0.iter_mut().zip(from.as_chunks().0) {
+        *to = xor(*from, wide(key));
+    }
+    to[end..].copy_from_slice(&xor(*last, wide(rotate(key, end))));
 }
 
 #[cfg(test)]
@@ -64,6 +87,9 @@ mod tests {
                 assert_eq!(bytes, expected, "{len} at {offset}");
                 apply(&mut bytes, KEY, offset);
                 assert_eq!(bytes, plain);
+                bytes.fill(0xff);
+                copy(&mut bytes, &plain, rotate(KEY, offset));
+                assert_eq!(bytes, expected, "{len} at {offset}");
             }
         }
     }

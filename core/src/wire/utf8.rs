@@ -51,11 +51,7 @@ impl Utf8 {
     /// start over with a new value.
     #[inline]
     pub fn push(&mut self, bytes: &[u8]) -> Result<(), InvalidUtf8> {
-        // A fraction of what validating costs, and most text is ASCII. With vectors, long pieces cost the same either way.
-        if self.need == 0 && (bytes.len() < 512 || !cfg!(feature = "simd")) && is_ascii(bytes) {
-            return Ok(());
-        }
-        self.push_any(bytes)
+        if self.need == 0 && is_cheaply_ascii(bytes) { Ok(()) } else { self.push_any(bytes) }
     }
 
     /// Whether the text may end here: no code point is cut off.
@@ -108,7 +104,20 @@ impl Utf8 {
     }
 }
 
-/// Whether whole code points are valid.
+/// Whether a whole text is valid.
+#[inline]
+pub(super) fn is_text(bytes: &[u8]) -> bool {
+    is_cheaply_ascii(bytes) || is_valid(bytes)
+}
+
+/// Most text is ASCII, and to see that is a fraction of what validating costs; long pieces are validated in vectors as fast, if
+/// they are.
+#[inline]
+fn is_cheaply_ascii(bytes: &[u8]) -> bool {
+    (bytes.len() < 512 || !cfg!(feature = "simd")) && is_ascii(bytes)
+}
+
+/// Whether code points, none of which is cut, are valid.
 #[cfg(feature = "simd")]
 fn is_valid(bytes: &[u8]) -> bool {
     simdutf8::basic::from_utf8(bytes).is_ok()
