@@ -1,6 +1,6 @@
 //! All 65,536 first two bytes of a frame, at every point of a stream, in both roles, beside a table of RFC 6455 §5.2.
 
-use forebay_core::wire::{Decoded, Decoder, Item, MessageKind, Role, WireError};
+use forebay_core::wire::{Decoded, Decoder, Item, MessageKind, Role, WireError, frame};
 
 /// Where in a stream the frame comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -212,4 +212,43 @@ fn all_first_two_bytes_at_every_point_in_both_roles() {
     // Of 65,536, and once more of those that are masked and short, for 7 points and 2 roles.
     assert_eq!(decoded, (65_536 + 256 * 126) * 14);
     assert!(failed > decoded / 2 && failed < decoded, "{failed} of {decoded}");
+}
+
+/// A header alone is judged without a role and a place in a stream.
+#[test]
+fn all_first_two_bytes_as_a_header_alone() {
+    let mut read = 0;
+    for bits in 0..=u16::MAX {
+        let [first, second] = bits.to_be_bytes();
+        let (masked, len) = (second >= 0x80, second % 128);
+        let of_byte_one = match of_first(Point::Between, first) {
+            Some(Outcome::Fails(faults)) if faults != [WireError::UnexpectedContinuation] => faults,
+            _ => Vec::new(),
+        };
+        let bytes = [first, second, 0, 0, 0, 0];
+        for end in [2, 5, 6] {
+            match frame::parse_header(&bytes[..end]) {
+                Err(WireError::ControlTooLong) if of_byte_one.is_empty() => {
+                    assert!(first % 16 >= 8 && len > 125, "{bits:04x}");
+                }
+                Err(WireError::LengthNotMinimal) if of_byte_one.is_empty() => {
+                    assert!(len == 126 && end >= 4, "{bits:04x}");
+                }
+                Err(error) => assert!(of_byte_one.contains(&error), "{bits:04x}: {error:?}"),
+                Ok(None) => {
+                    assert!(of_byte_one.is_empty(), "{bits:04x}");
+                    assert!(len > 125 || (masked && end < 6), "{bits:04x}");
+                }
+                Ok(Some((header, used))) => {
+                    assert!(of_byte_one.is_empty() && len <= 125, "{bits:04x}");
+                    assert_eq!((header.fin, header.opcode as u8), (first >= 0x80, first % 16), "{bits:04x}");
+                    assert_eq!((header.len, header.mask), (u64::from(len), masked.then_some([0; 4])), "{bits:04x}");
+                    assert_eq!(used, if masked { 6 } else { 2 }, "{bits:04x}");
+                    read += 1;
+                }
+            }
+        }
+    }
+    // Nine first bytes are legal, with 126 short lengths each: unmasked with 2, 5 and 6 bytes, masked with 6.
+    assert_eq!(read, 9 * 126 * 4);
 }
