@@ -129,7 +129,7 @@ fn handshakes(c: &mut Criterion) {
                     if let Some((head, _)) = reader.read(read).expect("a good head") {
                         let request = handshake::parse_request(head).expect("a good request");
                         let accept = handshake::accept_key(request.key);
-                        handshake::put_response(&mut out, &accept, request.protocols().next());
+                        handshake::put_response(&mut out, &accept, request.protocols().next(), None);
                     }
                 }
                 assert!(!out.is_empty());

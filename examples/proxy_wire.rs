@@ -69,16 +69,16 @@ fn serve(client: &TcpStream, upstream: SocketAddr) -> io::Result<()> {
     let options =
         RequestOptions { host: &host, target: &target, origin: request.origin, protocols: &protocols, headers: &[] };
     let mut out = BytesMut::new();
-    handshake::put_request(&mut out, &key, &options).map_err(io::Error::other)?;
+    handshake::put_request(&mut out, &key, &options, None).map_err(io::Error::other)?;
     (&server).write_all(&out)?;
     let Ok(Ok((head, from_server))) = read_head(&server, deadline) else {
         return refuse(client, 502, "upstream speaks no HTTP");
     };
-    let Ok(response) = handshake::parse_response(&head, &key, &protocols) else {
+    let Ok(response) = handshake::parse_response(&head, &key, &protocols, None) else {
         return refuse(client, 502, "upstream speaks no WebSocket");
     };
     out.clear();
-    handshake::put_response(&mut out, &handshake::accept_key(request.key), response.protocol);
+    handshake::put_response(&mut out, &handshake::accept_key(request.key), response.protocol, None);
     (&*client).write_all(&out)?;
 
     let (closing, client_broke, server_broke) = (OnceLock::new(), OnceLock::new(), OnceLock::new());

@@ -80,7 +80,7 @@ impl Fleet {
             Speech::Raw => (Mode::Raw, None),
             Speech::Forebay => (Mode::Dialect, Some("forebay.v1")),
         };
-        let upgraded = Upgraded { peer: Peer { mode, ..Peer::default() }, protocol };
+        let upgraded = Upgraded { peer: Peer { mode, ..Peer::default() }, protocol, deflate: None };
         for _ in 0..conns {
             self.conns.push(self.hub.handle_upgraded(upgraded, b"", self.now).expect("room for a connection"));
             self.drain();

@@ -35,6 +35,8 @@ errors! {
         Draining = "draining",
         /// The subprotocol of an upgraded connection is not one of the hub's dialects.
         UnknownProtocol = "unknown subprotocol",
+        /// Compression was agreed that the hub is not configured for, or has no memory to take over.
+        NoDeflate = "compression that cannot be had",
     }
     /// A topic was not declared.
     TopicError {

@@ -137,6 +137,8 @@ impl AddAssign<&Stats> for Stats {
             unknown_acks,
             resumed,
             received,
+            inflated,
+            inflated_from,
             accepted,
             opened,
             closed,
@@ -163,6 +165,8 @@ impl AddAssign<&Stats> for Stats {
         self.unknown_acks += unknown_acks;
         self.resumed += resumed;
         self.received += *received;
+        self.inflated += *inflated;
+        self.inflated_from += inflated_from;
         self.accepted += accepted;
         self.opened += opened;
         self.closed += closed;

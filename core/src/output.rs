@@ -6,6 +6,7 @@ use core::net::SocketAddr;
 use crate::id::{ConnId, LaneId, SessionId, TopicId};
 use crate::stats::{Flow, Level, Scope};
 use crate::time::Instant;
+use crate::wire::deflate::Agreed;
 pub use crate::wire::handshake::RequestOptions as ClientRequest;
 use crate::wire::{CloseCode, HandshakeError, ResponseError, WireError};
 
@@ -36,6 +37,8 @@ pub struct Upgraded<'a> {
     pub peer: Peer,
     /// The subprotocol that was answered.
     pub protocol: Option<&'a str>,
+    /// The compression that was agreed to.
+    pub deflate: Option<Agreed>,
 }
 
 /// The payload of a message.

@@ -362,6 +362,10 @@ pub struct Stats {
     pub resumed: u64,
     /// Inbound messages.
     pub received: Count,
+    /// Of these, those that came compressed (RFC 7692), and all bytes that were inflated.
+    pub inflated: Count,
+    /// As how many bytes those came.
+    pub inflated_from: u64,
     /// Connections accepted or started.
     pub accepted: u64,
     /// Opening handshakes done.

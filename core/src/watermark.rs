@@ -130,31 +130,49 @@ impl HeldGauge {
     }
 }
 
-/// A level, and what was told of it.
+/// A level, and what was told of it, above it: in one byte, because every connection has two.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct ToldLevel {
-    level: Level,
-    told: Level,
-}
+pub(crate) struct ToldLevel(u8);
 
 impl ToldLevel {
-    pub(crate) fn level(self) -> Level {
-        self.level
+    const BITS: u8 = 2;
+
+    const fn of(bits: u8) -> Level {
+        match bits & ((1 << Self::BITS) - 1) {
+            0 => Level::Nominal,
+            1 => Level::High,
+            _ => Level::Critical,
+        }
+    }
+
+    const fn new(level: Level, told: Level) -> Self {
+        Self(level as u8 | (told as u8) << Self::BITS)
+    }
+
+    pub(crate) const fn level(self) -> Level {
+        Self::of(self.0)
+    }
+
+    const fn told(self) -> Level {
+        Self::of(self.0 >> Self::BITS)
     }
 
     /// The level is this now; whether it changed.
     pub(crate) fn set(&mut self, level: Level) -> bool {
-        core::mem::replace(&mut self.level, level) != level
+        let before = core::mem::replace(self, Self::new(level, self.told()));
+        before != *self
     }
 
     /// Whether it is not the one last told.
     pub(crate) fn is_owed(self) -> bool {
-        self.told != self.level
+        self.told() != self.level()
     }
 
     /// The level, if it is not the one last told: it is now.
     pub(crate) fn tell(&mut self) -> Option<Level> {
-        (core::mem::replace(&mut self.told, self.level) != self.level).then_some(self.level)
+        let level = self.level();
+        let before = core::mem::replace(self, Self::new(level, level));
+        before.is_owed().then_some(level)
     }
 }
 

@@ -270,7 +270,7 @@ fn what_was_read_before_an_adoption_counts_towards_the_bound() {
         let (socket, seen) = Fake::new(usize::MAX);
         let adopted = match is_upgraded {
             false => world.driver.adopt(socket, peer, &all),
-            true => world.driver.adopt_upgraded(socket, Upgraded { peer, protocol: None }, &frames),
+            true => world.driver.adopt_upgraded(socket, Upgraded { peer, protocol: None, deflate: None }, &frames),
         };
         let conn = adopted.unwrap();
         world.turn();

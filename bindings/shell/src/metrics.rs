@@ -225,6 +225,8 @@ fn put_hub(page: &mut Page<'_>, snapshot: &Snapshot) -> fmt::Result {
         unknown_acks,
         resumed,
         received,
+        inflated,
+        inflated_from,
         accepted,
         opened,
         closed,
@@ -247,10 +249,13 @@ fn put_hub(page: &mut Page<'_>, snapshot: &Snapshot) -> fmt::Result {
     for (name, help, count) in [
         ("published", "of publishes that were taken", published),
         ("received", "of messages that were received", received),
+        ("inflated", "of messages that came compressed, as inflated", inflated),
     ] {
         page.counter((name, messages(), &format!("Number {help}")), one(count.messages))?;
         page.counter((name, bytes(), &format!("Payload bytes {help}")), one(count.bytes))?;
     }
+    let help = "Payload bytes of messages that came compressed, as they came";
+    page.counter(("inflated_from", bytes(), help), one(*inflated_from))?;
     let refused = [
         ("full", refused_full),
         ("too_large", refused_too_large),

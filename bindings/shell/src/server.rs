@@ -257,9 +257,11 @@ impl ServerWork {
         let socket = self.entrance.tune(stream).map_err(AdoptError::Io)?;
         let adopted = match handover {
             Handover::Request => self.driver.adopt(socket, peer, leftover),
-            Handover::Upgraded(protocol) => {
-                self.driver.adopt_upgraded(socket, Upgraded { peer, protocol: protocol.as_deref() }, leftover)
-            }
+            Handover::Upgraded(protocol) => self.driver.adopt_upgraded(
+                socket,
+                Upgraded { peer, protocol: protocol.as_deref(), deflate: None },
+                leftover,
+            ),
         };
         adopted.map(drop).map_err(AdoptError::Refused)
     }

@@ -1,5 +1,6 @@
 //! A connection: its phase, what came in and is not done with, what goes out and has not left.
 
+mod contexts;
 mod inbound;
 mod limits;
 mod outbound;
@@ -10,6 +11,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use bytes::{Bytes, BytesMut};
 
+pub(crate) use contexts::{Contexts, Inflating};
 pub(crate) use inbound::{INBOX_ENTRY_BYTES, Inbound, Parked};
 pub(crate) use limits::{Limits, reserved};
 pub(crate) use outbound::{Outbound, Outstanding, Pinned, PinnedMessage, Segment, Source};
@@ -24,6 +26,7 @@ use crate::time::Instant;
 use crate::timers::TimerId;
 use crate::watermark::ToldLevel;
 use crate::wire::Role;
+use crate::wire::deflate::{Agreed, Offer};
 use crate::wire::handshake::HeadReader;
 
 #[derive(Debug)]
@@ -58,6 +61,7 @@ pub(crate) struct Opening {
     pub(crate) reader: HeadReader,
     pub(crate) key: [u8; 24],
     pub(crate) protocols: Vec<String>,
+    pub(crate) deflate: Option<Offer>,
     pub(crate) since: Instant,
 }
 
@@ -90,6 +94,8 @@ pub(crate) struct ConnNews {
 pub(crate) struct Conn {
     pub(crate) phase: Phase,
     pub(crate) role: Role,
+    /// What compression was agreed.
+    pub(crate) agreed: Option<Agreed>,
     pub(crate) speech: Speech,
     pub(crate) session: SessionId,
     pub(crate) timer: TimerId,

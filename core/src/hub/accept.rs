@@ -13,6 +13,7 @@ use crate::id::ConnId;
 use crate::output::{ClientRequest, EndReason, Mode, Peer, Upgraded};
 use crate::session::Session;
 use crate::watermark::ToldLevel;
+use crate::wire::deflate::{Agreed, Offer};
 use crate::wire::handshake::{self, HandshakeError, HeadReader};
 use crate::wire::{ResponseError, Role};
 
@@ -44,8 +45,10 @@ impl Hub {
         {
             return Err(AcceptError::UnknownProtocol);
         }
+        let agreed = upgraded.deflate.map(|agreed| self.deflate_agreed(Role::Server, agreed));
+        let agreed = agreed.map(|agreed| agreed.ok_or(AcceptError::NoDeflate)).transpose()?;
         let id = self.accept(upgraded.peer)?;
-        self.open(id, speech(chosen));
+        self.open(id, speech(chosen), agreed);
         Ok(id)
     }
 
@@ -57,15 +60,18 @@ impl Hub {
             return Err(ConnectError::ConnectionsFull);
         }
         let key = handshake::client_key(self.entropy.bytes());
+        let deflate = self.deflate_offer();
         let mut out = BytesMut::new();
-        handshake::put_request(&mut out, &key, &request).map_err(ConnectError::InvalidRequest)?;
+        handshake::put_request(&mut out, &key, &request, deflate).map_err(ConnectError::InvalidRequest)?;
         let opening = Opening {
             reader: HeadReader::new(self.config.head_bytes_max as usize),
             key,
             protocols: request.protocols.iter().map(ToString::to_string).collect(),
+            deflate,
             since: self.now,
         };
         let id = self.insert(Role::Client, Phase::Response(Box::new(opening)));
+        self.reserve_contexts(id, deflate.map(|Offer(most)| most));
         self.work_mut(id).outbound.replies = out;
         self.refresh(id);
         Ok(id)
@@ -76,6 +82,7 @@ impl Hub {
         let id = self.conns.insert_with(|id| Conn {
             phase,
             role,
+            agreed: None,
             speech: Speech::Raw(None),
             session: sessions.insert_with(|_| Session::new(id)),
             timer: timers.add(TimerKey::Conn(id.index)),
@@ -122,10 +129,10 @@ impl Hub {
                 Ok(None) => self.conn_mut(id).phase = Phase::Response(opening),
                 Ok(Some((head, consumed))) => {
                     let offered: Vec<&str> = opening.protocols.iter().map(|name| &**name).collect();
-                    match handshake::parse_response(head, &opening.key, &offered) {
+                    match handshake::parse_response(head, &opening.key, &offered, opening.deflate) {
                         Ok(response) => {
                             let protocol = response.protocol.map(|name| Box::new(name.into()));
-                            self.open(id, Speech::Raw(protocol));
+                            self.open(id, Speech::Raw(protocol), response.deflate);
                             self.input(id, &bytes[consumed..]);
                         }
                         Err(error) => self.end(id, EndReason::BadResponse(error), true),
@@ -144,19 +151,21 @@ impl Hub {
         };
         let accept = handshake::accept_key(request.key);
         let protocol = chosen.and_then(|(dialect, is_named)| is_named.then(|| dialect.subprotocol()));
-        handshake::put_response(&mut self.work_mut(id).outbound.replies, &accept, protocol);
-        self.open(id, speech(chosen));
+        let answer = self.deflate_answer(request);
+        handshake::put_response(&mut self.work_mut(id).outbound.replies, &accept, protocol, answer);
+        self.open(id, speech(chosen), answer.map(|answer| answer.agreed));
     }
 
-    fn open(&mut self, id: ConnId, speech: Speech) {
+    fn open(&mut self, id: ConnId, speech: Speech, agreed: Option<Agreed>) {
         let (phase, config) = (Phase::Open { since: self.now, is_pinged: false }, self.config);
         if let Speech::Dialect { dialect, .. } = speech {
             let session = self.conn_mut(id).session;
             let hello = Reply::Hello { session: self.token(session), options: &config };
             dialect.put_reply(&mut self.work_mut(id).outbound.replies, &hello, None);
         }
+        self.reserve_contexts(id, agreed);
         let conn = self.conn_mut(id);
-        (conn.phase, conn.speech) = (phase, speech);
+        (conn.phase, conn.speech, conn.agreed) = (phase, speech, agreed);
         conn.news.opened = true;
         self.stats.opened += 1;
         self.announce_conn(id);

@@ -53,6 +53,7 @@ impl Hub {
         let mut direct = Count::default();
         self.check_sessions();
         self.check_hub_level();
+        resident += self.check_contexts();
         for (id, conn) in self.conns.iter() {
             assert_eq!(conn.charged, conn.resident(), "a connection's charge");
             resident += conn.charged;

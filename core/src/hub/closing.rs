@@ -69,6 +69,7 @@ impl Hub {
     /// Ends the direct lane, and the session where it does not live on; drops what came in and is not done with.
     fn leave(&mut self, id: ConnId, reason: EndReason) {
         self.unpark(id);
+        self.forget_contexts(id);
         let Some(conn) = self.conns.get(id) else { return };
         self.leave_session(conn.session, reason);
         let is_raw = self.conn_mut(id).dialect().is_none();

@@ -6,6 +6,7 @@ use crate::conn::Conn;
 use crate::id::{ConnId, LaneId, SessionId, TopicId};
 use crate::stats::{ConnectionPressure, LanePressure, Load, Pressure, SessionPressure, Stats, TopicPressure};
 use crate::watermark::fill;
+use crate::wire::deflate::Agreed;
 
 impl Hub {
     /// Whether the connection is to be read. Changes with [`Effect::PauseRead`](crate::Effect::PauseRead) and
@@ -27,6 +28,12 @@ impl Hub {
     #[must_use]
     pub fn protocol(&self, conn: ConnId) -> Option<&str> {
         self.conns.get(conn)?.protocol()
+    }
+
+    /// What compression was agreed with the peer (RFC 7692): what either side may send compressed, and how.
+    #[must_use]
+    pub fn agreed(&self, conn: ConnId) -> Option<Agreed> {
+        self.conns.get(conn)?.agreed
     }
 
     /// The topic of that name, if it is there.

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::Hub;
+use super::inflate::Piece;
 use crate::conn::Phase;
 use crate::id::ConnId;
 use crate::output::{EndReason, OwnedPayload};
@@ -105,9 +106,11 @@ impl Hub {
     fn item(&mut self, id: ConnId, item: Item<'_>) {
         let is_open = self.conn_mut(id).is_open();
         match item {
-            Item::Data { kind, payload, first, last } if is_open => {
+            Item::Data { kind, payload, first, last, is_compressed } if is_open => {
                 let is_text = kind == MessageKind::Text;
-                if first && last {
+                if is_compressed {
+                    self.inflate(id, Piece { is_text, first, last }, payload);
+                } else if first && last {
                     self.message(id, is_text, payload);
                 } else {
                     self.fragment(id, is_text, payload, last);
@@ -124,7 +127,7 @@ impl Hub {
         }
     }
 
-    fn fragment(&mut self, id: ConnId, is_text: bool, payload: &[u8], is_last: bool) {
+    pub(super) fn fragment(&mut self, id: ConnId, is_text: bool, payload: &[u8], is_last: bool) {
         if !self.make_room_for(payload.len()) {
             return self.fail_overloaded(id);
         }
@@ -140,7 +143,7 @@ impl Hub {
         }
     }
 
-    fn message(&mut self, id: ConnId, is_text: bool, bytes: &[u8]) {
+    pub(super) fn message(&mut self, id: ConnId, is_text: bool, bytes: &[u8]) {
         self.stats.received += Count::new(1, bytes.len() as u64);
         let has_unit = self.pay_inbound(id, bytes.len());
         let conn = self.conns.get_mut(id).expect("the connection exists");
@@ -167,7 +170,7 @@ impl Hub {
         has_room
     }
 
-    fn fail(&mut self, id: ConnId, error: WireError) {
+    pub(super) fn fail(&mut self, id: ConnId, error: WireError) {
         if self.conn_mut(id).is_open() {
             let close = (error.close_code(), error.as_str());
             self.begin_close(id, EndReason::Protocol(error), close, false);
@@ -176,7 +179,7 @@ impl Hub {
         }
     }
 
-    fn fail_overloaded(&mut self, id: ConnId) {
+    pub(super) fn fail_overloaded(&mut self, id: ConnId) {
         let close = (CloseCode::TRY_AGAIN_LATER, "out of memory budget");
         if self.conn_mut(id).is_open() {
             self.begin_close(id, EndReason::Overloaded, close, false);

@@ -3,6 +3,7 @@
 mod accept;
 mod acks;
 mod age;
+mod agreements;
 mod batches;
 mod check;
 mod closing;
@@ -11,6 +12,7 @@ mod documents;
 mod drain;
 mod duplicates;
 mod getters;
+mod inflate;
 mod input;
 mod lanes;
 mod latest;
@@ -32,7 +34,7 @@ mod work;
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use core::time::Duration;
 
 #[cfg(feature = "std")]
@@ -43,7 +45,7 @@ use self::documents::Document;
 use self::overflow::Overflowed;
 use self::pressure::HubLevel;
 use crate::config::{Config, LaneOptions, Start, TopicOptions};
-use crate::conn::{Conn, Limits, Outstanding, Phase, Work};
+use crate::conn::{Conn, Contexts, Limits, Outstanding, Phase, Work};
 use crate::entropy::Entropy;
 use crate::error::{
     AcceptError, AckError, AuthenticateError, ConnectError, DocumentError, PublishError, ResumeError, SendError,
@@ -61,6 +63,7 @@ use crate::time::Instant;
 use crate::timers::Timers;
 use crate::topics::Topics;
 use crate::wire::CloseCode;
+use crate::wire::deflate::Inflater;
 
 /// Who wants to be woken, by its place in its table: a timer goes with what it is of.
 #[derive(Clone, Copy, Debug)]
@@ -110,6 +113,14 @@ pub struct Hub {
     sessions: Slab<SessionId, Session>,
     /// Of connections of which a bucket is not full, or was not a moment ago.
     limits: BTreeMap<ConnId, Limits>,
+    /// Of connections that take over what was compressed before, or of which a part of a compressed message came.
+    contexts: BTreeMap<ConnId, Contexts>,
+    /// How much of `context_bytes_max` is spoken for.
+    contexts_reserved: usize,
+    /// For use by any connection: a few.
+    inflaters: Vec<Inflater>,
+    /// Where a piece is inflated.
+    inflated: BytesMut,
     /// Sessions without a connection, by the order in which they lost it.
     detached: BTreeMap<u64, SessionId>,
     topics: Topics,
@@ -162,6 +173,10 @@ impl Hub {
             conns: Slab::new(),
             sessions: Slab::new(),
             limits: BTreeMap::new(),
+            contexts: BTreeMap::new(),
+            contexts_reserved: 0,
+            inflaters: Vec::new(),
+            inflated: BytesMut::new(),
             detached: BTreeMap::new(),
             topics: Topics::new(),
             timers: Timers::new(),

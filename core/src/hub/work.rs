@@ -43,6 +43,7 @@ impl Hub {
         let conn = self.conns.get_mut(id).expect("the connection exists");
         conn.work.get_or_insert_with(|| {
             let decoder = Decoder::new(conn.role, u64::from(self.config.message_bytes_max));
+            let decoder = if conn.agreed.is_some() { decoder.with_deflate() } else { decoder };
             match self.rested.pop() {
                 Some(mut work) => {
                     work.inbound.decoder = decoder;

@@ -4,7 +4,7 @@ use core::ops::Range;
 
 use super::close::{CloseCode, check_close_start, parse_close};
 use super::error::WireError;
-use super::frame::{CONTROL_BYTES_MAX, Opcode, Role, parse_first, parse_len};
+use super::frame::{CONTROL_BYTES_MAX, Opcode, RSV1, Role, parse_first, parse_len};
 use super::mask;
 use super::utf8::Utf8;
 
@@ -45,6 +45,8 @@ pub enum Item<'a> {
         first: bool,
         /// This piece ends the message.
         last: bool,
+        /// It is to be inflated (RFC 7692): then the bytes are as they came, whatever the message is, and text is not checked.
+        is_compressed: bool,
     },
     /// A Ping, to be answered with a Pong of the same payload (RFC 6455 §5.5.3).
     Ping(&'a [u8]),
@@ -70,7 +72,7 @@ pub struct Decoded<'a> {
 #[derive(Clone, Debug)]
 pub struct Decoder {
     message_bytes_max: u64,
-    /// What the frames of the message in progress have announced so far; never above `message_bytes_max`, 0 between
+    /// What the frames of the message in progress have announced so far; never above what may come of it, 0 between
     /// messages.
     message_bytes: u64,
     /// Payload of the data frame in progress that has not arrived; 0 between frames.
@@ -82,14 +84,61 @@ pub struct Decoder {
     /// Between messages complete, that is as new.
     text: Utf8,
     role: Role,
-    /// The kind of the message in progress; `Some` whenever `frame_left > 0`.
-    message: Option<MessageKind>,
+    /// The message in progress; `Some` whenever `frame_left > 0`.
+    message: Option<Message>,
     /// The frame in progress ends its message.
     fin: bool,
     /// No piece of the message has been handed out yet.
     first: bool,
+    takes: Takes,
+}
+
+/// What may come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Takes {
+    /// Messages as they are.
+    Plain,
+    /// Compressed ones, too (RFC 7692).
+    Compressed,
     /// A Close was decoded, or a violation: the rest is ignored.
-    done: bool,
+    Nothing,
+}
+
+/// A message in progress: in one byte, because there is one for each connection that is not idle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Message {
+    Text,
+    Binary,
+    CompressedText,
+    CompressedBinary,
+}
+
+impl Message {
+    const fn new(kind: MessageKind, is_compressed: bool) -> Self {
+        match (kind, is_compressed) {
+            (MessageKind::Text, false) => Self::Text,
+            (MessageKind::Binary, false) => Self::Binary,
+            (MessageKind::Text, true) => Self::CompressedText,
+            (MessageKind::Binary, true) => Self::CompressedBinary,
+        }
+    }
+
+    const fn kind(self) -> MessageKind {
+        match self {
+            Self::Text | Self::CompressedText => MessageKind::Text,
+            Self::Binary | Self::CompressedBinary => MessageKind::Binary,
+        }
+    }
+
+    const fn is_compressed(self) -> bool {
+        matches!(self, Self::CompressedText | Self::CompressedBinary)
+    }
+}
+
+/// How long a compressed message may be that is `bytes` long when it is inflated: compressors that find nothing to compress
+/// store blocks, at worst of a few bytes each, and flush with five.
+const fn compressed_bytes_max(bytes: u64) -> u64 {
+    bytes.saturating_add(bytes / 8).saturating_add(64)
 }
 
 impl Decoder {
@@ -107,8 +156,16 @@ impl Decoder {
             message: None,
             fin: false,
             first: false,
-            done: false,
+            takes: Takes::Plain,
         }
+    }
+
+    /// The same, but compressed messages may come, because that was agreed (RFC 7692 §6). Their length is limited where a
+    /// header announces it, to what may be within `message_bytes_max` when it is inflated, and a bit more; the rest is for
+    /// who inflates them.
+    #[must_use]
+    pub const fn with_deflate(self) -> Self {
+        Self { takes: Takes::Compressed, ..self }
     }
 
     /// Decodes the next item from `input`, unmasking it in place.
@@ -126,11 +183,13 @@ impl Decoder {
     /// of the length; bad text, a bad close code and a bad reason with their first bad byte.
     #[inline]
     pub fn decode<'a>(&mut self, input: &'a mut [u8]) -> Result<Decoded<'a>, WireError> {
-        if self.done {
+        if self.takes == Takes::Nothing {
             return Ok(Decoded { consumed: input.len(), item: None });
         }
         let decoded = self.step(input);
-        self.done = matches!(decoded, Err(_) | Ok(Decoded { item: Some(Item::Close(_)), .. }));
+        if matches!(decoded, Err(_) | Ok(Decoded { item: Some(Item::Close(_)), .. })) {
+            self.takes = Takes::Nothing;
+        }
         decoded
     }
 
@@ -141,9 +200,14 @@ impl Decoder {
         self.message.is_none()
     }
 
+    /// Whether a compressed message is in progress of which a piece was handed out.
+    pub(crate) fn is_inflating(&self) -> bool {
+        !self.first && self.message.is_some_and(Message::is_compressed)
+    }
+
     /// Whether it is as it was made, in all that matters: no message is in progress, and none was the last.
     pub(crate) const fn is_as_new(&self) -> bool {
-        self.message.is_none() && !self.done
+        self.message.is_none() && !matches!(self.takes, Takes::Nothing)
     }
 
     #[inline]
@@ -155,7 +219,10 @@ impl Decoder {
         let Some(&first) = input.first() else {
             return more;
         };
-        let (fin, opcode) = parse_first(first)?;
+        // Of the reserved bits only this one may be agreed on, and only for the first frame of a message (RFC 7692 §6.1).
+        let is_compressed =
+            self.takes == Takes::Compressed && first & 0x70 == RSV1 && matches!(first & 0x0f, 0x1 | 0x2);
+        let (fin, opcode) = parse_first(if is_compressed { first & !RSV1 } else { first })?;
         self.check_opcode(opcode)?;
         let Some(&second) = input.get(1) else {
             return more;
@@ -164,7 +231,7 @@ impl Decoder {
         let Some((len, end)) = parse_len(opcode, second, &input[2..])? else {
             return more;
         };
-        self.check_len(opcode, len)?;
+        self.check_len(opcode, len, is_compressed)?;
         let (key, start) = if masked {
             let Some(key) = input[end..].first_chunk() else {
                 return more;
@@ -176,7 +243,12 @@ impl Decoder {
         if opcode.is_control() {
             return control(opcode, key, start..start + usize::try_from(len).unwrap_or(usize::MAX), input);
         }
-        self.begin(opcode, fin, len, key);
+        let message = match opcode {
+            Opcode::Text => Some(Message::new(MessageKind::Text, is_compressed)),
+            Opcode::Binary => Some(Message::new(MessageKind::Binary, is_compressed)),
+            _ => None,
+        };
+        self.begin(message, fin, len, key);
         self.piece(input, start)
     }
 
@@ -204,13 +276,18 @@ impl Decoder {
 
     /// Whether the frame may be so long, and so short.
     #[inline]
-    fn check_len(&self, opcode: Opcode, len: u64) -> Result<(), WireError> {
+    fn check_len(&self, opcode: Opcode, len: u64, is_compressed: bool) -> Result<(), WireError> {
         match opcode {
             Opcode::Close if len == 1 => return Err(WireError::CloseTruncated),
             Opcode::Close | Opcode::Ping | Opcode::Pong => return Ok(()),
             _ => {}
         }
-        if self.message_bytes.checked_add(len).is_none_or(|bytes| bytes > self.message_bytes_max) {
+        let bytes_max = if self.message.map_or(is_compressed, Message::is_compressed) {
+            compressed_bytes_max(self.message_bytes_max)
+        } else {
+            self.message_bytes_max
+        };
+        if self.message_bytes.checked_add(len).is_none_or(|bytes| bytes > bytes_max) {
             return Err(WireError::MessageTooBig);
         }
         if opcode == Opcode::Continuation && u64::from(self.credit) + len < u64::from(FRAGMENT_COST) {
@@ -219,29 +296,22 @@ impl Decoder {
         Ok(())
     }
 
-    /// Enters a data frame whose header is complete and checked.
+    /// Enters a data frame whose header is complete and checked; `message`: it begins this.
     #[inline]
-    fn begin(&mut self, opcode: Opcode, fin: bool, len: u64, key: [u8; 4]) {
-        match opcode {
-            Opcode::Text => self.begin_message(MessageKind::Text),
-            Opcode::Binary => self.begin_message(MessageKind::Binary),
-            _ => {
-                // The bytes pay in advance: the next frame can only follow when all of them have arrived.
-                let useful = u32::try_from(len).unwrap_or(u32::MAX);
-                self.credit = (self.credit.saturating_add(useful) - FRAGMENT_COST).min(FRAGMENT_CREDIT);
-            }
+    fn begin(&mut self, message: Option<Message>, fin: bool, len: u64, key: [u8; 4]) {
+        if message.is_some() {
+            self.message = message;
+            self.credit = FRAGMENT_CREDIT;
+            self.first = true;
+        } else {
+            // The bytes pay in advance: the next frame can only follow when all of them have arrived.
+            let useful = u32::try_from(len).unwrap_or(u32::MAX);
+            self.credit = (self.credit.saturating_add(useful) - FRAGMENT_COST).min(FRAGMENT_CREDIT);
         }
         self.message_bytes += len;
         self.frame_left = len;
         self.key = key;
         self.fin = fin;
-    }
-
-    #[inline]
-    const fn begin_message(&mut self, kind: MessageKind) {
-        self.message = Some(kind);
-        self.credit = FRAGMENT_CREDIT;
-        self.first = true;
     }
 
     /// Lends what has arrived of the frame in progress, from `start` on.
@@ -260,8 +330,8 @@ impl Decoder {
         self.frame_left -= len as u64;
         let last = self.fin && self.frame_left == 0;
         let first = core::mem::replace(&mut self.first, false);
-        let kind = self.message.expect("a data frame belongs to a message");
-        if kind == MessageKind::Text {
+        let message = self.message.expect("a data frame belongs to a message");
+        if message == Message::Text {
             self.text.push(payload)?;
             if last && !self.text.is_complete() {
                 return Err(WireError::InvalidUtf8);
@@ -271,7 +341,9 @@ impl Decoder {
             self.message = None;
             self.message_bytes = 0;
         }
-        Ok(Decoded { consumed: start + len, item: Some(Item::Data { kind, payload, first, last }) })
+        let (kind, is_compressed) = (message.kind(), message.is_compressed());
+        let item = Item::Data { kind, payload, first, last, is_compressed };
+        Ok(Decoded { consumed: start + len, item: Some(item) })
     }
 }
 

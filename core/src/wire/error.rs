@@ -1,6 +1,7 @@
 //! What a peer can do wrong on an open connection.
 
 use super::close::CloseCode;
+use super::deflate::InflateError;
 use super::utf8::InvalidUtf8;
 
 /// A violation of RFC 6455, or of a limit, by the peer.
@@ -33,6 +34,8 @@ pub enum WireError {
     MessageTooBig,
     /// More small fragments in one message than [`FRAGMENT_CREDIT`](super::decoder::FRAGMENT_CREDIT) pays for.
     FragmentFlood,
+    /// A compressed message that cannot be inflated (RFC 7692 §7.2.2).
+    CorruptDeflate,
     /// Text that is not UTF-8, or that ends inside a code point (§8.1).
     InvalidUtf8,
     /// A Close frame whose payload is a single byte, half a code (§5.5.1).
@@ -62,7 +65,7 @@ impl WireError {
             | Self::CloseCodeInvalid => CloseCode::PROTOCOL_ERROR,
             Self::MessageTooBig => CloseCode::TOO_BIG,
             Self::FragmentFlood => CloseCode::POLICY,
-            Self::InvalidUtf8 | Self::CloseReasonInvalid => CloseCode::INVALID_PAYLOAD,
+            Self::InvalidUtf8 | Self::CorruptDeflate | Self::CloseReasonInvalid => CloseCode::INVALID_PAYLOAD,
         }
     }
 
@@ -82,6 +85,7 @@ impl WireError {
             Self::InterleavedMessage => "new message inside a fragmented one",
             Self::MessageTooBig => "message too big",
             Self::FragmentFlood => "too many small fragments",
+            Self::CorruptDeflate => "compressed message is corrupt",
             Self::InvalidUtf8 => "text is not UTF-8",
             Self::CloseTruncated => "close frame of one byte",
             Self::CloseCodeInvalid => "close code not allowed",
@@ -97,6 +101,15 @@ impl core::fmt::Display for WireError {
 }
 
 impl core::error::Error for WireError {}
+
+impl From<InflateError> for WireError {
+    fn from(error: InflateError) -> Self {
+        match error {
+            InflateError::TooBig => Self::MessageTooBig,
+            InflateError::Corrupt => Self::CorruptDeflate,
+        }
+    }
+}
 
 impl From<InvalidUtf8> for WireError {
     fn from(_: InvalidUtf8) -> Self {

@@ -12,6 +12,9 @@ pub const HEADER_BYTES_MAX: usize = 14;
 /// The longest payload of a Close, Ping or Pong frame (RFC 6455 §5.5).
 pub const CONTROL_BYTES_MAX: usize = 125;
 
+/// The first reserved bit of a frame's first byte: the message is compressed (RFC 7692 §6).
+pub(crate) const RSV1: u8 = 0x40;
+
 /// Which side of the connection we are. A client masks what it sends, a server does not (RFC 6455 §5.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {

@@ -21,6 +21,9 @@ pub use request::{Request, TARGET_BYTES_MAX, parse_get, parse_request};
 pub use response::{accept_key, put_document, put_refusal, put_response};
 pub(super) use token::is_tchar;
 
+/// Where extensions are offered and agreed on (RFC 6455 §11.3.2).
+pub(crate) const EXTENSIONS: &str = "Sec-WebSocket-Extensions";
+
 /// The most header fields a head may have. It bounds the parser's stack, and what a peer can make it look at.
 pub const FIELDS_MAX: usize = 100;
 

@@ -20,7 +20,7 @@
 //!         Ok(request) => {
 //!             assert_eq!((request.path, request.query), ("/chat", Some("room=1")));
 //!             let protocol = request.protocols().find(|name| *name == "chat");
-//!             handshake::put_response(&mut out, &handshake::accept_key(request.key), protocol);
+//!             handshake::put_response(&mut out, &handshake::accept_key(request.key), protocol, None);
 //!             assert_eq!(consumed, input.len()); // what follows is frames
 //!         }
 //!         Err(error) => handshake::put_refusal(&mut out, error.status(), error.as_str()),
@@ -44,7 +44,7 @@
 //! assert_eq!(decoded.consumed, frame::frame_bytes(5, true));
 //! assert_eq!(
 //!     decoded.item,
-//!     Some(Item::Data { kind: MessageKind::Text, payload: b"hello", first: true, last: true })
+//!     Some(Item::Data { kind: MessageKind::Text, payload: b"hello", first: true, last: true, is_compressed: false })
 //! );
 //! # Ok::<(), forebay_core::wire::WireError>(())
 //! ```

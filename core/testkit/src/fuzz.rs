@@ -119,7 +119,7 @@ fn accept(mode: Mode) -> impl Fn(&mut Hub) -> ConnId + Copy {
 fn upgraded(mode: Mode) -> impl Fn(&mut Hub) -> ConnId + Copy {
     move |hub| {
         let peer = Peer { address: None, mode };
-        hub.handle_upgraded(Upgraded { peer, protocol: None }, b"", Instant::ZERO).expect("room")
+        hub.handle_upgraded(Upgraded { peer, protocol: None, deflate: None }, b"", Instant::ZERO).expect("room")
     }
 }
 

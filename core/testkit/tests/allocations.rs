@@ -36,7 +36,7 @@ fn house_of(options: TopicOptions) -> (Hub, forebay_core::TopicId, Vec<ConnId>) 
         .map(|number| {
             let peer = Peer { address: None, mode: Mode::Raw };
             let conn = if number % 2 == 0 {
-                hub.handle_upgraded(Upgraded { peer, protocol: None }, b"", NOW).expect("accepted")
+                hub.handle_upgraded(Upgraded { peer, protocol: None, deflate: None }, b"", NOW).expect("accepted")
             } else {
                 let conn = hub.handle_accept(peer, NOW).expect("accepted");
                 hub.handle_bytes(conn, &handshake::request("dGhlIHNhbXBsZSBub25jZQ==", "/", &[]), NOW);

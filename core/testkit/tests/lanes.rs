@@ -72,7 +72,8 @@ fn connections(hub: &mut Hub) -> Vec<ConnId> {
     let peer = Peer { address: None, mode: Mode::Raw };
     let conns: Vec<ConnId> = (0..LANES)
         .map(|_| {
-            let conn = hub.handle_upgraded(Upgraded { peer, protocol: None }, b"", NOW).expect("accepted");
+            let conn =
+                hub.handle_upgraded(Upgraded { peer, protocol: None, deflate: None }, b"", NOW).expect("accepted");
             hub.send(conn, Payload::Text("0"), NOW).expect("room");
             conn
         })

@@ -58,7 +58,9 @@ impl House {
         let protocol = (mode == Mode::Dialect).then_some("forebay.v1");
         for _ in 0..CONNS {
             let conn = match opening {
-                Opening::ByOthers => self.hub.handle_upgraded(Upgraded { peer, protocol }, b"", self.now),
+                Opening::ByOthers => {
+                    self.hub.handle_upgraded(Upgraded { peer, protocol, deflate: None }, b"", self.now)
+                }
                 Opening::ByTheHub => self.hub.handle_accept(peer, self.now),
             };
             let conn = conn.expect("accepted");

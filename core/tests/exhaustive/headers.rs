@@ -156,7 +156,7 @@ fn outcome(decoder: &mut Decoder, bytes: &[u8], header_bytes: usize) -> Outcome 
         None if consumed == 0 => Outcome::Waits,
         None if decoder.is_between_messages() || consumed != header_bytes => Outcome::Ignored,
         None => Outcome::Begins,
-        Some(Item::Data { kind, payload: b"", first, last }) => Outcome::Piece(kind, first, last),
+        Some(Item::Data { kind, payload: b"", first, last, is_compressed: false }) => Outcome::Piece(kind, first, last),
         Some(Item::Ping(b"")) => Outcome::Ping,
         Some(Item::Pong(b"")) => Outcome::Pong,
         Some(Item::Close(None)) => Outcome::Close,

@@ -18,7 +18,7 @@ fn hub(options: Options) -> Hub {
 }
 
 fn connect(hub: &mut Hub, mode: Mode) -> ConnId {
-    let upgraded = Upgraded { peer: Peer { mode, ..Peer::default() }, protocol: None };
+    let upgraded = Upgraded { peer: Peer { mode, ..Peer::default() }, protocol: None, deflate: None };
     hub.handle_upgraded(upgraded, &[], NOW).unwrap()
 }
 

@@ -52,7 +52,7 @@ impl World {
     fn open(&mut self) {
         let is_raw = self.rng.chance(30);
         let mode = if is_raw { Mode::Raw } else { Mode::Dialect };
-        let upgraded = Upgraded { peer: Peer { mode, ..Peer::default() }, protocol: None };
+        let upgraded = Upgraded { peer: Peer { mode, ..Peer::default() }, protocol: None, deflate: None };
         if let Ok(id) = self.hub.handle_upgraded(upgraded, &[], self.now) {
             let client = Client {
                 is_raw,

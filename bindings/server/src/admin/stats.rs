@@ -56,6 +56,9 @@ struct Hub {
     sessions_detached: u32,
     published: Messages,
     received: Messages,
+    /// Of these, those that came compressed, as inflated; and as how many bytes they came.
+    inflated: Messages,
+    inflated_from_bytes: u64,
     refused: Refused,
     level_transitions: BTreeMap<&'static str, BTreeMap<&'static str, u64>>,
     parked: u64,
@@ -193,6 +196,8 @@ impl<'a> From<&'a Snapshot> for Stats<'a> {
             sessions_detached: stats.detached,
             published: stats.published.into(),
             received: stats.received.into(),
+            inflated: stats.inflated.into(),
+            inflated_from_bytes: stats.inflated_from,
             refused: Refused {
                 full: stats.refused_full,
                 too_large: stats.refused_too_large,

@@ -17,7 +17,7 @@ pub struct Deflater {
 impl Deflater {
     /// One that refers back as far as `window_bits`, tries as hard as `level`, and has memory for symbols by
     /// `memory_level`, both from 1 to 9 (others count as the nearest of these). Allocates
-    /// [`resident_bytes_of`](Self::resident_bytes_of) these at once.
+    /// [`WindowBits::compressor_bytes`] at once.
     #[must_use]
     pub fn new(window_bits: WindowBits, level: u8, memory_level: u8) -> Self {
         let memory_level = memory_level.clamp(1, 9);
@@ -56,15 +56,7 @@ impl Deflater {
     /// Bytes it has allocated.
     #[must_use]
     pub const fn resident_bytes(&self) -> usize {
-        Self::resident_bytes_of(self.window_bits, self.memory_level)
-    }
-
-    /// Bytes that one with these parameters allocates: 141 KB for 9 and 1, 386 KB for 15 and 9.
-    #[must_use]
-    pub const fn resident_bytes_of(window_bits: WindowBits, memory_level: u8) -> usize {
-        // Two windows, and for each byte of one the place where it was before; where each of 2^16 hashes was last;
-        // symbols and output; the rest.
-        4 * window_bits.bytes() + (2 << 16) + (7 << (memory_level + 6)) + STATE_BYTES
+        self.window_bits.compressor_bytes(self.memory_level)
     }
 
     /// Gives it bytes, and takes what it has to say, `room` bytes at a time.
@@ -85,9 +77,6 @@ impl Deflater {
         }
     }
 }
-
-/// What a compressor has beside its tables.
-const STATE_BYTES: usize = 6_700;
 
 impl fmt::Debug for Deflater {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

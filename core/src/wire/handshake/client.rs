@@ -1,13 +1,16 @@
 //! The client's side of the opening handshake (RFC 6455 §4.1).
 
+use alloc::string::ToString as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::BytesMut;
 
+use crate::wire::deflate::{Agreed, Offer};
+
 use super::head::Fields;
 use super::response::accept_bytes;
 use super::token::{is_host, is_target_char, is_token, list_has};
-use super::{FIELDS_MAX, HandshakeError};
+use super::{EXTENSIONS, FIELDS_MAX, HandshakeError};
 
 /// What a client asks for.
 #[derive(Clone, Copy, Debug, Default)]
@@ -68,11 +71,16 @@ pub fn client_key(random: [u8; 16]) -> [u8; 24] {
     key
 }
 
-/// Appends the request to upgrade.
+/// Appends the request to upgrade; `offer`: of compression.
 ///
 /// # Errors
 /// If something cannot be written as it is; then nothing is.
-pub fn put_request(out: &mut BytesMut, key: &[u8; 24], options: &RequestOptions<'_>) -> Result<(), InvalidRequest> {
+pub fn put_request(
+    out: &mut BytesMut,
+    key: &[u8; 24],
+    options: &RequestOptions<'_>,
+    offer: Option<Offer>,
+) -> Result<(), InvalidRequest> {
     check(key, options)?;
     let mut put = |parts: &[&str]| {
         for part in parts {
@@ -87,6 +95,9 @@ pub fn put_request(out: &mut BytesMut, key: &[u8; 24], options: &RequestOptions<
     }
     for (at, name) in options.protocols.iter().enumerate() {
         put(&[if at == 0 { "\r\nSec-WebSocket-Protocol: " } else { ", " }, name]);
+    }
+    if let Some(offer) = offer {
+        put(&["\r\nSec-WebSocket-Extensions: ", &offer.to_string()]);
     }
     for (name, value) in options.headers {
         put(&["\r\n", name, ": ", value]);
@@ -132,6 +143,8 @@ fn is_ours(name: &str) -> bool {
 pub struct Response<'a> {
     /// The subprotocol the server chose, one of those offered.
     pub protocol: Option<&'a str>,
+    /// The compression the server agreed to.
+    pub deflate: Option<Agreed>,
     /// All header fields.
     pub fields: Fields<'a>,
 }
@@ -151,7 +164,7 @@ pub enum ResponseError {
     Accept,
     /// A subprotocol that was not offered, or more than one.
     Protocol,
-    /// An extension that was not offered.
+    /// An extension, or a parameter of it, that was not offered.
     Extension,
 }
 
@@ -177,11 +190,16 @@ impl From<HandshakeError> for ResponseError {
     }
 }
 
-/// Parses the head of the server's answer to a request with this `key` that offered these subprotocols.
+/// Parses the head of the server's answer to a request with this `key` that offered these subprotocols, and this compression.
 ///
 /// # Errors
 /// Anything but a 101 that fits the request. The connection is then to be closed.
-pub fn parse_response<'a>(head: &'a [u8], key: &[u8; 24], offered: &[&str]) -> Result<Response<'a>, ResponseError> {
+pub fn parse_response<'a>(
+    head: &'a [u8],
+    key: &[u8; 24],
+    offered: &[&str],
+    offer: Option<Offer>,
+) -> Result<Response<'a>, ResponseError> {
     let fields = parse_head(head)?;
     if !fields.all("Upgrade").any(|value| value.eq_ignore_ascii_case(b"websocket")) {
         return Err(ResponseError::Upgrade);
@@ -193,9 +211,12 @@ pub fn parse_response<'a>(head: &'a [u8], key: &[u8; 24], offered: &[&str]) -> R
     if accepts.next() != Some(&accept_bytes(key)) || accepts.next().is_some() {
         return Err(ResponseError::Accept);
     }
-    if fields.get("Sec-WebSocket-Extensions").is_some() {
-        return Err(ResponseError::Extension);
-    }
+    let mut extensions = fields.all(EXTENSIONS);
+    let deflate = match offer {
+        Some(offer) => offer.accept(extensions).map_err(|_| ResponseError::Extension)?,
+        None if extensions.next().is_some() => return Err(ResponseError::Extension),
+        None => None,
+    };
     let mut chosen = fields.all("Sec-WebSocket-Protocol");
     let protocol = match chosen.next() {
         None => None,
@@ -207,7 +228,7 @@ pub fn parse_response<'a>(head: &'a [u8], key: &[u8; 24], offered: &[&str]) -> R
     if chosen.next().is_some() {
         return Err(ResponseError::Protocol);
     }
-    Ok(Response { protocol, fields })
+    Ok(Response { protocol, deflate, fields })
 }
 
 /// The fields of a 101 in HTTP/1.1.

@@ -1,5 +1,6 @@
 //! A server's answers (RFC 6455 §4.2.2).
 
+use alloc::format;
 use alloc::string::String;
 use core::fmt::Write as _;
 
@@ -8,7 +9,9 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::BytesMut;
 use sha1::{Digest as _, Sha1};
 
+use super::EXTENSIONS;
 use super::token::is_token;
+use crate::wire::deflate::Answer;
 
 /// What is hashed behind the key to show that the server read it as a WebSocket request (RFC 6455 §1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -35,8 +38,8 @@ pub(super) fn accept_bytes(key: &[u8]) -> [u8; 28] {
 /// Appends the 101 that opens the connection.
 ///
 /// `protocol` must be one the client offered (RFC 6455 §4.2.2). It is left out if it is not a token: nothing a caller
-/// passes can break out of its line.
-pub fn put_response(out: &mut BytesMut, accept: &[u8; 28], protocol: Option<&str>) {
+/// passes can break out of its line. `deflate`: the compression that is agreed to.
+pub fn put_response(out: &mut BytesMut, accept: &[u8; 28], protocol: Option<&str>, deflate: Option<Answer>) {
     out.extend_from_slice(
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ",
     );
@@ -44,6 +47,10 @@ pub fn put_response(out: &mut BytesMut, accept: &[u8; 28], protocol: Option<&str
     if let Some(name) = protocol.filter(|name| is_token(name.as_bytes())) {
         out.extend_from_slice(b"\r\nSec-WebSocket-Protocol: ");
         out.extend_from_slice(name.as_bytes());
+    }
+    if let Some(answer) = deflate {
+        let line = format!("\r\n{EXTENSIONS}: {answer}");
+        out.extend_from_slice(line.as_bytes());
     }
     out.extend_from_slice(b"\r\n\r\n");
 }

@@ -68,7 +68,8 @@ impl Receiver {
             };
             assert!(consumed > 0, "an item without progress");
             match item {
-                Item::Data { kind, payload, first, last } => {
+                Item::Data { kind, payload, first, last, is_compressed } => {
+                    assert!(!is_compressed, "that was not agreed");
                     assert_eq!(first, self.open.is_none());
                     let (open_kind, message) = self.open.get_or_insert((kind, Vec::new()));
                     assert_eq!(*open_kind, kind);
@@ -195,7 +196,7 @@ fn a_whole_frame_is_one_item_and_the_next_stays() {
     let before = wire[9..].to_vec();
     let mut decoder = Decoder::new(Role::Server, 3);
     let decoded = decoder.decode(&mut wire).unwrap();
-    let item = Item::Data { kind: MessageKind::Binary, payload: b"one", first: true, last: true };
+    let item = Item::Data { kind: MessageKind::Binary, payload: b"one", first: true, last: true, is_compressed: false };
     assert_eq!(decoded, Decoded { consumed: 9, item: Some(item) });
     assert_eq!(wire[9..], before);
 }
@@ -203,7 +204,9 @@ fn a_whole_frame_is_one_item_and_the_next_stays() {
 #[test]
 fn payload_is_lent_as_it_arrives() {
     let mut decoder = Decoder::new(Role::Client, 10);
-    let data = |payload, first, last| Some(Item::Data { kind: MessageKind::Binary, payload, first, last });
+    let data = |payload, first, last| {
+        Some(Item::Data { kind: MessageKind::Binary, payload, first, last, is_compressed: false })
+    };
     let mut step = |bytes: &[u8], consumed, item| {
         assert_eq!(decoder.decode(&mut bytes.to_vec()), Ok(Decoded { consumed, item }), "{bytes:02x?}");
     };

@@ -39,7 +39,7 @@ fn the_example_of_the_rfc() {
     assert_eq!(request.header("cookie"), None);
     assert_eq!(request.fields.iter().count(), 7);
     let mut out = BytesMut::new();
-    put_response(&mut out, &accept_key(request.key), Some("chat"));
+    put_response(&mut out, &accept_key(request.key), Some("chat"), None);
     assert_eq!(
         out,
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -213,7 +213,7 @@ fn any_changed_byte_is_judged_without_panic() {
             if let Ok(request) = verdict {
                 assert!(request.protocols().count() <= 3);
             }
-            assert!(parse_response(&head, &[b'x'; 24], &[]).is_err());
+            assert!(parse_response(&head, &[b'x'; 24], &[], None).is_err());
         }
     }
 }
@@ -293,7 +293,7 @@ fn stray_line_ends_are_told_at_once() {
 #[test]
 fn answers_cannot_be_broken_out_of() {
     let mut out = BytesMut::new();
-    put_response(&mut out, &accept_key("x"), Some("a\r\nSet-Cookie: b"));
+    put_response(&mut out, &accept_key("x"), Some("a\r\nSet-Cookie: b"), None);
     assert!(!out.windows(6).any(|window| window == b"Cookie"));
     assert!(out.ends_with(b"\r\n\r\n"));
     let mut out = BytesMut::new();
@@ -309,7 +309,7 @@ fn refusals_are_complete_answers() {
         put_refusal(&mut out, status, "wörds");
         let mut reader = HeadReader::new(1024);
         let (head, consumed) = reader.read(&out).unwrap().unwrap();
-        let parsed = parse_response(head, &[b'x'; 24], &[]);
+        let parsed = parse_response(head, &[b'x'; 24], &[], None);
         assert_eq!(parsed.unwrap_err(), ResponseError::Status(status));
         let head = core::str::from_utf8(head).unwrap();
         let upgrade = if status == 426 { ", Upgrade" } else { "" };

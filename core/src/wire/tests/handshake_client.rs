@@ -16,7 +16,7 @@ fn options() -> RequestOptions<'static> {
 
 fn put(options: &RequestOptions<'_>) -> Result<Vec<u8>, InvalidRequest> {
     let mut out = BytesMut::from(&b"before"[..]);
-    let put = put_request(&mut out, KEY, options);
+    let put = put_request(&mut out, KEY, options, None);
     assert!(put.is_ok() || out == b"before"[..], "nothing is written on an error");
     put.map(|()| out[6..].to_vec())
 }
@@ -46,8 +46,8 @@ fn our_server_takes_what_our_client_writes() {
     assert_eq!(request.header("x-empty"), Some(&b""[..]));
 
     let mut answer = BytesMut::new();
-    put_response(&mut answer, &accept_key(request.key), Some("b"));
-    assert_eq!(parse_response(&answer, KEY, &["a", "b"]).unwrap().protocol, Some("b"));
+    put_response(&mut answer, &accept_key(request.key), Some("b"), None);
+    assert_eq!(parse_response(&answer, KEY, &["a", "b"], None).unwrap().protocol, Some("b"));
 
     let plain = put(&options()).unwrap();
     assert_eq!(
@@ -90,7 +90,7 @@ fn what_cannot_be_written() {
         assert_eq!(put(&options), Err(expected), "{options:?}");
     }
     for key in [[b'\n'; 24], [0xff; 24], [b' '; 24]] {
-        assert_eq!(put_request(&mut BytesMut::new(), &key, &base), Err(I::Key));
+        assert_eq!(put_request(&mut BytesMut::new(), &key, &base, None), Err(I::Key));
     }
 }
 
@@ -137,14 +137,14 @@ fn answers() {
         (with("Sec-WebSocket-Protocol: chat"), Err(R::Protocol)),
     ];
     for (head, expected) in rows {
-        let parsed = parse_response(head.as_bytes(), KEY, &["superchat", "chat"]);
+        let parsed = parse_response(head.as_bytes(), KEY, &["superchat", "chat"], None);
         assert_eq!(parsed.map(|response| response.protocol), expected, "{head}");
     }
-    assert_eq!(parse_response(RESPONSE.as_bytes(), KEY, &[]).unwrap_err(), R::Protocol);
-    let response = parse_response(RESPONSE.as_bytes(), KEY, &["chat"]).unwrap();
+    assert_eq!(parse_response(RESPONSE.as_bytes(), KEY, &[], None).unwrap_err(), R::Protocol);
+    let response = parse_response(RESPONSE.as_bytes(), KEY, &["chat"], None).unwrap();
     assert_eq!(response.fields.get("connection"), Some(&b"Upgrade"[..]));
     for cut in 0..RESPONSE.len() {
-        assert!(parse_response(&RESPONSE.as_bytes()[..cut], KEY, &["chat"]).is_err());
+        assert!(parse_response(&RESPONSE.as_bytes()[..cut], KEY, &["chat"], None).is_err());
     }
 }
 

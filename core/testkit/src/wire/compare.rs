@@ -8,6 +8,7 @@ use super::reference::{Fault, Reader, Rules, Told};
 #[must_use]
 pub const fn fault_of(error: WireError) -> Fault {
     match error {
+        WireError::CorruptDeflate => panic!("nothing is inflated here"),
         WireError::ReservedBits => Fault::ReservedBits,
         WireError::ReservedOpcode => Fault::ReservedOpcode,
         WireError::FragmentedControl => Fault::FragmentedControl,
@@ -72,7 +73,10 @@ impl Ours {
             };
             let Some(item) = item else { break };
             let told = match item {
-                Item::Data { kind, payload, first, last } => piece_of(&mut self.open, kind, payload, (first, last)),
+                Item::Data { kind, payload, first, last, is_compressed: false } => {
+                    piece_of(&mut self.open, kind, payload, (first, last))
+                }
+                Item::Data { .. } => panic!("compression was not agreed"),
                 Item::Ping(payload) => Some(Told::Ping(payload.into())),
                 Item::Pong(payload) => Some(Told::Pong(payload.into())),
                 Item::Close(close) => Some(Told::Close(close.map(|(code, reason)| (code.get(), reason.to_owned())))),

@@ -17,7 +17,8 @@ fn frozen(policy: Policy, lanes: usize) -> (Hub, TopicId, Vec<ConnId>) {
     let peer = Peer { address: None, mode: Mode::Raw };
     let conns = (0..lanes)
         .map(|_| {
-            let conn = hub.handle_upgraded(Upgraded { peer, protocol: None }, b"", NOW).expect("accepted");
+            let conn =
+                hub.handle_upgraded(Upgraded { peer, protocol: None, deflate: None }, b"", NOW).expect("accepted");
             hub.subscribe(conn, topic, LaneOptions::with_policy(policy), Start::Latest, NOW).expect("subscribed");
             conn
         })

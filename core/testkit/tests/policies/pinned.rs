@@ -36,7 +36,7 @@ impl House {
         let topic = hub.topic("t", options).expect("declared");
         let quick = hub.subscribe_local(topic, LaneOptions::with_policy(policy), Start::Latest, NOW).expect("a lane");
         let peer = Peer { address: None, mode: Mode::Raw };
-        let slow = hub.handle_upgraded(Upgraded { peer, protocol: None }, b"", NOW).expect("accepted");
+        let slow = hub.handle_upgraded(Upgraded { peer, protocol: None, deflate: None }, b"", NOW).expect("accepted");
         let lane = LaneOptions {
             messages_max: Some(20),
             bytes_max: Some(BYTES_MAX as u64),

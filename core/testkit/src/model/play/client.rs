@@ -110,7 +110,7 @@ impl Play {
         let is_upgraded = args[2] == 1;
         let accepted = if is_upgraded {
             let protocol = if args[0].is_multiple_of(2) && !is_raw { Some("forebay.v1") } else { None };
-            place.hub.handle_upgraded(Upgraded { peer, protocol }, b"", now)
+            place.hub.handle_upgraded(Upgraded { peer, protocol, deflate: None }, b"", now)
         } else {
             place.hub.handle_accept(peer, now)
         };

@@ -54,7 +54,7 @@ impl World {
                 client.ping(b"early");
             }
             let leftover: Vec<u8> = client.out().drain(..).collect();
-            place.hub.handle_upgraded(Upgraded { peer, protocol: None }, &leftover, self.now)
+            place.hub.handle_upgraded(Upgraded { peer, protocol: None, deflate: None }, &leftover, self.now)
         } else {
             place.hub.handle_accept(peer, self.now)
         };
