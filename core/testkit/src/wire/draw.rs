@@ -1,6 +1,9 @@
 //! Streams of frames as a peer might write them: mostly good, with faults of every kind planted.
 
-use super::reference::{FRAGMENT_COST, FRAGMENT_CREDIT, Rules};
+use bytes::BytesMut;
+use forebay_core::wire::deflate::{Deflater, WindowBits};
+
+use super::reference::{Deflate, FRAGMENT_COST, FRAGMENT_CREDIT, Rules, compressed_bytes_max};
 use crate::mini::frame::close_payload;
 use crate::rng::Choices;
 
@@ -33,10 +36,12 @@ enum Plant {
     BadCode,
     BadReason,
     Garbage,
+    Corrupt,
+    Bomb,
     Flood,
 }
 
-const PLANTS: [Plant; 17] = [
+const PLANTS: [Plant; 19] = [
     Plant::ReservedBits,
     Plant::ReservedOpcode,
     Plant::FragmentedControl,
@@ -54,6 +59,8 @@ const PLANTS: [Plant; 17] = [
     Plant::BadCode,
     Plant::BadReason,
     Plant::Garbage,
+    Plant::Corrupt,
+    Plant::Bomb,
 ];
 
 /// What is never text, and what is text no longer: each class of RFC 3629 §4, and its neighbours.
@@ -94,13 +101,20 @@ struct Pen<'a> {
     stream: Vec<u8>,
     /// The message in progress: what is left of it.
     rest: Option<Vec<u8>>,
+    /// What compressed messages are written with. That it is the core's own does no harm: it is not what is tried here.
+    deflater: Deflater,
 }
 
 /// A stream.
 pub fn stream(choices: &mut Choices) -> Drawn {
     let limits = [1_000, 1_000, 65_536, 65_535, 100_000, 200, 127, 126, 125, 7, 1, 0, 1 << 40, u128::from(u64::MAX)];
-    let rules = Rules { from_client: !choices.one_in(3), message_bytes_max: *choices.pick(&limits) };
-    let mut pen = Pen { choices, rules, stream: Vec::new(), rest: None };
+    let rules = Rules {
+        from_client: !choices.one_in(3),
+        message_bytes_max: *choices.pick(&limits),
+        deflate: *choices.pick(&[Deflate::Declined, Deflate::Alone, Deflate::TakesOver]),
+    };
+    let deflater = Deflater::new(WindowBits::MAX, *choices.pick(&[1, 6, 9]), 8);
+    let mut pen = Pen { choices, rules, stream: Vec::new(), rest: None, deflater };
     for _ in 0..pen.choices.size(1, 24) {
         match pen.choices.below(64) {
             0..=59 => pen.good_frame(),
@@ -206,14 +220,50 @@ impl Pen<'_> {
     /// Starts a message, in one frame or not.
     fn begin(&mut self, is_text: bool, payload: Vec<u8>) {
         let opcode = if is_text { 1 } else { 2 };
+        if self.rules.deflate != Deflate::Declined && self.choices.one_in(2) && payload.len() <= 2_000 {
+            let payload = self.compress(&payload);
+            return self.begin_with(0x40 | opcode, payload);
+        }
+        self.begin_with(opcode, payload);
+    }
+
+    fn begin_with(&mut self, opcode: u8, mut payload: Vec<u8>) {
         if self.choices.one_in(2) {
             return self.frame(0x80 | opcode, &payload);
         }
-        let mut payload = payload;
         let at = self.cut(payload.len());
         let rest = payload.split_off(at);
         self.frame(opcode, &payload);
         self.rest = Some(rest);
+    }
+
+    /// A message as it goes into frames with RSV1.
+    fn compress(&mut self, payload: &[u8]) -> Vec<u8> {
+        if payload.len() < 100 && self.choices.one_in(8) {
+            return self.by_hand(payload);
+        }
+        if self.rules.deflate == Deflate::Alone || self.choices.one_in(8) {
+            self.deflater.reset();
+        }
+        let mut out = BytesMut::new();
+        self.deflater.compress([payload], &mut out);
+        out.to_vec()
+    }
+
+    /// The same in stored blocks, some of which may say that they are the last (RFC 7692 §7.2.3).
+    fn by_hand(&mut self, payload: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        for piece in payload.chunks(self.choices.size(1, 40)) {
+            let len = u16::try_from(piece.len()).expect("small");
+            out.push(u8::from(self.rules.deflate == Deflate::Alone && self.choices.one_in(3)));
+            out.extend(len.to_le_bytes());
+            out.extend((!len).to_le_bytes());
+            out.extend(piece);
+        }
+        // The compressor does not know of this message: what comes next refers to none before it.
+        self.deflater.reset();
+        out.push(0);
+        out
     }
 
     /// Continues the message in progress.
@@ -325,6 +375,8 @@ impl Pen<'_> {
                 let bytes = self.choices.bytes(len);
                 self.stream.extend(bytes);
             }
+            Plant::Corrupt => self.corrupt(),
+            Plant::Bomb => self.bomb(),
             Plant::Flood => self.flood(),
         }
     }
@@ -336,6 +388,11 @@ impl Pen<'_> {
         let Some(len) = limit.checked_add(1) else { return };
         let masked = self.rules.from_client;
         let first = if self.choices.one_in(2) { 0x82 } else { 0x81 };
+        if self.rules.deflate != Deflate::Declined && self.choices.one_in(4) {
+            let most = compressed_bytes_max(self.rules.message_bytes_max);
+            let Ok(len) = u64::try_from(most + u128::from(self.choices.small(0, 1))) else { return };
+            return self.head(first | 0x40, Form::Shortest, len.min(u64::MAX >> 1), masked, b"\x02");
+        }
         if self.choices.one_in(2) && limit <= 100_000 {
             let before = self.text(usize::try_from(limit).expect("small") / 2);
             self.frame(first & 0x7F, &before);
@@ -384,6 +441,46 @@ impl Pen<'_> {
             }
         };
         self.frame(0x88, &payload);
+    }
+
+    /// A compressed message that is not one, or not a whole one.
+    fn corrupt(&mut self) {
+        if self.rules.deflate == Deflate::Declined {
+            return;
+        }
+        self.end_message();
+        let len = self.choices.size(1, 300);
+        let text = self.text(len);
+        let mut payload = self.compress(&text);
+        match self.choices.below(4) {
+            0 => payload.truncate(self.choices.index(payload.len())),
+            1 => payload = self.choices.bytes(len),
+            _ => {
+                let place = self.choices.index(payload.len());
+                payload[place] ^= 1 << self.choices.below(8);
+            }
+        }
+        self.begin_with(0x42, payload);
+        while self.rest.is_some() {
+            let last = self.choices.one_in(2);
+            self.go_on(last);
+        }
+    }
+
+    /// A short message that is a long one when it is inflated: as long as may be, or more.
+    fn bomb(&mut self) {
+        if self.rules.deflate == Deflate::Declined || self.rules.message_bytes_max > 70_000 {
+            return;
+        }
+        self.end_message();
+        let limit = usize::try_from(self.rules.message_bytes_max).expect("small");
+        let len = limit + *self.choices.pick(&[0, 1, 1, 2_000]);
+        let payload = self.compress(&vec![b'b'; len]);
+        self.begin_with(0x41, payload);
+        while self.rest.is_some() {
+            let last = self.choices.one_in(2);
+            self.go_on(last);
+        }
     }
 
     /// Fragments that cost more than they bring: so many that one is not paid for, or just not so many.

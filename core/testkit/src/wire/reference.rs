@@ -1,4 +1,5 @@
-//! A reference decoder, from RFC 6455 §5, §7.4 and §8.1 alone: a byte at a time, in 128 bits, with `std` for UTF-8.
+//! A reference decoder, from RFC 6455 §5, §7.4 and §8.1 and RFC 7692 §6 and §7.2 alone: a byte at a time, in 128 bits, with
+//! `std` for UTF-8 and [`inflate`](super::inflate) for compressed messages.
 //!
 //! What it says of a stream is what must have been told when the last of its bytes has arrived, neither less nor more. So
 //! whoever is compared with it after every byte has told every fault at the earliest byte that shows it:
@@ -10,7 +11,11 @@
 //!   and payload;
 //! - text at the first byte behind which no text can be valid (§8.1), also in the middle of a frame, and at the end of a
 //!   message that ends inside a code point; a close code with its second byte, a close reason as other text;
+//! - of a compressed message what follows from its bytes so far, as if it had come uncompressed; and what cannot be
+//!   inflated with the first byte that shows it;
 //! - everything else when its last byte is there.
+
+use super::inflate::{Stop, inflate};
 
 /// The fragment credit a message starts with, and never exceeds.
 pub const FRAGMENT_CREDIT: u128 = 16_384 * 32;
@@ -46,6 +51,8 @@ pub enum Fault {
     FragmentFlood,
     /// Text that is not UTF-8 (§8.1).
     InvalidUtf8,
+    /// A compressed message that cannot be inflated (RFC 7692 §7.2.2).
+    CorruptDeflate,
     /// Half a close code (§5.5.1).
     CloseTruncated,
     /// A close code that is never on the wire (§7.4).
@@ -56,7 +63,7 @@ pub enum Fault {
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::ReservedBits,
         Self::ReservedOpcode,
         Self::FragmentedControl,
@@ -70,6 +77,7 @@ impl Fault {
         Self::MessageTooBig,
         Self::FragmentFlood,
         Self::InvalidUtf8,
+        Self::CorruptDeflate,
         Self::CloseTruncated,
         Self::CloseCodeInvalid,
         Self::CloseReasonInvalid,
@@ -79,7 +87,7 @@ impl Fault {
     #[must_use]
     pub const fn close_code(self) -> u16 {
         match self {
-            Self::InvalidUtf8 | Self::CloseReasonInvalid => 1007,
+            Self::InvalidUtf8 | Self::CorruptDeflate | Self::CloseReasonInvalid => 1007,
             Self::FragmentFlood => 1008,
             Self::MessageTooBig => 1009,
             _ => 1002,
@@ -92,8 +100,27 @@ impl Fault {
 pub struct Rules {
     /// Whether a server reads what a client sends: then every frame must be masked, else none.
     pub from_client: bool,
-    /// Bytes of one message, over all of its frames.
+    /// Bytes of one message, over all of its frames, inflated.
     pub message_bytes_max: u128,
+    /// Whether messages may be compressed.
+    pub deflate: Deflate,
+}
+
+/// What was agreed on compression (RFC 7692).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deflate {
+    /// Nothing: RSV1 means nothing.
+    Declined,
+    /// Each message is compressed by itself.
+    Alone,
+    /// Messages may refer to those before them, up to 2^15 bytes back.
+    TakesOver,
+}
+
+/// How long a compressed message may be, at its headers, that must not inflate to more than `bytes`.
+#[must_use]
+pub const fn compressed_bytes_max(bytes: u128) -> u128 {
+    bytes + bytes / 8 + 64
 }
 
 /// What a peer said.
@@ -103,6 +130,8 @@ pub enum Told {
     Message {
         /// Text, else binary.
         is_text: bool,
+        /// Its bytes are as they came, and are still to be inflated.
+        is_compressed: bool,
         /// Its bytes.
         payload: Vec<u8>,
     },
@@ -119,10 +148,14 @@ pub enum Told {
 pub struct Open {
     /// Text, else binary.
     pub is_text: bool,
-    /// What has arrived.
+    /// Whether it came with RSV1.
+    pub is_compressed: bool,
+    /// What has arrived, or what follows from it.
     pub payload: Vec<u8>,
     /// What its headers have announced.
     announced: u128,
+    /// What has arrived of a message that is to be inflated.
+    deflated: Vec<u8>,
     credit: u128,
     /// Of the text, what has come of the code point that is not whole yet.
     cut: Vec<u8>,
@@ -143,6 +176,10 @@ struct Frame {
 #[derive(Clone, Debug)]
 pub struct Reader {
     rules: Rules,
+    /// Compressed messages are inflated, else told as they came.
+    inflates: bool,
+    /// What messages may refer to.
+    context: Vec<u8>,
     /// The header in progress.
     head: Vec<u8>,
     frame: Option<Frame>,
@@ -165,10 +202,27 @@ pub fn read(rules: Rules, stream: &[u8]) -> Reader {
 }
 
 impl Reader {
-    /// Nothing has arrived.
+    /// Nothing has arrived. Compressed messages are told as they come: not inflated, and text is not checked.
     #[must_use]
     pub const fn new(rules: Rules) -> Self {
-        Self { rules, head: Vec::new(), frame: None, told: Vec::new(), open: None, faults: Vec::new() }
+        Self {
+            rules,
+            inflates: false,
+            context: Vec::new(),
+            head: Vec::new(),
+            frame: None,
+            told: Vec::new(),
+            open: None,
+            faults: Vec::new(),
+        }
+    }
+
+    /// Nothing has arrived. Compressed messages are inflated.
+    #[must_use]
+    pub const fn inflating(rules: Rules) -> Self {
+        let mut reader = Self::new(rules);
+        reader.inflates = true;
+        reader
     }
 
     /// Whether what follows means nothing: a Close was told, or a fault.
@@ -197,9 +251,11 @@ impl Reader {
             self.faults = if frame.opcode == 8 { faults_of_close(&frame.payload) } else { Vec::new() };
         } else {
             let open = self.open.as_mut().expect("a data frame is of a message");
-            open.payload.push(byte);
-            if open.is_text && !still_text(&mut open.cut, byte) {
-                self.faults = vec![Fault::InvalidUtf8];
+            if open.is_compressed && self.inflates {
+                open.deflated.push(byte);
+                self.faults = open.inflate(&self.context, false, self.rules.message_bytes_max);
+            } else {
+                self.faults = open.push(byte);
             }
         }
         if self.faults.is_empty() {
@@ -230,8 +286,10 @@ impl Reader {
             1 | 2 => {
                 self.open = Some(Open {
                     is_text: opcode == 1,
+                    is_compressed: head[0] & 0x40 != 0,
                     payload: Vec::new(),
                     announced: lowest,
+                    deflated: Vec::new(),
                     credit: FRAGMENT_CREDIT,
                     cut: Vec::new(),
                 });
@@ -251,7 +309,9 @@ impl Reader {
                 faults.push(fault);
             }
         };
-        check(first & 0x70 != 0, Fault::ReservedBits);
+        // RFC 7692 §6: RSV1 says of the first frame of a message that the message is compressed.
+        let may_be_compressed = self.rules.deflate != Deflate::Declined && matches!(opcode, 1 | 2);
+        check(first & if may_be_compressed { 0x30 } else { 0x70 } != 0, Fault::ReservedBits);
         check(matches!(opcode, 3..=7 | 11..=15), Fault::ReservedOpcode);
         check(opcode >= 8 && !fin, Fault::FragmentedControl);
         check(opcode == 0 && self.open.is_none(), Fault::UnexpectedContinuation);
@@ -271,7 +331,10 @@ impl Reader {
         check(highest < shortest, Fault::LengthNotMinimal);
         let before = self.open.as_ref().map_or(0, |open| open.announced);
         let is_known = self.head.len() >= 2 + len_bytes;
-        check(opcode < 8 && is_known && before + lowest > self.rules.message_bytes_max, Fault::MessageTooBig);
+        let is_compressed = self.open.as_ref().map_or(first & 0x40 != 0, |open| open.is_compressed);
+        let most = self.rules.message_bytes_max;
+        let most = if is_compressed { compressed_bytes_max(most) } else { most };
+        check(opcode < 8 && is_known && before + lowest > most, Fault::MessageTooBig);
         let is_broke = self.open.as_ref().is_some_and(|open| open.credit + highest < FRAGMENT_COST);
         check(opcode == 0 && is_broke, Fault::FragmentFlood);
         faults
@@ -292,15 +355,59 @@ impl Reader {
             10 => self.told.push(Told::Pong(frame.payload)),
             _ if !frame.fin => {}
             _ => {
-                let open = self.open.take().expect("a data frame is of a message");
-                if open.cut.is_empty() {
-                    self.told.push(Told::Message { is_text: open.is_text, payload: open.payload });
-                } else {
+                let mut open = self.open.take().expect("a data frame is of a message");
+                if open.is_compressed && self.inflates {
+                    self.faults = open.inflate(&self.context, true, self.rules.message_bytes_max);
+                }
+                if self.faults.is_empty() && !open.cut.is_empty() {
                     self.faults = vec![Fault::InvalidUtf8];
+                }
+                if self.faults.is_empty() {
+                    self.whole(open);
+                } else {
                     self.open = Some(open);
                 }
             }
         }
+    }
+
+    /// A message is whole.
+    fn whole(&mut self, open: Open) {
+        let Open { is_text, is_compressed, payload, .. } = open;
+        if is_compressed && self.rules.deflate == Deflate::TakesOver {
+            self.context.extend(&payload);
+            let excess = self.context.len().saturating_sub(1 << 15);
+            self.context.drain(..excess);
+        }
+        self.told.push(Told::Message { is_text, is_compressed: is_compressed && !self.inflates, payload });
+    }
+}
+
+impl Open {
+    /// The next byte of the payload as it is told.
+    fn push(&mut self, byte: u8) -> Vec<Fault> {
+        self.payload.push(byte);
+        let is_checked = self.is_text && (!self.is_compressed || !self.deflated.is_empty());
+        if !is_checked || still_text(&mut self.cut, byte) { Vec::new() } else { vec![Fault::InvalidUtf8] }
+    }
+
+    /// What follows from the compressed bytes that came, beyond what followed before.
+    fn inflate(&mut self, context: &[u8], is_whole: bool, message_bytes_max: u128) -> Vec<Fault> {
+        let mut inflated = Vec::new();
+        let stop = inflate(context, &self.deflated, is_whole, &mut inflated, message_bytes_max);
+        let mut faults = Vec::new();
+        for byte in &inflated[self.payload.len()..] {
+            // Behind what is no text nothing is text.
+            if faults.is_empty() {
+                faults = self.push(*byte);
+            }
+        }
+        match stop {
+            None | Some(Stop::More) => {}
+            Some(Stop::TooBig) => faults.push(Fault::MessageTooBig),
+            Some(Stop::Corrupt) => faults.push(Fault::CorruptDeflate),
+        }
+        faults
     }
 }
 
@@ -375,21 +482,24 @@ mod tests {
     use super::*;
 
     fn server(stream: &[u8]) -> Reader {
-        read(Rules { from_client: false, message_bytes_max: 1_000 }, stream)
+        read(Rules { from_client: false, message_bytes_max: 1_000, deflate: Deflate::Declined }, stream)
     }
 
     #[test]
     fn examples_of_the_rfc() {
         // §5.7
-        let hello = [Told::Message { is_text: true, payload: b"Hello".into() }];
+        let hello = [Told::Message { is_text: true, is_compressed: false, payload: b"Hello".into() }];
         assert_eq!(server(b"\x81\x05Hello").told, hello);
         assert_eq!(server(b"\x01\x03Hel\x80\x02lo").told, hello);
         let masked = [0x81, 0x85, 0x37, 0xFA, 0x21, 0x3D, 0x7F, 0x9F, 0x4D, 0x51, 0x58];
-        assert_eq!(read(Rules { from_client: true, message_bytes_max: 5 }, &masked).told, hello);
+        assert_eq!(
+            read(Rules { from_client: true, message_bytes_max: 5, deflate: Deflate::Declined }, &masked).told,
+            hello
+        );
         assert_eq!(server(b"\x89\x05Hello").told, [Told::Ping(b"Hello".into())]);
         let mut long = vec![0x82, 0x7E, 1, 0];
         long.extend([7; 256]);
-        assert_eq!(server(&long).told, [Told::Message { is_text: false, payload: vec![7; 256] }]);
+        assert_eq!(server(&long).told, [Told::Message { is_text: false, is_compressed: false, payload: vec![7; 256] }]);
         assert_eq!(server(b"\x82\x7F\x00\x00\x00\x00\x00\x01\x00\x00").faults, [Fault::MessageTooBig]);
     }
 
@@ -421,7 +531,7 @@ mod tests {
             let (all, but_one) = (server(stream), server(&stream[..stream.len() - 1]));
             assert_eq!((all.faults.as_slice(), but_one.faults.len()), (faults, 0), "{stream:02x?}");
         }
-        let client = read(Rules { from_client: true, message_bytes_max: 0 }, b"\x81\x05");
+        let client = read(Rules { from_client: true, message_bytes_max: 0, deflate: Deflate::Declined }, b"\x81\x05");
         assert_eq!((client.close_codes(), client.faults), (vec![1002], vec![Fault::Unmasked, Fault::MessageTooBig]));
     }
 
@@ -433,6 +543,29 @@ mod tests {
         assert_eq!(server(&[&stream[..], b"\x80\x1F"].concat()).faults, [Fault::FragmentFlood]);
         assert!(server(&[&stream[..], b"\x80"].concat()).faults.is_empty());
         assert!(server(&[&stream[..], b"\x80\x20"].concat()).faults.is_empty(), "it pays for itself");
+    }
+
+    #[test]
+    fn compressed_messages() {
+        let rules = Rules { from_client: false, message_bytes_max: 10, deflate: Deflate::TakesOver };
+        let inflated = |rules, stream: &[u8]| {
+            let mut reader = Reader::inflating(rules);
+            stream.iter().for_each(|byte| reader.take(*byte));
+            (reader.told.len(), reader.faults)
+        };
+        // RFC 7692 §7.2.3.2, the second in two frames.
+        let stream = b"\xC1\x07\xF2\x48\xCD\xC9\xC9\x07\x00\x41\x02\xF2\x00\x80\x03\x11\x00\x00";
+        assert_eq!(inflated(rules, stream), (2, vec![]));
+        let alone = Rules { deflate: Deflate::Alone, ..rules };
+        assert_eq!(inflated(alone, stream), (1, vec![Fault::CorruptDeflate]));
+        assert_eq!(inflated(Rules { message_bytes_max: 4, ..rules }, stream), (0, vec![Fault::MessageTooBig]));
+        assert_eq!(inflated(rules, b"\xC1\x7E\x00\x4C"), (0, vec![Fault::MessageTooBig]), "10 + 1 + 64, at the header");
+        assert_eq!(inflated(rules, b"\x41\x00\xC0"), (0, vec![Fault::ReservedBits]));
+        assert_eq!(inflated(rules, b"\xC9"), (0, vec![Fault::ReservedBits]));
+        assert_eq!(inflated(rules, b"\xC1\x05\x00\x01\x00\xFE\xFF"), (0, vec![]));
+        assert_eq!(inflated(rules, b"\xC1\x06\x00\x01\x00\xFE\xFF\xFF"), (0, vec![Fault::InvalidUtf8]));
+        let lent = Told::Message { is_text: true, is_compressed: true, payload: b"\xFF".into() };
+        assert_eq!(read(rules, b"\xC1\x01\xFF").told, [lent]);
     }
 
     #[test]
