@@ -5,6 +5,7 @@ use std::hint::black_box;
 
 use bytes::BytesMut;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use forebay_core::wire::handshake::ResponseOptions;
 use forebay_core::wire::{Decoder, Opcode, Role, Utf8, frame, handshake, mask};
 
 const SIZES: [usize; 4] = [16, 125, 1_024, 16_384];
@@ -129,7 +130,9 @@ fn handshakes(c: &mut Criterion) {
                     if let Some((head, _)) = reader.read(read).expect("a good head") {
                         let request = handshake::parse_request(head).expect("a good request");
                         let accept = handshake::accept_key(request.key);
-                        handshake::put_response(&mut out, &accept, request.protocols().next(), None);
+                        let protocol = request.protocols().next();
+                        let options = ResponseOptions { protocol, ..ResponseOptions::default() };
+                        handshake::put_response(&mut out, &accept, &options).expect("a token");
                     }
                 }
                 assert!(!out.is_empty());

@@ -1,7 +1,8 @@
 //! The core on calloop, a loop of callbacks: a topic server. The callbacks only note what happened; each turn of the loop
 //! ends with the hub.
 //!
-//! `cargo run --example calloop_loop [ADDRESS]`, then from a browser's console:
+//! `cargo run --example calloop_loop [ADDRESS]`, then in the console of a browser that
+//! shows http://127.0.0.1:9001 (pages from elsewhere are turned away):
 //! `s = new WebSocket("ws://127.0.0.1:9001"); s.onmessage = m => console.log(m.data)`
 //! `s.send('{"op":"subscribe","topic":"t"}'); s.send('{"op":"publish","topic":"t","data":"hello"}')`
 

@@ -1,6 +1,7 @@
 //! The core on bare epoll (Linux): a topic server without a runtime, through `rustix` and so without `unsafe`.
 //!
-//! `cargo run --example epoll_loop [ADDRESS]`, then from a browser's console:
+//! `cargo run --example epoll_loop [ADDRESS]`, then in the console of a browser that
+//! shows http://127.0.0.1:9001 (pages from elsewhere are turned away):
 //! `s = new WebSocket("ws://127.0.0.1:9001"); s.onmessage = m => console.log(m.data)`
 //! `s.send('{"op":"subscribe","topic":"t"}'); s.send('{"op":"publish","topic":"t","data":"hello"}')`
 

@@ -1,6 +1,7 @@
 //! The core in somebody else's event loop: a topic server on `mio`.
 //!
-//! `cargo run --example mio_loop [ADDRESS]`, then from a browser's console:
+//! `cargo run --example mio_loop [ADDRESS]`, then in the console of a browser that
+//! shows http://127.0.0.1:9001 (pages from elsewhere are turned away):
 //! `s = new WebSocket("ws://127.0.0.1:9001"); s.onmessage = m => console.log(m.data)`
 //! `s.send('{"op":"subscribe","topic":"t"}'); s.send('{"op":"publish","topic":"t","data":"hello"}')`
 

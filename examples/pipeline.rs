@@ -1,7 +1,8 @@
 //! Node's `pipeline(source, transform, sink)`, with the sink at the other end of a WebSocket: a file of JSON texts, one a
 //! line, is read, parsed and sent, as fast as whoever receives it can take it and no faster.
 //!
-//! `cargo run --example pipeline [ADDRESS [FILE]]`, then from a browser's console:
+//! `cargo run --example pipeline [ADDRESS [FILE]]`, then in the console of a browser that
+//! shows http://127.0.0.1:9001 (pages from elsewhere are turned away):
 //! `s = new WebSocket("ws://127.0.0.1:9001"); s.onmessage = m => console.log(m.data)`
 //! `s.send('{"op":"subscribe","topic":"parsed"}'); s.send('{"op":"publish","topic":"ready","data":1}')`
 //!

@@ -13,7 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
-use forebay_core::wire::handshake::{self, HeadReader, RequestOptions};
+use forebay_core::wire::handshake::{self, HeadReader, RequestOptions, ResponseOptions};
 use forebay_core::wire::{CloseCode, Decoder, HandshakeError, Item, MessageKind, Opcode, Role, frame};
 
 const CONNECTIONS_MAX: usize = 1_000;
@@ -78,7 +78,8 @@ fn serve(client: &TcpStream, upstream: SocketAddr) -> io::Result<()> {
         return refuse(client, 502, "upstream speaks no WebSocket");
     };
     out.clear();
-    handshake::put_response(&mut out, &handshake::accept_key(request.key), response.protocol, None);
+    let options = ResponseOptions { protocol: response.protocol, ..ResponseOptions::default() };
+    handshake::put_response(&mut out, &handshake::accept_key(request.key), &options).map_err(io::Error::other)?;
     (&*client).write_all(&out)?;
 
     let (closing, client_broke, server_broke) = (OnceLock::new(), OnceLock::new(), OnceLock::new());

@@ -1,7 +1,8 @@
 //! Uploads to a disk that is slower than the network, in raw mode: whoever uploads is slowed down by TCP, memory stays as it
 //! is, and nothing is lost.
 //!
-//! `cargo run --example slow_upload [ADDRESS [DIRECTORY [BYTES_PER_SECOND]]]`, then from a browser's console:
+//! `cargo run --example slow_upload [ADDRESS [DIRECTORY [BYTES_PER_SECOND]]]`, then in the console of a browser that
+//! shows http://127.0.0.1:9001 (pages from elsewhere are turned away):
 //! `s = new WebSocket("ws://127.0.0.1:9001"); s.onmessage = m => console.log(m.data)`
 //! `for (let i = 0; i < 1000; i++) s.send(new Uint8Array(65536)); s.send("end")`
 //! `setInterval(() => console.log(s.bufferedAmount), 1000)`

@@ -1,7 +1,8 @@
 //! The core on plain threads and blocking sockets, with nothing but `std` (and one socket option): a topic server in which
 //! one thread owns the hub, and each connection has one that reads and one that writes.
 //!
-//! `cargo run --example threads_blocking [ADDRESS]`, then from a browser's console:
+//! `cargo run --example threads_blocking [ADDRESS]`, then in the console of a browser that
+//! shows http://127.0.0.1:9001 (pages from elsewhere are turned away):
 //! `s = new WebSocket("ws://127.0.0.1:9001"); s.onmessage = m => console.log(m.data)`
 //! `s.send('{"op":"subscribe","topic":"t"}'); s.send('{"op":"publish","topic":"t","data":"hello"}')`
 //!

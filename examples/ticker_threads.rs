@@ -1,6 +1,7 @@
 //! A price feed on plain threads: whoever reads slowly gets the latest price of each symbol, and never an old one.
 //!
-//! `cargo run --example ticker_threads [ADDRESS [MILLISECONDS]]`, then from a browser's console:
+//! `cargo run --example ticker_threads [ADDRESS [MILLISECONDS]]`, then in the console of a browser that
+//! shows http://127.0.0.1:9001 (pages from elsewhere are turned away):
 //! `s = new WebSocket("ws://127.0.0.1:9001"); s.onmessage = m => console.log(m.data)`
 //! `s.send('{"op":"subscribe","topic":"prices"}')`
 //!

@@ -235,7 +235,8 @@ pub struct Options {
     pub pong_timeout: Duration,
     /// Blocked output, or a Transmit without an answer, without progress until the connection is ended: 30 s.
     pub stall_timeout: Duration,
-    /// From the Close frame, a refusal, or the begin of a document until the connection is cut: 5 s.
+    /// From the Close frame, a refusal, or the begin of a document until the connection is cut: 5 s. From a raw peer's Close, or
+    /// violation, until it is answered though the application has not received everything that came before.
     pub close_timeout: Duration,
     /// How long a client's publish waits for room in the lanes of a `Block` topic: 30 s. Then it is answered `full`.
     pub block_max: Duration,

@@ -4,7 +4,7 @@
 use core::fmt;
 use core::time::Duration;
 
-use crate::wire::handshake::InvalidRequest;
+use crate::wire::handshake::{InvalidRequest, InvalidResponse};
 
 macro_rules! errors {
     ($($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal,)* })*) => {$(
@@ -72,6 +72,27 @@ errors! {
         NotAtLeastOnce = "at least once is not to be had of this topic, with this policy, or in-process",
         /// [`Start::After`](crate::Start::After) a message that is not there yet.
         PositionAhead = "a position beyond the newest message",
+    }
+    /// A subprotocol was not allowed.
+    ProtocolError {
+        /// Not a token (RFC 9110 §5.6.2).
+        Invalid = "not a token",
+        /// It is allowed already.
+        AlreadyAllowed = "allowed already",
+    }
+    /// A verdict on an opening request had no effect.
+    VerdictError {
+        /// No such connection, or it waits for no verdict (any more): its time is over, its peer went, or it was decided
+        /// already. Counted as stale.
+        NotWaiting = "the connection waits for no verdict",
+        /// A subprotocol that was not offered, or is not of a dialect where the connection is to speak one.
+        InvalidProtocol = "a subprotocol that was not offered, or is not of a dialect",
+        /// A field that the handshake writes itself, or a name or value that cannot stand in one.
+        InvalidHeader = "a header that is reserved or cannot be written",
+        /// A refusal with a status that is not within 400 to 599.
+        InvalidStatus = "a status that is not within 400 to 599",
+        /// A principal longer than `principal_bytes_max`.
+        PrincipalTooLong = "longer than principal_bytes_max",
     }
     /// A connection was not given a principal.
     AuthenticateError {
@@ -170,6 +191,16 @@ impl fmt::Display for PublishError {
 }
 
 impl core::error::Error for PublishError {}
+
+impl From<InvalidResponse> for VerdictError {
+    fn from(error: InvalidResponse) -> Self {
+        match error {
+            InvalidResponse::Protocol => Self::InvalidProtocol,
+            InvalidResponse::HeaderName | InvalidResponse::HeaderValue => Self::InvalidHeader,
+            InvalidResponse::Status => Self::InvalidStatus,
+        }
+    }
+}
 
 /// A client's connection could not be started.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

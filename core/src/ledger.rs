@@ -4,7 +4,7 @@
 use core::ops::AddAssign;
 
 use crate::output::LossReason;
-use crate::stats::{AbandonReason, Acks, Count, Level, Levels, Stats, Totals, Transitions};
+use crate::stats::{AbandonReason, Acks, Compression, Count, Level, Levels, Stats, Totals, Transitions};
 
 impl Count {
     fn minus(self, other: Count) -> Count {
@@ -117,6 +117,16 @@ impl AddAssign<&Levels> for Levels {
     }
 }
 
+impl AddAssign<&Compression> for Compression {
+    fn add_assign(&mut self, other: &Compression) {
+        let Compression { compressed, compressed_to, sent, sent_bytes } = other;
+        self.compressed += *compressed;
+        self.compressed_to += compressed_to;
+        self.sent += *sent;
+        self.sent_bytes += sent_bytes;
+    }
+}
+
 /// The numbers of several hubs as one.
 impl AddAssign<&Stats> for Stats {
     fn add_assign(&mut self, other: &Stats) {
@@ -136,10 +146,14 @@ impl AddAssign<&Stats> for Stats {
             acks,
             unknown_acks,
             resumed,
+            compression,
             received,
             inflated,
             inflated_from,
             accepted,
+            refused_accepts,
+            refused_requests,
+            rejected_requests,
             opened,
             closed,
             gaps_sent,
@@ -164,10 +178,14 @@ impl AddAssign<&Stats> for Stats {
         self.acks += acks;
         self.unknown_acks += unknown_acks;
         self.resumed += resumed;
+        self.compression += compression;
         self.received += *received;
         self.inflated += *inflated;
         self.inflated_from += inflated_from;
         self.accepted += accepted;
+        self.refused_accepts += refused_accepts;
+        self.refused_requests.iter_mut().zip(refused_requests).for_each(|(sum, count)| *sum += count);
+        self.rejected_requests += rejected_requests;
         self.opened += opened;
         self.closed += closed;
         self.gaps_sent += gaps_sent;

@@ -15,6 +15,7 @@ extern crate std;
 
 mod clock;
 mod compression;
+mod compressor;
 mod config;
 mod conn;
 mod delivery;
@@ -39,6 +40,7 @@ pub mod stream;
 mod time;
 mod timers;
 mod topics;
+mod upgrade;
 mod watermark;
 pub mod wire;
 
@@ -52,3 +54,4 @@ pub use output::*;
 pub use policy::*;
 pub use stats::*;
 pub use time::Instant;
+pub use upgrade::*;

@@ -17,6 +17,9 @@ pub struct Peer {
     pub address: Option<SocketAddr>,
     /// Who understands the messages.
     pub mode: Mode,
+    /// Whether the application decides about the opening request:
+    /// [`Event::UpgradeRequested`], [`Hub::resolve_upgrade`](crate::Hub::resolve_upgrade).
+    pub is_gated: bool,
 }
 
 /// Who understands a connection's messages.
@@ -26,7 +29,8 @@ pub enum Mode {
     #[default]
     Dialect,
     /// The application: [`Hub::receive`](crate::Hub::receive), [`Hub::send`](crate::Hub::send) and
-    /// [`Hub::subscribe`](crate::Hub::subscribe). No subprotocol is chosen.
+    /// [`Hub::subscribe`](crate::Hub::subscribe). The subprotocol is one that was allowed
+    /// ([`Hub::allow_protocol`](crate::Hub::allow_protocol)).
     Raw,
 }
 
@@ -319,6 +323,9 @@ pub enum Effect {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Event {
+    /// The connection's opening request is a good one and waits for [`Hub::resolve_upgrade`](crate::Hub::resolve_upgrade);
+    /// `handshake_timeout` goes on. Only where [`Peer::is_gated`] says so.
+    UpgradeRequested(ConnId),
     /// The opening handshake is done.
     Opened {
         /// The connection.
@@ -326,7 +333,8 @@ pub enum Event {
         /// Its session.
         session: SessionId,
     },
-    /// A raw connection has messages: [`Hub::receive`](crate::Hub::receive) until it gives none.
+    /// A raw connection has messages: [`Hub::receive`](crate::Hub::receive) until it gives none, which says that they are
+    /// answered.
     Received(ConnId),
     /// The direct lane refused a message and is now at or below half of its limits.
     Sendable(ConnId),
@@ -397,6 +405,8 @@ pub enum EndReason {
     Protocol(WireError),
     /// The peer's opening request was refused.
     Refused(HandshakeError),
+    /// The application refused the peer's opening request with this status.
+    Rejected(u16),
     /// The server's answer to our opening request cannot be used.
     BadResponse(ResponseError),
     /// No whole opening handshake within `handshake_timeout`.

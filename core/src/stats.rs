@@ -5,6 +5,7 @@ use core::time::Duration;
 use crate::id::{ConnId, LaneId, SessionId, TopicId};
 use crate::output::{LossReason, Position};
 use crate::policy::Policy;
+use crate::wire::HandshakeError;
 
 /// Messages and payload bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -328,6 +329,19 @@ pub struct Pressure {
     pub level: Level,
 }
 
+/// What compression makes of what is sent (RFC 7692), in bytes of payloads of WebSocket messages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Compression {
+    /// What was given to a compressor: messages (several that are sent as one are one), each once for all who get it.
+    pub compressed: Count,
+    /// What became of that, in bytes. Where it is no less, it is not used.
+    pub compressed_to: u64,
+    /// What was sent compressed, as it was before.
+    pub sent: Count,
+    /// The same, as it was sent, with the headers of its frames.
+    pub sent_bytes: u64,
+}
+
 /// The hub's numbers. Counters never fall.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Stats {
@@ -360,6 +374,8 @@ pub struct Stats {
     pub unknown_acks: u64,
     /// Sessions that were resumed.
     pub resumed: u64,
+    /// What compression makes of what is sent.
+    pub compression: Compression,
     /// Inbound messages.
     pub received: Count,
     /// Of these, those that came compressed (RFC 7692), and all bytes that were inflated.
@@ -370,6 +386,12 @@ pub struct Stats {
     pub accepted: u64,
     /// Opening handshakes done.
     pub opened: u64,
+    /// Connections that were not accepted: see [`AcceptError`](crate::AcceptError).
+    pub refused_accepts: u64,
+    /// Opening requests that were refused, by reason in the order of [`HandshakeError::ALL`].
+    pub refused_requests: [u64; HandshakeError::ALL.len()],
+    /// Opening requests that the application refused.
+    pub rejected_requests: u64,
     /// Connections that ended.
     pub closed: u64,
     /// Gap notices handed to the kernel.

@@ -10,7 +10,9 @@ fn run(example: &str, script: &str) -> Option<String> {
     let chromium = program(&["chromium", "chromium-browser", "google-chrome"])?;
     let mut browser = node("pages.mjs")?;
     let server = Server::start(example, &[]);
-    let profile = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("pages-{example}"));
+    // One of its own for each test.
+    let test = std::thread::current().name().unwrap_or("main").to_owned();
+    let profile = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("pages-{test}"));
     browser.arg(chromium).arg(profile).args([format!("http://{}/", server.address), script.to_owned()]);
     let output = browser.stdin(Stdio::null()).output().expect("node runs");
     Some(String::from_utf8(output.stdout).expect("a text"))
@@ -46,6 +48,24 @@ fn chat_threads() {
 #[test]
 fn chat_smol() {
     chat("chat_smol");
+}
+
+#[test]
+fn a_page_from_elsewhere_is_turned_away() {
+    // The same server under another name is another host.
+    let script = r#"(async () => {
+        const attempt = url => new Promise(done => {
+            const other = new WebSocket(url)
+            other.onopen = () => done("open")
+            other.onerror = () => done("refused")
+        })
+        const own = location.href.replace("http", "ws")
+        const foreign = own.replace("127.0.0.1", "localhost")
+        return [await attempt(own), await attempt(foreign), await attempt(own)].join()
+    })()"#;
+    if let Some(shown) = run("chat_threads", script) {
+        assert_eq!(shown, "open,refused,open");
+    }
 }
 
 #[test]

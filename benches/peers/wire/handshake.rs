@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use bytes::BytesMut;
 use criterion::Criterion;
-use forebay_core::wire::handshake::{self, HeadReader, RequestOptions};
+use forebay_core::wire::handshake::{self, HeadReader, RequestOptions, ResponseOptions};
 use forebay_core::wire::{Decoder, Role};
 use forebay_peers::Socket;
 use futures::executor::block_on;
@@ -81,8 +81,8 @@ fn server_forebay() -> Work {
             let Some((head, consumed)) = reader.read(&buffer[..len]).expect("a good head") else { continue };
             assert_eq!(consumed, len);
             let request = handshake::parse_request(head).expect("a good request");
-            let protocol = request.protocols().next();
-            handshake::put_response(&mut out, &handshake::accept_key(request.key), protocol);
+            let options = ResponseOptions { protocol: request.protocols().next(), ..ResponseOptions::default() };
+            handshake::put_response(&mut out, &handshake::accept_key(request.key), &options).expect("a token");
             break;
         }
         socket.write_all(&out).expect("memory does not fail");

@@ -138,6 +138,13 @@ fn present<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Option<
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
+/// What is in a server's WebSocket message: one message of the dialect, or an array of several.
+pub(crate) fn split(text: &str) -> Result<impl Iterator<Item = &str>, serde_json::Error> {
+    let is_array = text.starts_with('[');
+    let several: Vec<&RawValue> = if is_array { serde_json::from_str(text)? } else { Vec::new() };
+    Ok((!is_array).then_some(text).into_iter().chain(several.into_iter().map(RawValue::get)))
+}
+
 /// Takes a server's message apart. What comes often is told by its first bytes: `op` is the first member.
 pub(crate) fn parse(text: &str) -> Result<Incoming<'_>, serde_json::Error> {
     if text.starts_with(r#"{"op":"message","#) {
@@ -202,6 +209,18 @@ mod tests {
             assert_eq!(line(&message, true), json.as_bytes(), "{message}");
         }
         assert_eq!(line(r#"{"op":"message","topic":"t","seq":1,"data64":"/wA="}"#, false), b"\xff\0\n");
+    }
+
+    #[test]
+    fn several_messages_may_come_as_one() {
+        let split = |text| split(text).map(|several| several.map(str::to_owned).collect::<Vec<_>>());
+        assert_eq!(split(r#"{"op":"pong"}"#).unwrap(), [r#"{"op":"pong"}"#]);
+        assert_eq!(
+            split(r#"[{"op":"message","data":[1 ]},{"a":2}]"#).unwrap(),
+            [r#"{"op":"message","data":[1 ]}"#, r#"{"a":2}"#]
+        );
+        assert_eq!(split("not JSON").unwrap(), ["not JSON"], "`parse` tells");
+        assert!(split(r#"[{"op":"pong"}"#).is_err());
     }
 
     #[test]

@@ -82,6 +82,7 @@ pub(crate) fn program() -> String {
 /// Where the server is, and what to try next.
 fn welcome(address: SocketAddr, admin: Option<SocketAddr>, topic: &str, program: &str) -> String {
     let url = format!("ws://{}", reachable(address));
+    let page = url.replacen("ws", "http", 1);
     let admin = admin.map(|admin| format!("Administration: http://{}/\n", reachable(admin))).unwrap_or_default();
     let everywhere = if address.ip().is_unspecified() { " (and on every other address of this machine)" } else { "" };
     let argument = if url == "ws://127.0.0.1:8080" { String::new() } else { format!(" {url}") };
@@ -93,7 +94,7 @@ fn welcome(address: SocketAddr, admin: Option<SocketAddr>, topic: &str, program:
          Try next, each in a terminal of its own:\n\
          \x20 {program} subscribe --topic {shell_topic}{argument}\n\
          \x20 tail -f access.log | {program} publish --topic {shell_topic}{argument}\n\
-         or in a browser's console:\n\
+         or in the console of a browser that shows {page} (pages from elsewhere need [server] origins):\n\
          \x20 s = new WebSocket(\"{url}\"); s.onopen = () => s.send({request}); s.onmessage = e => console.log(e.data)\n\n",
         version = env!("CARGO_PKG_VERSION"),
     )
@@ -134,7 +135,7 @@ mod tests {
 Try next, each in a terminal of its own:
   forebay subscribe --topic log
   tail -f access.log | forebay publish --topic log
-or in a browser's console:
+or in the console of a browser that shows http://127.0.0.1:8080 (pages from elsewhere need [server] origins):
   s = new WebSocket(\"ws://127.0.0.1:8080\"); s.onopen = () => s.send(\"{{\\\"op\\\":\\\"subscribe\\\",\\\"topic\\\":\\\"log\\\"}}\"); \
                  s.onmessage = e => console.log(e.data)
 

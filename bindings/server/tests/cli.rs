@@ -3,10 +3,14 @@
 
 #[path = "cli/admin.rs"]
 mod admin;
+#[path = "cli/deflate.rs"]
+mod deflate;
 #[path = "cli/demo.rs"]
 mod demo;
 #[path = "cli/kills.rs"]
 mod kills;
+#[path = "support/packages.rs"]
+mod packages;
 #[path = "cli/session.rs"]
 mod session;
 mod support;

@@ -4,10 +4,14 @@
 
 use std::fs;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
+
+#[path = "support/packages.rs"]
+mod packages;
+
+use packages::{directory, is_there, skip, succeeds, ws_modules};
 
 /// Nothing takes as long as this unless it hangs.
 const HANG: Duration = Duration::from_secs(300);
@@ -120,47 +124,6 @@ impl Drop for Running {
         drop(self.0.stdin.take());
         let _ = self.0.wait();
     }
-}
-
-/// An empty directory of one test.
-fn directory(client: &str, binding: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("js-{client}-{binding}"));
-    let _ = fs::remove_dir_all(&path);
-    fs::create_dir_all(&path).unwrap();
-    path
-}
-
-/// Where the package `ws` is, as the lock file has it; installed once per run, outside the sources.
-fn ws_modules() -> Option<&'static Path> {
-    static MODULES: OnceLock<Result<PathBuf, &str>> = OnceLock::new();
-    let modules = MODULES.get_or_init(|| {
-        if !is_there("node") || !is_there("npm") {
-            return Err("node and npm");
-        }
-        let directory = directory("ws", "modules");
-        for file in ["package.json", "package-lock.json"] {
-            fs::copy(Path::new(SCENARIOS).join(file), directory.join(file)).unwrap();
-        }
-        let mut install = Command::new("npm");
-        install.args(["ci", "--no-audit", "--no-fund"]).current_dir(&directory);
-        if succeeds(&mut install) { Ok(directory) } else { Err("the package ws (npm ci)") }
-    });
-    modules.as_deref().map_err(|needed| skip(needed)).ok()
-}
-
-/// A developer's machine need not have everything.
-#[track_caller]
-fn skip(needed: &str) {
-    assert!(std::env::var("FOREBAY_REQUIRE_ALL").as_deref() != Ok("1"), "needs {needed}");
-    println!("skipped: needs {needed}");
-}
-
-fn is_there(program: &str) -> bool {
-    succeeds(Command::new(program).arg("--version"))
-}
-
-fn succeeds(command: &mut Command) -> bool {
-    command.stdin(Stdio::null()).output().is_ok_and(|output| output.status.success())
 }
 
 fn text(path: &Path) -> String {

@@ -384,13 +384,22 @@ export class Client extends EventTarget {
   /** @param {string} text */
   #receive(text) {
     this.#silentTicks = 0;
-    /** @type {Incoming} */
-    let incoming;
+    /** @type {Incoming | Incoming[]} */
+    let said;
     try {
-      incoming = JSON.parse(text);
+      said = JSON.parse(text);
     } catch {
       return this.#tell("error", new ForebayError("bad-message", "the server sent what is not JSON"));
     }
+    const socket = this.#socket;
+    // What is compressed may be several messages of a topic. One of their handlers may close the client.
+    for (const incoming of Array.isArray(said) ? said : [said]) {
+      if (socket === this.#socket) this.#take(incoming);
+    }
+  }
+
+  /** @param {Incoming} incoming */
+  #take(incoming) {
     const sent = this.#sent.get(incoming.id);
     const settle = sent?.settle ?? this.#unanswered.get(incoming.id);
     switch (incoming.op) {

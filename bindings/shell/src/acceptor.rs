@@ -24,9 +24,15 @@ pub(crate) struct Entrance {
     pub(crate) poller: Arc<Poller>,
     pub(crate) tuning: Tuning,
     pub(crate) mode: Mode,
+    pub(crate) is_gated: bool,
 }
 
 impl Entrance {
+    /// Who comes in.
+    pub(crate) fn peer(&self, address: Option<SocketAddr>) -> Peer {
+        Peer { address, mode: self.mode, is_gated: self.is_gated }
+    }
+
     /// Tunes a socket; it is watched once it has its place.
     pub(crate) fn tune(&self, stream: TcpStream) -> io::Result<Watched<TcpStream>> {
         forebay_sys::tune(&stream, self.tuning)?;
@@ -89,7 +95,7 @@ impl Acceptor {
     }
 
     fn take(&self, driver: &mut Driver<Watched<TcpStream>>, stream: TcpStream, address: SocketAddr) {
-        let peer = Peer { address: Some(address), mode: self.entrance.mode };
+        let peer = self.entrance.peer(Some(address));
         let accepted = self.entrance.tune(stream).map(|socket| driver.accept(socket, peer));
         match accepted {
             Ok(Ok(_)) => {}

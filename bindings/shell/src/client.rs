@@ -209,16 +209,7 @@ impl Work {
     /// Hands over what was asked for and tells what was written. Whether there is more to do at once.
     fn after_turn(&mut self, hub: &mut Hub, now: forebay_core::Instant) -> bool {
         if self.link.inbox.is_asked() {
-            let mut bytes = 0;
-            while self.batch.len() < BATCH_MAX && bytes < BATCH_BYTES_MAX {
-                let Some(message) = hub.receive(self.conn, now) else {
-                    self.has_messages = false;
-                    break;
-                };
-                bytes += message.bytes.len();
-                self.batch.push(message);
-            }
-            self.link.inbox.give(&mut self.batch);
+            self.hand_over(hub, now);
         }
         let direct = hub.stats().direct;
         self.link.outbox.done(direct.sent);
@@ -228,6 +219,22 @@ impl Work {
         }
         // Receiving may have made room to read, and an end is only told when all was taken.
         matches!(hub.poll_timeout(), Some(deadline) if deadline.cause == Cause::Output)
+    }
+
+    fn hand_over(&mut self, hub: &mut Hub, now: forebay_core::Instant) {
+        let waiting = hub.connection(self.conn).map_or(0, |pressure| pressure.inbound.waiting.messages);
+        let (mut left, mut bytes) = (waiting.min(BATCH_MAX as u64), 0);
+        while left > 0 && bytes < BATCH_BYTES_MAX {
+            let Some(message) = hub.receive(self.conn, now) else { break };
+            (left, bytes) = (left - 1, bytes + message.bytes.len());
+            self.batch.push(message);
+        }
+        self.has_messages &= waiting > 0;
+        // To receive in vain says that all is answered: so not before more is asked for, and what was sent is in the hub.
+        if waiting == 0 && self.sending.is_empty() && !self.link.outbox.has_work() {
+            self.batch.extend(hub.receive(self.conn, now));
+        }
+        self.link.inbox.give(&mut self.batch);
     }
 }
 

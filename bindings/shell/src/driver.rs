@@ -4,6 +4,8 @@ use std::io;
 use std::net::TcpStream;
 use std::time::Duration;
 
+use bytes::BytesMut;
+use forebay_core::wire::handshake::put_refusal;
 use forebay_core::{
     AcceptError, Cause, ClientRequest, ConnId, ConnectError, Effect, Event, Hub, Instant, Peer, Upgraded,
 };
@@ -88,18 +90,35 @@ impl<S: Socket> Driver<S> {
         self.now
     }
 
-    /// Takes an accepted socket; one that is not taken is closed.
+    /// Takes an accepted socket; one that is not taken is answered with 503 and closed.
     ///
     /// # Errors
     /// As the hub says.
     pub fn accept(&mut self, socket: S, peer: Peer) -> Result<ConnId, AcceptError> {
-        let conn = self.hub.handle_accept(peer, self.now)?;
-        self.insert(conn, socket);
-        Ok(conn)
+        match self.hub.handle_accept(peer, self.now) {
+            Ok(conn) => {
+                self.insert(conn, socket);
+                Ok(conn)
+            }
+            Err(error) => {
+                self.turn_away(socket, error);
+                Err(error)
+            }
+        }
+    }
+
+    /// Says why a socket is not taken. It speaks HTTP so far, and has not been written to: there is room for so little.
+    fn turn_away(&mut self, mut socket: S, error: AcceptError) {
+        let mut answer = BytesMut::new();
+        put_refusal(&mut answer, 503, &error.to_string());
+        if write_once(&mut socket, &[io::IoSlice::new(&answer)]).is_ok_and(|written| written == answer.len()) {
+            // What it has sent, or is sending, must not make a reset that overtakes the answer.
+            self.linger.close(socket, linger_key, &mut self.buffer, self.now);
+        }
     }
 
     /// Takes an accepted socket from which `leftover` was read already, which is part of the opening request or goes on
-    /// behind it; one that is not taken is closed.
+    /// behind it; one that is not taken is answered with 503 and closed.
     ///
     /// # Errors
     /// As the hub says.

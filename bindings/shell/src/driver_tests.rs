@@ -304,3 +304,24 @@ fn an_adopted_socket_that_cannot_be_watched_is_closed() {
         assert_eq!((world.driver.hub().stats().stale_inputs, world.driver.is_empty()), (0, true));
     }
 }
+
+#[test]
+fn a_socket_that_is_not_taken_is_told_why() {
+    let mut world = World::new(false);
+    let until = Instant::ZERO + Duration::from_secs(3_600);
+    world.driver.hub().drain(until, Instant::ZERO);
+    for (room, is_answered) in [(usize::MAX, true), (20, false), (0, false)] {
+        let (socket, seen) = Fake::new(room);
+        seen.borrow_mut().input.extend(OPENING);
+        assert!(world.driver.accept(socket, Peer::default()).is_err());
+        let seen = seen.borrow();
+        assert_eq!(seen.output.ends_with(b"\r\n\r\ndraining"), is_answered, "{:?}", seen.output);
+        // It lingers for as long as the peer may read.
+        assert_eq!((seen.is_shut_down, seen.is_dropped), (is_answered, !is_answered));
+    }
+    let (socket, seen) = Fake::new(usize::MAX);
+    assert!(world.driver.adopt(socket, Peer::default(), OPENING).is_err());
+    assert!(seen.borrow().output.starts_with(b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\n"));
+    assert_eq!(world.driver.hub().stats().refused_accepts, 4);
+    assert!(!world.driver.is_empty());
+}

@@ -30,7 +30,7 @@ impl<E: fmt::Display> fmt::Display for CallError<E> {
 
 impl<E: fmt::Debug + fmt::Display> std::error::Error for CallError<E> {}
 
-/// A socket was not taken over; it is closed.
+/// A socket was not taken over; it is closed, with a 503 if its opening handshake was to be answered and the hub takes no more.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum AdoptError {

@@ -7,7 +7,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use forebay_core::{AbandonReason, Acks, Count, Level, LossReason, Stats, Totals};
+use forebay_core::wire::HandshakeError;
+use forebay_core::{AbandonReason, Acks, Compression, Count, Level, LossReason, Stats, Totals};
 use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
@@ -224,11 +225,15 @@ fn put_hub(page: &mut Page<'_>, snapshot: &Snapshot) -> fmt::Result {
         acks,
         unknown_acks,
         resumed,
+        compression,
         received,
         inflated,
         inflated_from,
         accepted,
         opened,
+        refused_accepts,
+        refused_requests,
+        rejected_requests,
         closed,
         gaps_sent,
         stale_inputs,
@@ -246,16 +251,24 @@ fn put_hub(page: &mut Page<'_>, snapshot: &Snapshot) -> fmt::Result {
     let help = "Sent less acknowledged, unacknowledged and abandoned: 0, or messages are miscounted";
     page.gauge(("acks_conservation_error", None, help), one(clamped(acks.conservation_error())))?;
 
+    let Compression { compressed, compressed_to, sent: sent_compressed, sent_bytes } = compression;
     for (name, help, count) in [
         ("published", "of publishes that were taken", published),
         ("received", "of messages that were received", received),
+        ("compressed", "of messages that were compressed, each once for all who get it", compressed),
+        ("sent_compressed", "before compression of messages that were sent compressed", sent_compressed),
         ("inflated", "of messages that came compressed, as inflated", inflated),
     ] {
         page.counter((name, messages(), &format!("Number {help}")), one(count.messages))?;
         page.counter((name, bytes(), &format!("Payload bytes {help}")), one(count.bytes))?;
     }
-    let help = "Payload bytes of messages that came compressed, as they came";
-    page.counter(("inflated_from", bytes(), help), one(*inflated_from))?;
+    for (name, help, count) in [
+        ("inflated_from", "Payload bytes of messages that came compressed, as they came", inflated_from),
+        ("compressed_to", "What became of messages that were compressed", compressed_to),
+        ("sent_compressed_to", "What messages that were sent compressed were sent as", sent_bytes),
+    ] {
+        page.counter((name, bytes(), help), one(*count))?;
+    }
     let refused = [
         ("full", refused_full),
         ("too_large", refused_too_large),
@@ -268,10 +281,15 @@ fn put_hub(page: &mut Page<'_>, snapshot: &Snapshot) -> fmt::Result {
     )?;
     let samples = refused.map(|(reason, count)| (vec![("reason", reason)], *count));
     page.counter(("refused_publishes", None, "Publishes that were refused, by reason"), samples)?;
+    let reasons = HandshakeError::ALL.iter().zip(refused_requests);
+    let samples = reasons.map(|(error, count)| (vec![("reason", error.name())], *count));
+    page.counter(("refused_requests", None, "Opening requests that were refused, by reason"), samples)?;
     for (name, help, count) in [
         ("parked_publishes", "Publishes of clients that had to wait for room", parked),
         ("connections_accepted", "Connections that were accepted or started", accepted),
         ("connections_opened", "Opening handshakes that were done", opened),
+        ("connections_refused", "Connections that were not accepted", refused_accepts),
+        ("rejected_requests", "Opening requests that the application refused", rejected_requests),
         ("connections_closed", "Connections that ended", closed),
         ("gaps_sent", "Notices of lost messages that were sent", gaps_sent),
         ("stale_inputs", "Inputs for what was not there any more", stale_inputs),

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use forebay_core::{LaneLimits, Mode, Options, TopicOptions};
 
+use crate::UpgradeHook;
+
 /// What a server is started with.
 #[derive(Clone, Debug)]
 pub struct ServerOptions {
@@ -16,6 +18,15 @@ pub struct ServerOptions {
     pub documents: Vec<Document>,
     /// Who understands what clients send: the negotiated dialect, or the application ([`Mode::Raw`]).
     pub mode: Mode,
+    /// Origins whose pages may connect, beside those of the host and port that the request names: none.
+    /// `https://app.example.com` (exactly that scheme, host and port), `null`, or `*` for any
+    /// ([`Hub::allow_origin`](forebay_core::Hub::allow_origin)).
+    pub origins: Vec<String>,
+    /// Subprotocols that are chosen with [`Mode::Raw`] where a client offers them: none
+    /// ([`Hub::allow_protocol`](forebay_core::Hub::allow_protocol)). With a dialect its own are.
+    pub protocols: Vec<String>,
+    /// Who decides about opening requests, by path, query, headers and address: nobody, all good ones are accepted.
+    pub on_upgrade: Option<UpgradeHook>,
     /// `TCP_NOTSENT_LOWAT` of every connection: 16 KiB. Without it the kernel takes megabytes on behalf of a peer that
     /// does not read, and what it took can no longer be dropped, counted as lost or overtaken.
     pub notsent_lowat_bytes: u32,
@@ -34,6 +45,9 @@ impl Default for ServerOptions {
             topics: Vec::new(),
             documents: Vec::new(),
             mode: Mode::Dialect,
+            origins: Vec::new(),
+            protocols: Vec::new(),
+            on_upgrade: None,
             notsent_lowat_bytes: 16 << 10,
             send_buffer_bytes: None,
             drain_timeout: Duration::from_secs(5),

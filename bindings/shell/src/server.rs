@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use forebay_core::{Config, Event, Hub, Instant, Peer, Upgraded};
+use forebay_core::{Config, Event, Hub, Instant, Upgraded};
 use forebay_sys::{Tuning, Watched};
 use polling::{Events, Poller};
 
@@ -15,7 +15,8 @@ use crate::acceptor::{Acceptor, Entrance};
 use crate::calls::{Adopt, Calls, Handover};
 use crate::gate::lock;
 use crate::{
-    AdoptError, Application, Clock, Command, Document, Driver, Mailbox, ServerOptions, Snapshot, SubscriptionLink, Wake,
+    AdoptError, Application, Clock, Command, Document, Driver, Mailbox, ServerOptions, Snapshot, SubscriptionLink,
+    UpgradeHook, Wake,
 };
 
 /// What comes after a turn.
@@ -78,6 +79,7 @@ pub struct ServerWork {
     calls: Calls,
     commands: VecDeque<Command>,
     entrance: Entrance,
+    on_upgrade: Option<UpgradeHook>,
     /// `None` if it listens nowhere, or not any more.
     acceptor: Option<Acceptor>,
     link: Arc<ServerLink>,
@@ -88,6 +90,7 @@ pub struct ServerWork {
 /// The other threads' commands and the application behind one ear.
 struct Listening<'a, F> {
     calls: &'a mut Calls,
+    on_upgrade: Option<&'a UpgradeHook>,
     on_event: &'a mut F,
 }
 
@@ -100,6 +103,11 @@ impl<F: FnMut(&mut Hub, Event, Instant)> Application for Listening<'_, F> {
     }
 
     fn event(&mut self, hub: &mut Hub, event: Event, now: Instant) {
+        if let (Event::UpgradeRequested(conn), Some(hook)) = (event, self.on_upgrade)
+            && hook.decide(hub, conn, now)
+        {
+            return;
+        }
         self.calls.event(hub, event, now);
         (self.on_event)(hub, event, now);
     }
@@ -138,15 +146,24 @@ impl ServerWork {
             let added = hub.document(path, content_type, body.clone());
             added.map_err(|error| invalid(format!("document {path:?}: {error}")))?;
         }
+        for origin in &options.origins {
+            hub.allow_origin(origin).map_err(|error| invalid(format!("origin {origin:?}: {error}")))?;
+        }
+        for name in &options.protocols {
+            hub.allow_protocol(name).map_err(|error| invalid(format!("subprotocol {name:?}: {error}")))?;
+        }
         let tuning =
             Tuning { notsent_lowat_bytes: options.notsent_lowat_bytes, send_buffer_bytes: options.send_buffer_bytes };
+        let entrance =
+            Entrance { poller: Arc::clone(poller), tuning, mode: options.mode, is_gated: options.on_upgrade.is_some() };
         let mut driver = Driver::new(hub, clock, !poller.supports_level());
         let last = Mutex::new(driver.snapshot(0));
         Ok(Self {
             driver,
             calls: Calls::default(),
             commands: VecDeque::new(),
-            entrance: Entrance { poller: Arc::clone(poller), tuning, mode: options.mode },
+            entrance,
+            on_upgrade: options.on_upgrade.clone(),
             acceptor: None,
             link: Arc::new(ServerLink {
                 mailbox: Mailbox::new(options.mailbox_max, Arc::clone(wake)),
@@ -174,7 +191,8 @@ impl ServerWork {
 
     /// Everything there is to write and to tell. Over once it was shut down and is drained.
     pub fn turn(&mut self, on_event: &mut impl FnMut(&mut Hub, Event, Instant)) -> Step {
-        let timeout = self.driver.turn(&mut Listening { calls: &mut self.calls, on_event });
+        let timeout =
+            self.driver.turn(&mut Listening { calls: &mut self.calls, on_upgrade: self.on_upgrade.as_ref(), on_event });
         self.calls.release(self.driver.hub());
         let now = self.driver.now();
         if let Some(until) = self.drain_until {
@@ -253,7 +271,7 @@ impl ServerWork {
     }
 
     fn adopt(&mut self, stream: TcpStream, leftover: &[u8], handover: &Handover) -> Result<(), AdoptError> {
-        let peer = Peer { address: stream.peer_addr().ok(), mode: self.entrance.mode };
+        let peer = self.entrance.peer(stream.peer_addr().ok());
         let socket = self.entrance.tune(stream).map_err(AdoptError::Io)?;
         let adopted = match handover {
             Handover::Request => self.driver.adopt(socket, peer, leftover),

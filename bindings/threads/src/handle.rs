@@ -131,7 +131,7 @@ impl Handle {
     /// one takes it.
     ///
     /// # Errors
-    /// It was not taken, and is closed.
+    /// It was not taken, and is closed; with a 503 if the hub takes no more.
     pub fn adopt(&self, stream: TcpStream, leftover: &[u8]) -> Result<(), AdoptError> {
         self.hand_over(stream, leftover, Handover::Request)
     }

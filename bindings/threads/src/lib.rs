@@ -81,6 +81,13 @@
 //! The numbers of everything that waits, was sent or was lost are in [`Handle::snapshot`]; with the feature `metrics`,
 //! `Handle::collector` shows them in an application's own registry of `prometheus-client`.
 //!
+//! # Who may connect
+//!
+//! Programs, and pages of the host and port that a request names; pages from elsewhere only if [`ServerOptions::origins`] has
+//! theirs, by exact scheme, host and port (RFC 6455 §10.2), else they get 403. Beyond that [`ServerOptions::on_upgrade`] decides,
+//! by path, query, headers and address: an [`UpgradeHook`] accepts, perhaps as a principal, or refuses with a status. Whoever
+//! finds no room is answered with 503.
+//!
 //! # What it costs
 //!
 //! One thread per server and one per client. A message that is sent costs no system call and no context switch of its
@@ -98,20 +105,21 @@ mod stream_pipe;
 mod worker;
 
 pub use client::Client;
+pub use forebay_core::wire::handshake::InvalidOrigin;
 pub use forebay_core::wire::{CloseCode, CloseReason};
 pub use forebay_core::{
     AbandonReason, AcceptError, AckError, Acks, AtLeastOnce, AuthenticateError, Class, ConfigError, ConnectionPressure,
     Count, CreateTopics, Delivery, Disconnect, DisconnectScope, DocumentError, EndReason, Entry, Event, Excess, Flow,
     Gap, GapReason, History, Hub, LaneLimits, LaneOptions, LanePressure, Level, Levels, Load, LossReason, Message,
-    Mode, Options, OwnedPayload, Payload, Policies, Policy, Position, Pressure, PublishError, Published, Rate,
-    ResumeError, ResumeLane, Scope, SessionEnd, SessionPressure, SessionToken, Start, Stats, SubscribeError,
-    TopicError, TopicOptions, TopicPressure, Totals, Transitions, Watermarks,
+    Mode, Options, OwnedPayload, Payload, Policies, Policy, Position, Pressure, ProtocolError, PublishError, Published,
+    Rate, ResumeError, ResumeLane, Scope, SessionEnd, SessionPressure, SessionToken, Start, Stats, SubscribeError,
+    TopicError, TopicOptions, TopicPressure, Totals, Transitions, UpgradeRequest, Verdict, VerdictError, Watermarks,
 };
 #[cfg(feature = "metrics")]
 pub use forebay_shell::Collector;
 pub use forebay_shell::{
     AdoptError, Bytes, CallError, ClientOptions, Closed, ConnectError, Document, LaneSnapshot, NextError, ReceiveError,
-    SendError, ServerOptions, Snapshot, TopicSnapshot, UrlError,
+    SendError, ServerOptions, Snapshot, TopicSnapshot, UpgradeHook, UrlError,
 };
 pub use forebay_sys::raise_open_files;
 pub use handle::{Handle, Subscription};

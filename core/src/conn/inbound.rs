@@ -105,8 +105,7 @@ impl Inbound {
 
     /// What waits, and how full that is; the level is the connection's to say.
     pub(crate) fn load(&self, options: &Options, now: Instant) -> Load {
-        let bytes = self.messages().map(|message| message.bytes.len() as u64).sum();
-        let waiting = Count::new(self.inbox.len() as u64, bytes);
+        let waiting = Count::new(self.inbox.len() as u64, self.payload_bytes() as u64);
         let oldest_age = self.inbox.front().map_or(Duration::ZERO, |waiting| now.since(waiting.came));
         Load { waiting, largest: waiting, oldest_age, fill: self.fill(options), level: Level::Nominal }
     }
@@ -130,7 +129,11 @@ impl Inbound {
     }
 
     pub(super) fn resident(&self) -> usize {
-        let payloads = self.inbox_bytes - self.inbox.len() * INBOX_ENTRY_BYTES;
-        self.message.capacity() + self.undecoded.capacity() + payloads + self.inbox.capacity() * INBOX_ENTRY_BYTES
+        let inbox = self.payload_bytes() + self.inbox.capacity() * INBOX_ENTRY_BYTES;
+        self.message.capacity() + self.undecoded.capacity() + inbox
+    }
+
+    fn payload_bytes(&self) -> usize {
+        self.inbox_bytes - self.inbox.len() * INBOX_ENTRY_BYTES
     }
 }

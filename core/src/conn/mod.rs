@@ -14,32 +14,40 @@ use bytes::{Bytes, BytesMut};
 pub(crate) use contexts::{Contexts, Inflating};
 pub(crate) use inbound::{INBOX_ENTRY_BYTES, Inbound, Parked};
 pub(crate) use limits::{Limits, reserved};
-pub(crate) use outbound::{Outbound, Outstanding, Pinned, PinnedMessage, Segment, Source};
+pub(crate) use outbound::{Copied, Outbound, Outstanding, Pinned, PinnedMessage, Segment, Source};
 pub(crate) use work::{Direct, Work};
 
 use crate::config::Options;
 use crate::dialect::Dialect;
 use crate::id::SessionId;
-use crate::output::{EndReason, Mode};
+use crate::output::{EndReason, Peer};
 use crate::stats::Level;
 use crate::time::Instant;
 use crate::timers::TimerId;
 use crate::watermark::ToldLevel;
-use crate::wire::Role;
-use crate::wire::deflate::{Agreed, Offer};
+use crate::wire::deflate::{Agreed, Offer, WindowBits};
 use crate::wire::handshake::HeadReader;
+use crate::wire::{CloseCode, Role, WireError};
 
 #[derive(Debug)]
 pub(crate) enum Phase {
     /// A server awaits the opening request.
     Request(Box<Accepted>),
+    /// The application is to decide about the opening request; what comes behind it is kept, and not read any more.
+    Gated(Box<Gated>),
     /// A client awaits the answer to its opening request.
     Response(Box<Opening>),
     Open {
         /// When the peer was last heard, or pinged since.
         since: Instant,
         is_pinged: bool,
+        /// The application may have an answer to what came: there were messages, and it did not hear since that there are
+        /// none.
+        owes_answers: bool,
     },
+    /// The peer has said its last word. The application is asked for its answers to what came before that, which go first:
+    /// it has none left when it asked for more (`is_answered`), and no more time after `close_timeout`.
+    Answering { last: LastWord, is_answered: bool, since: Instant },
     /// A Close frame (or a refusal) is to be flushed. Then the transport is closed, or first the peer's Close frame
     /// awaited.
     Closing { reason: EndReason, awaits_peer: bool, since: Instant },
@@ -47,12 +55,47 @@ pub(crate) enum Phase {
     Ended { reason: EndReason, owes_effect: bool },
 }
 
+impl Phase {
+    /// Since now, with nothing said.
+    pub(crate) fn opened(now: Instant) -> Self {
+        Self::Open { since: now, is_pinged: false, owes_answers: false }
+    }
+}
+
+/// Behind which nothing that a peer says is of interest.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum LastWord {
+    Close(Option<CloseCode>),
+    Violation(WireError),
+}
+
+impl LastWord {
+    pub(crate) fn reason(self) -> EndReason {
+        match self {
+            Self::Close(code) => EndReason::PeerClosed(code),
+            Self::Violation(error) => EndReason::Protocol(error),
+        }
+    }
+}
+
 /// A server's opening handshake.
 #[derive(Debug)]
 pub(crate) struct Accepted {
     pub(crate) reader: HeadReader,
-    pub(crate) mode: Mode,
+    pub(crate) peer: Peer,
     pub(crate) since: Instant,
+}
+
+/// A server's opening request that the application decides about.
+#[derive(Debug)]
+pub(crate) struct Gated {
+    /// The request, which is a good one.
+    pub(crate) head: Box<[u8]>,
+    pub(crate) peer: Peer,
+    /// When the connection was accepted.
+    pub(crate) since: Instant,
+    /// Whether the application was asked.
+    pub(crate) is_told: bool,
 }
 
 /// A client's opening handshake.
@@ -68,7 +111,7 @@ pub(crate) struct Opening {
 /// Who understands the messages.
 #[derive(Debug)]
 pub(crate) enum Speech {
-    /// The application. A client's server may have chosen a subprotocol.
+    /// The application. A subprotocol may have been chosen.
     Raw(Option<Box<Box<str>>>),
     Dialect {
         dialect: &'static &'static dyn Dialect,
@@ -126,18 +169,25 @@ pub(crate) struct Conn {
 }
 
 impl Conn {
+    /// Whether messages may be sent.
     pub(crate) fn is_open(&self) -> bool {
-        matches!(self.phase, Phase::Open { .. })
+        matches!(self.phase, Phase::Open { .. } | Phase::Answering { .. })
+    }
+
+    /// Whether the peer has nothing more to say.
+    pub(crate) fn is_heard_out(&self) -> bool {
+        matches!(self.phase, Phase::Answering { .. })
     }
 
     /// Whether its opening handshake was done.
     pub(crate) fn was_open(&self) -> bool {
         match self.phase {
-            Phase::Request(_) | Phase::Response(_) => false,
-            Phase::Closing { reason, .. } | Phase::Ended { reason, .. } => {
-                !matches!(reason, EndReason::Served | EndReason::Refused(_) | EndReason::HandshakeTimeout)
-            }
-            Phase::Open { .. } => true,
+            Phase::Request(_) | Phase::Gated(_) | Phase::Response(_) => false,
+            Phase::Closing { reason, .. } | Phase::Ended { reason, .. } => !matches!(
+                reason,
+                EndReason::Served | EndReason::Refused(_) | EndReason::Rejected(_) | EndReason::HandshakeTimeout
+            ),
+            Phase::Open { .. } | Phase::Answering { .. } => true,
         }
     }
 
@@ -161,6 +211,11 @@ impl Conn {
         }
     }
 
+    /// How far back it remembers, if it inflates what it gets (RFC 7692).
+    pub(crate) fn inflates(&self) -> Option<WindowBits> {
+        self.agreed?.sent_by(self.role).compressor()
+    }
+
     pub(crate) fn inbound(&self) -> Option<&Inbound> {
         self.work.as_ref().map(|work| &work.inbound)
     }
@@ -179,6 +234,11 @@ impl Conn {
 
     pub(crate) fn direct_mut(&mut self) -> Option<&mut Direct> {
         self.work.as_mut().and_then(|work| work.direct.as_deref_mut())
+    }
+
+    /// Whether a direct message was not sent yet.
+    pub(crate) fn has_direct_waiting(&self) -> bool {
+        self.direct().is_some_and(|direct| direct.lane.load(direct.log.head()).messages > 0)
     }
 
     pub(crate) fn outstanding(&self) -> Option<&Outstanding> {
@@ -216,6 +276,7 @@ impl Conn {
     pub(crate) fn resident(&self) -> usize {
         let head = match &self.phase {
             Phase::Request(accepted) => accepted.reader.capacity(),
+            Phase::Gated(gated) => gated.head.len(),
             Phase::Response(opening) => opening.reader.capacity(),
             _ => 0,
         };
@@ -224,7 +285,7 @@ impl Conn {
 
     /// The peer was heard.
     pub(crate) fn heard(&mut self, now: Instant) {
-        if let Phase::Open { since, is_pinged } = &mut self.phase {
+        if let Phase::Open { since, is_pinged, .. } = &mut self.phase {
             (*since, *is_pinged) = (now, false);
         }
     }
@@ -234,7 +295,13 @@ impl Conn {
         let is_closing = matches!(self.phase, Phase::Closing { .. });
         // Of one that is closing only the peer's Close frame is still of interest; the rest is not kept.
         self.is_limited &= !is_closing;
+        let is_gated = matches!(self.phase, Phase::Gated(_));
         let Some(Work { inbound, outbound, .. }) = self.work.as_deref_mut() else { return };
+        if is_gated {
+            // One read may be kept; who says nothing is read, so that its end is seen.
+            inbound.is_stopped = !inbound.undecoded.is_empty();
+            return;
+        }
         if is_closing {
             inbound.is_stopped = false;
             return;
@@ -293,10 +360,11 @@ impl Conn {
     fn phase_deadline(&self, options: &Options) -> Option<Instant> {
         match &self.phase {
             Phase::Request(accepted) => Some(accepted.since + options.handshake_timeout),
+            Phase::Gated(gated) => Some(gated.since + options.handshake_timeout),
             Phase::Response(opening) => Some(opening.since + options.handshake_timeout),
-            Phase::Closing { since, .. } => Some(*since + options.close_timeout),
+            Phase::Answering { since, .. } | Phase::Closing { since, .. } => Some(*since + options.close_timeout),
             Phase::Ended { .. } => None,
-            Phase::Open { since, is_pinged } => {
+            Phase::Open { since, is_pinged, .. } => {
                 let silence = if *is_pinged { options.pong_timeout } else { options.ping_interval };
                 let is_heard = self.excused_since.is_none();
                 let began = self.inbound().and_then(|inbound| inbound.message_began);

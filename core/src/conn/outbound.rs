@@ -9,7 +9,7 @@ use crate::config::Options;
 use crate::id::LaneId;
 use crate::lane::{Mark, Run};
 use crate::latest::{Taken, Unsettled};
-use crate::log::Log;
+use crate::log::{Form, Log};
 use crate::output::Gap;
 use crate::watermark::{HeldGauge, fill};
 use crate::wire::{Opcode, frame};
@@ -58,8 +58,10 @@ pub(crate) enum Segment {
         source: Source,
         run: Run,
         len: usize,
+        /// Whether it is sent as the units of a block's form.
+        is_formed: bool,
         /// A copy, once the log should not keep the run any longer.
-        copy: Option<Box<Log>>,
+        copy: Option<Box<Copied>>,
     },
     /// A message of an at-least-once lane that is sent again.
     Again {
@@ -71,6 +73,23 @@ pub(crate) enum Segment {
         lane: LaneId,
         taken: Taken,
     },
+}
+
+/// What is in a Transmit and not in its log any more.
+#[derive(Debug)]
+pub(crate) enum Copied {
+    Log(Log),
+    Form(Form),
+}
+
+impl Copied {
+    fn resident(&self) -> usize {
+        match self {
+            Self::Log(log) => log.resident(),
+            // The log may have it, too: then it is charged twice.
+            Self::Form(form) => form.resident(),
+        }
+    }
 }
 
 /// A Transmit that was not answered.

@@ -13,7 +13,9 @@ use core::time::Duration;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::{Acked, Action, ActionLane, ActionPayload, Code, Dialect, Fault, Reply, Request, SubscribedLane};
+use super::{
+    Acked, Action, ActionLane, ActionPayload, Code, Description, Dialect, Fault, Join, Reply, Request, SubscribedLane,
+};
 use crate::config::{LaneOptions, Start};
 use crate::delivery::{AtLeastOnce, Delivery};
 use crate::output::{Gap, Message, Payload, Position, SessionToken};
@@ -82,12 +84,12 @@ fn text<'a>(value: Option<&'a RawValue>) -> Option<Cow<'a, str>> {
 }
 
 impl Dialect for Forebay {
-    fn encoding(&self) -> usize {
-        1
-    }
-
-    fn subprotocol(&self) -> &'static str {
-        "forebay.v1"
+    fn description(&self) -> &'static Description {
+        &Description {
+            encoding: 1,
+            subprotocol: "forebay.v1",
+            join: Some(Join { open: b"[", between: b",", close: b"]" }),
+        }
     }
 
     fn decode<'a>(&self, is_text: bool, message: &'a [u8]) -> Result<Request<'a>, Fault<'a>> {

@@ -20,7 +20,7 @@ use crate::error::{PublishError, ResumeError, SubscribeError, TopicError};
 use crate::output::{Gap, Message, Payload, Position, Published, SessionToken};
 use crate::policy::Policy;
 
-pub(crate) use raw::{RAW, payload as raw_payload, put_payload};
+pub(crate) use raw::{RAW, opcode, payload as raw_payload, put_payload};
 
 /// How many encodings a topic may have: one per dialect, and `RAW`.
 pub(crate) const ENCODINGS: usize = 2;
@@ -44,11 +44,8 @@ static DIALECTS: &[&dyn Dialect] = &[];
 
 /// One application protocol. Sealed: the hub knows all of them.
 pub(crate) trait Dialect: Sync + core::fmt::Debug {
-    /// The place of its encoding among a topic's logs, below `ENCODINGS`.
-    fn encoding(&self) -> usize;
-
-    /// The name in `Sec-WebSocket-Protocol`.
-    fn subprotocol(&self) -> &'static str;
+    /// What is the same for all its messages.
+    fn description(&self) -> &'static Description;
 
     /// What an inbound message asks for.
     fn decode<'a>(&self, is_text: bool, message: &'a [u8]) -> Result<Request<'a>, Fault<'a>>;
@@ -67,6 +64,40 @@ pub(crate) trait Dialect: Sync + core::fmt::Debug {
 
     /// Writes the frame of a reply; nothing in a dialect without them.
     fn put_reply(&self, out: &mut BytesMut, reply: &Reply<'_>, id: Option<&str>);
+}
+
+/// A dialect, as others need to know it.
+#[derive(Debug)]
+pub(crate) struct Description {
+    /// The place of its encoding among a topic's logs, below `ENCODINGS`.
+    encoding: usize,
+    /// The name in `Sec-WebSocket-Protocol`.
+    subprotocol: &'static str,
+    /// `None`: every message of a topic is a WebSocket message of its own.
+    join: Option<Join>,
+}
+
+/// How several messages of a topic are written as one WebSocket text message: what stands before the first of them, between
+/// two, and behind the last.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Join {
+    pub(crate) open: &'static [u8],
+    pub(crate) between: &'static [u8],
+    pub(crate) close: &'static [u8],
+}
+
+impl dyn Dialect {
+    pub(crate) fn encoding(&self) -> usize {
+        self.description().encoding
+    }
+
+    pub(crate) fn subprotocol(&self) -> &'static str {
+        self.description().subprotocol
+    }
+
+    pub(crate) fn join(&self) -> Option<Join> {
+        self.description().join
+    }
 }
 
 /// What a client asks for.

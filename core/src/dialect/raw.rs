@@ -4,7 +4,7 @@ use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use bytes::{Bytes, BytesMut};
 
-use super::{Code, Dialect, Fault, Reply, Request};
+use super::{Code, Description, Dialect, Fault, Reply, Request};
 use crate::output::{Gap, Message, OwnedPayload, Payload};
 use crate::wire::{Opcode, frame};
 
@@ -15,12 +15,8 @@ pub(crate) static RAW: &dyn Dialect = &Raw;
 struct Raw;
 
 impl Dialect for Raw {
-    fn encoding(&self) -> usize {
-        0
-    }
-
-    fn subprotocol(&self) -> &'static str {
-        ""
+    fn description(&self) -> &'static Description {
+        &Description { encoding: 0, subprotocol: "", join: None }
     }
 
     /// Never called: the application takes the messages of a raw connection.
@@ -47,11 +43,14 @@ impl Dialect for Raw {
 
 /// Writes a payload as one frame.
 pub(crate) fn put_payload(out: &mut BytesMut, mask: Option<[u8; 4]>, payload: Payload<'_>) {
-    let opcode = match payload {
+    frame::put_frame(out, opcode(payload), mask, payload.as_bytes());
+}
+
+pub(crate) fn opcode(payload: Payload<'_>) -> Opcode {
+    match payload {
         Payload::Text(_) => Opcode::Text,
         Payload::Binary(_) => Opcode::Binary,
-    };
-    frame::put_frame(out, opcode, mask, payload.as_bytes());
+    }
 }
 
 /// The payload of a frame that `put_payload` wrote without a mask.

@@ -7,14 +7,14 @@ use bytes::BytesMut;
 
 use super::{Hub, TimerKey};
 use crate::conn::{Accepted, Conn, ConnNews, Opening, Phase, Speech};
-use crate::dialect::{self, Dialect, Reply};
+use crate::dialect::{self, Reply};
 use crate::error::{AcceptError, ConnectError};
 use crate::id::ConnId;
 use crate::output::{ClientRequest, EndReason, Mode, Peer, Upgraded};
 use crate::session::Session;
 use crate::watermark::ToldLevel;
 use crate::wire::deflate::{Agreed, Offer};
-use crate::wire::handshake::{self, HandshakeError, HeadReader};
+use crate::wire::handshake::{self, HeadReader};
 use crate::wire::{ResponseError, Role};
 
 impl Hub {
@@ -30,25 +30,27 @@ impl Hub {
             return Err(AcceptError::Overloaded);
         }
         let reader = HeadReader::new(self.config.head_bytes_max as usize);
-        let accepted = Accepted { reader, mode: peer.mode, since: self.now };
+        let accepted = Accepted { reader, peer, since: self.now };
         Ok(self.insert(Role::Server, Phase::Request(Box::new(accepted))))
     }
 
     pub(super) fn accept_upgraded(&mut self, upgraded: Upgraded<'_>) -> Result<ConnId, AcceptError> {
-        let chosen = match (upgraded.peer.mode, upgraded.protocol) {
-            (Mode::Raw, _) => None,
-            (Mode::Dialect, protocol) => dialect::choose(protocol.into_iter()),
+        let Upgraded { peer, protocol, .. } = upgraded;
+        let chosen = match peer.mode {
+            Mode::Raw => None,
+            Mode::Dialect => dialect::choose(protocol.into_iter()),
         };
-        if upgraded.peer.mode == Mode::Dialect
-            && upgraded.protocol.is_some()
-            && chosen.is_none_or(|(_, is_named)| !is_named)
-        {
+        if peer.mode == Mode::Dialect && protocol.is_some() && chosen.is_none_or(|(_, is_named)| !is_named) {
             return Err(AcceptError::UnknownProtocol);
         }
         let agreed = upgraded.deflate.map(|agreed| self.deflate_agreed(Role::Server, agreed));
         let agreed = agreed.map(|agreed| agreed.ok_or(AcceptError::NoDeflate)).transpose()?;
-        let id = self.accept(upgraded.peer)?;
-        self.open(id, speech(chosen), agreed);
+        let id = self.accept(peer)?;
+        let speech = match chosen {
+            Some((dialect, is_named)) => Speech::Dialect { dialect, is_named },
+            None => Speech::Raw(protocol.map(|name| Box::new(name.into()))),
+        };
+        self.open(id, speech, agreed);
         Ok(id)
     }
 
@@ -109,21 +111,18 @@ impl Hub {
     /// The head of the opening handshake came, perhaps with frames behind it.
     pub(super) fn input_head(&mut self, id: ConnId, bytes: &[u8]) {
         if !self.make_room_for(bytes.len().min(self.config.head_bytes_max as usize)) {
-            return self.end(id, EndReason::Overloaded, true);
+            return self.fail_overloaded(id);
         }
-        let open = Phase::Open { since: self.now, is_pinged: false };
+        let open = Phase::opened(self.now);
         let phase = core::mem::replace(&mut self.conn_mut(id).phase, open);
         match phase {
             Phase::Request(mut accepted) => match accepted.reader.read(bytes) {
                 Ok(None) => self.conn_mut(id).phase = Phase::Request(accepted),
-                Ok(Some((head, consumed))) => match handshake::parse_request(head) {
-                    Ok(request) => {
-                        self.upgrade(id, accepted.mode, &request);
-                        self.input(id, &bytes[consumed..]);
-                    }
-                    Err(error) => self.answer_plain(id, head, error),
-                },
-                Err(error) => self.refuse(id, error, EndReason::Refused(error)),
+                Ok(Some((head, consumed))) => {
+                    // The reader is borrowed for as long as the head is looked at.
+                    self.requested(id, (accepted.peer, accepted.since), head, &bytes[consumed..]);
+                }
+                Err(error) => self.refuse(id, error),
             },
             Phase::Response(mut opening) => match opening.reader.read(bytes) {
                 Ok(None) => self.conn_mut(id).phase = Phase::Response(opening),
@@ -144,20 +143,8 @@ impl Hub {
         }
     }
 
-    fn upgrade(&mut self, id: ConnId, mode: Mode, request: &handshake::Request<'_>) {
-        let chosen = match mode {
-            Mode::Dialect => dialect::choose(request.protocols()),
-            Mode::Raw => None,
-        };
-        let accept = handshake::accept_key(request.key);
-        let protocol = chosen.and_then(|(dialect, is_named)| is_named.then(|| dialect.subprotocol()));
-        let answer = self.deflate_answer(request);
-        handshake::put_response(&mut self.work_mut(id).outbound.replies, &accept, protocol, answer);
-        self.open(id, speech(chosen), answer.map(|answer| answer.agreed));
-    }
-
-    fn open(&mut self, id: ConnId, speech: Speech, agreed: Option<Agreed>) {
-        let (phase, config) = (Phase::Open { since: self.now, is_pinged: false }, self.config);
+    pub(super) fn open(&mut self, id: ConnId, speech: Speech, agreed: Option<Agreed>) {
+        let (phase, config) = (Phase::opened(self.now), self.config);
         if let Speech::Dialect { dialect, .. } = speech {
             let session = self.conn_mut(id).session;
             let hello = Reply::Hello { session: self.token(session), options: &config };
@@ -171,13 +158,4 @@ impl Hub {
         self.announce_conn(id);
         self.refresh(id);
     }
-
-    pub(super) fn refuse(&mut self, id: ConnId, error: HandshakeError, reason: EndReason) {
-        handshake::put_refusal(&mut self.work_mut(id).outbound.replies, error.status(), error.as_str());
-        self.conn_mut(id).phase = Phase::Closing { reason, awaits_peer: false, since: self.now };
-    }
-}
-
-fn speech(chosen: Option<(&'static &'static dyn Dialect, bool)>) -> Speech {
-    chosen.map_or(Speech::Raw(None), |(dialect, is_named)| Speech::Dialect { dialect, is_named })
 }

@@ -108,6 +108,14 @@ impl Hub {
                 "an ended connection owns nothing but what is to be received"
             );
         }
+        if let Phase::Answering { is_answered, .. } = conn.phase {
+            assert!(conn.dialect().is_none(), "a dialect answers at once");
+            assert!(inbound.undecoded.is_empty() && inbound.message.is_empty(), "behind a last word nothing is kept");
+            assert!(
+                !is_answered || (!conn.has_messages() && conn.has_direct_waiting()),
+                "its answers are on their way"
+            );
+        }
         if let Some(parked) = inbound.parked {
             assert!(conn.has_messages(), "a parked publish is in the inbox");
             let topic = self.topics.get(parked.topic).expect("a parked publish has a topic");
@@ -123,11 +131,15 @@ impl Hub {
                     Segment::Notice { frame, .. } => frame.len(),
                     Segment::Latest { taken, .. } => taken.frame.len(),
                     Segment::Again { len, .. } => *len,
-                    Segment::Messages { source, len, run, .. } => {
+                    Segment::Messages { source, len, run, is_formed, copy } => {
                         if let Source::Lane(lane) = source {
                             let (topic, place) = self.topics.lane(*lane);
                             let lane = topic.run_lane(place).expect("a run is of a log");
                             assert!(lane.outstanding().last() >= run.last(), "a run is outstanding");
+                            if *is_formed && copy.is_none() {
+                                let (_, range) = topic.log(place).form(*run).piece(*run);
+                                assert_eq!(range.len(), *len, "a form stays as it is while it is sent");
+                            }
                         }
                         *len
                     }

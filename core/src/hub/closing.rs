@@ -3,7 +3,7 @@
 use super::{Hub, News};
 use alloc::vec::Vec;
 
-use crate::conn::{Conn, Phase, PinnedMessage, Segment, Source};
+use crate::conn::{Conn, LastWord, Phase, PinnedMessage, Segment, Source};
 use crate::id::{ConnId, SessionId};
 use crate::lane::Mark;
 use crate::output::{EndReason, LossReason};
@@ -28,6 +28,8 @@ impl Hub {
         awaits_peer: bool,
     ) {
         let (mask, now) = (self.mask(id), self.now);
+        // Of a peer that has said its last word nothing is to be awaited.
+        let awaits_peer = awaits_peer && !self.conn_mut(id).is_heard_out();
         self.leave(id, reason);
         let work = self.work_mut(id);
         work.outbound.forget_pong();
@@ -37,7 +39,7 @@ impl Hub {
         self.conn_mut(id).phase = Phase::Closing { reason, awaits_peer, since: now };
     }
 
-    /// The peer's Close frame came (RFC 6455 §5.5.1): it is answered with the same code, once.
+    /// The peer's Close frame came.
     pub(super) fn peer_closed(&mut self, id: ConnId, code: Option<CloseCode>) {
         let is_server = self.conn_mut(id).role == Role::Server;
         if let Phase::Closing { awaits_peer, .. } = &mut self.conn_mut(id).phase {
@@ -45,6 +47,47 @@ impl Hub {
             *awaits_peer &= !is_server;
             return;
         }
+        self.hear_last(id, LastWord::Close(code));
+    }
+
+    /// The peer has closed, or broken the protocol: valid messages that came before are answered first. (A dialect has
+    /// answered already what it can.)
+    pub(super) fn hear_last(&mut self, id: ConnId, last: LastWord) {
+        let now = self.now;
+        let conn = self.conn_mut(id);
+        let Phase::Open { owes_answers: true, .. } = conn.phase else { return self.take_leave(id, last) };
+        conn.phase = Phase::Answering { last, is_answered: false, since: now };
+        self.forget_inflating(id);
+        let inbound = &mut self.work_mut(id).inbound;
+        inbound.message = Vec::new();
+        inbound.message_began = None;
+    }
+
+    /// The application has heard that there are no more messages.
+    pub(super) fn answered(&mut self, id: ConnId) {
+        match &mut self.conn_mut(id).phase {
+            Phase::Open { owes_answers, .. } => *owes_answers = false,
+            Phase::Answering { is_answered, .. } => {
+                *is_answered = true;
+                self.settle(id);
+            }
+            _ => {}
+        }
+    }
+
+    /// The answer to a peer's last word.
+    pub(super) fn take_leave(&mut self, id: ConnId, last: LastWord) {
+        match last {
+            LastWord::Close(code) => self.answer_close(id, code),
+            LastWord::Violation(error) => {
+                self.begin_close(id, last.reason(), (error.close_code(), error.as_str()), false);
+            }
+        }
+    }
+
+    /// A Close frame is answered with the same code, once (RFC 6455 §5.5.1).
+    fn answer_close(&mut self, id: ConnId, code: Option<CloseCode>) {
+        let is_server = self.conn_mut(id).role == Role::Server;
         let (mask, now, reason) = (self.mask(id), self.now, EndReason::PeerClosed(code));
         self.leave(id, reason);
         let work = self.work_mut(id);
@@ -56,11 +99,12 @@ impl Hub {
     pub(super) fn close_now(&mut self, id: ConnId, code: CloseCode, text: &str) {
         let Some(conn) = self.conns.get(id) else { return self.stale() };
         match conn.phase {
-            Phase::Request(_) | Phase::Response(_) => self.end(id, EndReason::Closed(code), true),
+            Phase::Request(_) | Phase::Gated(_) | Phase::Response(_) => self.end(id, EndReason::Closed(code), true),
             Phase::Open { .. } => {
                 self.begin_close(id, EndReason::Closed(code), (code, text), true);
                 self.pump(id);
             }
+            Phase::Answering { last, .. } => self.take_leave(id, last),
             Phase::Closing { .. } | Phase::Ended { .. } => {}
         }
         self.refresh(id);
@@ -182,6 +226,7 @@ impl Hub {
         let is_flushed = conn.outstanding().is_none() && !conn.has_control();
         match conn.phase {
             Phase::Closing { reason, awaits_peer: false, .. } if is_flushed => self.end(id, reason, true),
+            Phase::Answering { last, is_answered: true, .. } if !conn.has_direct_waiting() => self.take_leave(id, last),
             Phase::Open { .. } if self.draining.is_some() && is_flushed && self.has_nothing_waiting(id) => {
                 self.begin_close(id, EndReason::Drained, (CloseCode::GOING_AWAY, "shutting down"), true);
             }
@@ -192,10 +237,9 @@ impl Hub {
     fn has_nothing_waiting(&self, id: ConnId) -> bool {
         let conn = self.conns.get(id).expect("just looked up");
         let session = self.sessions.get(conn.session).expect("a connection's session exists");
-        let direct_waits = conn.direct().is_some_and(|direct| direct.lane.load(direct.log.head()).messages > 0);
         session.active().is_empty()
             && !self.is_held_up(session)
-            && !direct_waits
+            && !conn.has_direct_waiting()
             && conn.inbound().is_none_or(|inbound| inbound.parked.is_none())
     }
 
@@ -210,7 +254,7 @@ impl Hub {
         let ids: alloc::vec::Vec<ConnId> = self.conns.iter().map(|(id, _)| id).collect();
         for id in ids {
             match self.conn_mut(id).phase {
-                Phase::Request(_) | Phase::Response(_) => self.end(id, EndReason::Drained, true),
+                Phase::Request(_) | Phase::Gated(_) | Phase::Response(_) => self.end(id, EndReason::Drained, true),
                 _ => self.refresh(id),
             }
         }
@@ -224,7 +268,8 @@ impl Hub {
                 Phase::Open { .. } => {
                     self.begin_close(id, EndReason::Drained, (CloseCode::GOING_AWAY, "shutting down"), true);
                 }
-                Phase::Request(_) | Phase::Response(_) => self.end(id, EndReason::Drained, true),
+                Phase::Request(_) | Phase::Gated(_) | Phase::Response(_) => self.end(id, EndReason::Drained, true),
+                Phase::Answering { last, .. } => self.take_leave(id, last),
                 Phase::Closing { .. } | Phase::Ended { .. } => {}
             }
             self.refresh(id);

@@ -1,8 +1,10 @@
 //! Direct messages: a connection's own log with one reader, bounded like every lane.
 
 use alloc::boxed::Box;
+use bytes::Bytes;
 
 use super::Hub;
+use crate::compressor::Compressor;
 use crate::config::LaneLimits;
 use crate::conn::{Conn, Direct};
 use crate::dialect;
@@ -36,14 +38,17 @@ impl Hub {
         if !self.conns.get(id).is_some_and(Conn::is_open) {
             return Err(SendError::UnknownConnection);
         }
-        let mask = self.mask(id);
-        let len = frame::frame_bytes(payload.as_bytes().len(), mask.is_some());
         let direct = self.work_mut(id).direct.get_or_insert_with(|| Box::new(Direct::new(limits)));
         if !direct.lane.fits(direct.log.head(), Count::new(1, bytes)) {
             (direct.owes_sendable, direct.was_full) = (true, true);
             self.refresh(id);
             return Err(SendError::Full);
         }
+        let mask = self.mask(id);
+        let compressed = self.compress_direct(id, mask, payload);
+        let plain = frame::frame_bytes(payload.as_bytes().len(), mask.is_some());
+        let len = compressed.as_ref().map_or(plain, Bytes::len);
+        let direct = self.conn_mut(id).direct_mut().expect("just made");
         let growth = direct.log.growth(len);
         let room = self.config.resident_bytes_max.saturating_sub(self.stats.resident_bytes);
         if growth > room && !self.make_room_for(growth) {
@@ -54,7 +59,10 @@ impl Hub {
         let direct = self.conn_mut(id).direct_mut().expect("just made");
         let was_frozen = !direct.log.is_open();
         direct.log.begin_tick(now);
-        direct.log.append((bytes, len), (stamp, now), room, |out| dialect::put_payload(out, mask, payload));
+        direct.log.append((bytes, len), (stamp, now), room, |out| match &compressed {
+            Some(frame) => out.extend_from_slice(frame),
+            None => dialect::put_payload(out, mask, payload),
+        });
         self.stamp = stamp;
         self.stats.direct.enter(1, bytes);
         if was_frozen {
@@ -62,6 +70,15 @@ impl Hub {
         }
         self.refresh(id);
         Ok(())
+    }
+
+    /// The frame of a direct message, where it is sent compressed.
+    fn compress_direct(&mut self, id: ConnId, mask: Option<[u8; 4]>, payload: Payload<'_>) -> Option<Bytes> {
+        let options = self.config.deflate.as_ref().filter(|options| options.direct)?;
+        let window_bytes = self.window_bytes(id)?;
+        let opcode = dialect::opcode(payload);
+        let compressor = self.compressor.get_or_insert_with(|| Box::new(Compressor::new(options)));
+        compressor.frame((opcode, mask), payload.as_bytes(), window_bytes, &mut self.stats.compression)
     }
 
     /// The direct lane may have room again, which whoever was refused is told.

@@ -36,7 +36,7 @@ impl Hub {
             _ => None,
         };
         let Some(Document { content_type, body }) = path.and_then(|path| self.documents.get(path)) else {
-            return self.refuse(id, error, EndReason::Refused(error));
+            return self.refuse(id, error);
         };
         let (content_type, body) = (content_type.clone(), body.clone());
         if !self.make_room_for(body.len()) {

@@ -5,12 +5,13 @@ use core::ops::Range;
 
 use super::Hub;
 use super::limits::Units;
-use crate::conn::{Conn, Outstanding, Segment, Source};
+use crate::conn::{Conn, Copied, Outstanding, Segment, Source};
 use crate::delivery::Class;
 use crate::dialect::RAW;
 use crate::id::{ConnId, LaneId};
 use crate::lane::{Mark, Run};
-use crate::log::Log;
+use crate::latest::{Taken, Which};
+use crate::log::{Log, Plan};
 use crate::topics::{Topic, View, ViewMut};
 
 /// Slices of one Transmit: what `writev` takes without a second thought (IOV_MAX is 1,024 on Linux, 16 by POSIX).
@@ -53,11 +54,13 @@ impl<'a> Transmit<'a> {
                 Segment::Again { lane, run, .. } => {
                     (None, Some((hub.source_log(self.conn, Source::Lane(*lane)), *run)))
                 }
-                Segment::Messages { source, run, copy, .. } => {
-                    // What a client published within the same poll may have pushed it out of the log.
-                    let log = copy.as_deref().unwrap_or_else(|| hub.source_log(self.conn, *source));
-                    (None, Some((log, *run)))
-                }
+                // What a client published within the same poll may have pushed it out of the log.
+                Segment::Messages { source, run, is_formed, copy, .. } => match copy.as_deref() {
+                    Some(Copied::Form(form)) => (Some(form.piece(*run)), None),
+                    Some(Copied::Log(log)) => (None, Some((log, *run))),
+                    None if *is_formed => (Some(hub.source_log(self.conn, *source).form(*run).piece(*run)), None),
+                    None => (None, Some((hub.source_log(self.conn, *source), *run))),
+                },
             };
             one.into_iter().chain(run.into_iter().flat_map(|(log, run)| log.pieces(run)))
         })
@@ -114,16 +117,23 @@ impl<'a> core::ops::Deref for IoSlices<'a> {
 }
 
 /// What is left of a Transmit's bounds.
-struct Room {
+pub(super) struct Room {
     bytes: usize,
     /// How much of that may be messages.
     units: Units,
-    slices: usize,
+    pub(super) slices: usize,
     has_message: bool,
+    /// How much of what is sent in forms, as it was before.
+    pub(super) payload_bytes: u64,
+    /// How much may still be compressed for it.
+    pub(super) to_compress: usize,
 }
 
 /// When it is a message's turn: by class, and within a class by when it was published.
-type Turn = (Class, u64);
+pub(super) type Turn = (Class, u64);
+
+/// What is outstanding of a lane is less than 2^32 bytes, compressed as it may be; the message that crosses this included.
+const PAYLOAD_BYTES_MAX: u64 = 1 << 30;
 
 /// Nothing is behind it.
 const LAST: Turn = (Class::Low, u64::MAX);
@@ -214,7 +224,14 @@ impl Hub {
     fn build(&mut self, id: ConnId) -> Outstanding {
         let mut out = self.spare.pop().unwrap_or_default();
         let (bytes, units) = (self.config.transmit_bytes_max as usize, self.units(id));
-        let mut room = Room { bytes, units, slices: SLICES_MAX, has_message: false };
+        let mut room = Room {
+            bytes,
+            units,
+            slices: SLICES_MAX,
+            has_message: false,
+            payload_bytes: PAYLOAD_BYTES_MAX,
+            to_compress: bytes,
+        };
         let conn = self.conns.get_mut(id).expect("the connection exists");
         let mut is_control_whole = true;
         if let Some(outbound) = conn.outbound_mut() {
@@ -306,9 +323,9 @@ impl Hub {
         let direct = conn.direct_mut().expect("its front was just looked at");
         let head = direct.log.head();
         let front = direct.lane.front(head);
-        let Some((run, len, slices)) = room.plan(&direct.log, front, (Class::Normal, limit)) else { return false };
-        crate::topics::change_lane(&mut direct.lane, &mut direct.log, |lane, _| lane.start(head, run.through));
-        out.push_messages(Source::Direct, run, len, slices, room);
+        let Some(part) = room.plan(&direct.log, front, (Class::Normal, limit)) else { return false };
+        crate::topics::change_lane(&mut direct.lane, &mut direct.log, |lane, _| lane.start(head, part.run.through));
+        out.push_messages(Source::Direct, part, room);
         true
     }
 
@@ -320,9 +337,9 @@ impl Hub {
         out: &mut Outstanding,
         room: &mut Room,
     ) -> bool {
-        let dialect = self.conn_mut(id).dialect().unwrap_or(RAW);
+        let conn = self.conn_mut(id);
+        let (dialect, inflates) = (conn.dialect().unwrap_or(RAW), conn.inflates().is_some());
         let (topic, place) = self.topics.lane_mut(lane_id);
-        let head = topic.head;
         if let Some(gap) = topic.take_due_gap(place) {
             let mut frame = BytesMut::new();
             dialect.put_gap(&mut frame, &topic.name, &gap);
@@ -336,17 +353,17 @@ impl Hub {
             if !add_again(topic, place, (lane_id, limit), out, room) {
                 return false;
             }
+        } else if topic.options.deflate && inflates {
+            if !self.add_compressed(id, lane_id, limit, out, room) {
+                return self.drop_from_active(id, lane_id);
+            }
         } else if let View::Log(_, log) = topic.view(place) {
             let (front, turn) = (topic.allowed_front(place), (topic.options.class, limit));
-            let Some((run, len, slices)) = room.plan(log, front, turn) else {
+            let Some(part) = room.plan(log, front, turn) else {
                 // Either the Transmit is full, or the lane was listed for nothing.
                 return self.drop_from_active(id, lane_id);
             };
-            topic.change(place, |lane, _| lane.start(head, run.through));
-            topic.spend_credit(place, run.count().messages);
-            let is_watched = topic.watched(place).is_some();
-            out.push_messages(Source::Lane(lane_id), run, len, slices, room);
-            if is_watched {
+            if start_part(topic, place, lane_id, part, out, room) {
                 let topic_id = self.topics.of_lane(lane_id).expect("the lane exists").0;
                 self.look_at_level(topic_id, place, false);
             }
@@ -368,6 +385,24 @@ impl Hub {
     }
 }
 
+/// What goes into a Transmit of a lane is outstanding from now on; whether the lane is watched.
+#[inline]
+pub(super) fn start_part(
+    topic: &mut Topic,
+    place: usize,
+    lane: LaneId,
+    part: Part,
+    out: &mut Outstanding,
+    room: &mut Room,
+) -> bool {
+    let head = topic.head;
+    topic.change(place, |lane, _| lane.start(head, part.run.through));
+    topic.spend_credit(place, part.run.count().messages);
+    let is_watched = topic.watched(place).is_some();
+    out.push_messages(Source::Lane(lane), part, room);
+    is_watched
+}
+
 /// Adds what waits of a lane of the latest messages and was published before `limit`, one slice each; whether there was any.
 fn add_latest(
     topic: &mut Topic,
@@ -385,12 +420,9 @@ fn add_latest(
         && seq <= flushed
         && slot.stamp < limit
         && (slot.frame_bytes(encoding) <= room.message_bytes(class) || !room.has_message)
-        && let Some(taken) = lane.start(latest, encoding)
+        && let Some(taken) = lane.start(latest, encoding, Which::Plain)
     {
-        let len = taken.frame.len();
-        room.has_message = true;
-        out.push(Segment::Latest { lane: lane_id, taken }, len, room);
-        room.units.take(len);
+        out.push_latest(lane_id, taken, room);
         topic.spend_credit(place, 1);
         is_added = true;
     }
@@ -407,7 +439,7 @@ fn add_again(
 ) -> bool {
     let mut is_added = false;
     while let Some(run) = topic.next_again(place)
-        && let Some((run, len, _)) = room.plan(topic.log(place), run, (topic.options.class, limit))
+        && let Some(Part { run, len, .. }) = room.plan(topic.log(place), run, (topic.options.class, limit))
     {
         topic.start_again(place, run.last());
         room.has_message = true;
@@ -418,22 +450,44 @@ fn add_again(
     is_added
 }
 
+/// What goes into a Transmit of a lane that reads a log.
+#[derive(Clone, Copy)]
+pub(super) struct Part {
+    pub(super) run: Run,
+    pub(super) len: usize,
+    slices: usize,
+    /// Whether it is sent as the units of a block's form.
+    is_formed: bool,
+}
+
+impl Part {
+    /// `None`: there is nothing in it.
+    pub(super) fn new(run: Run, plan: Plan, is_formed: bool) -> Option<Self> {
+        let run = Run { after: run.after, through: plan.cut };
+        (!run.is_empty()).then_some(Self { run, len: plan.bytes, slices: plan.slices, is_formed })
+    }
+}
+
 impl Room {
     /// For messages of a class.
-    fn message_bytes(&self, class: Class) -> usize {
+    pub(super) fn message_bytes(&self, class: Class) -> usize {
         self.bytes.min(self.units.of(class))
     }
 
+    /// Whether the next message goes however large it is.
+    pub(super) fn takes_any(&self) -> bool {
+        !self.has_message
+    }
+
     /// How much of what was published before `limit` goes into the Transmit.
-    fn plan(&self, log: &Log, front: Run, (class, limit): Turn) -> Option<(Run, usize, usize)> {
+    pub(super) fn plan(&self, log: &Log, front: Run, (class, limit): Turn) -> Option<Part> {
         if front.is_empty() {
             return None;
         }
         let through: Mark = if limit == u64::MAX { front.through } else { log.last_before(front, limit) };
         let run = Run { after: front.after, through };
         let plan = log.plan(run, self.message_bytes(class), self.slices, !self.has_message);
-        let run = Run { after: front.after, through: plan.cut };
-        (!run.is_empty()).then_some((run, plan.bytes, plan.slices))
+        Part::new(run, plan, false)
     }
 
     fn take(&mut self, bytes: usize, slices: usize) {
@@ -449,8 +503,16 @@ impl Outstanding {
         room.take(len, 1);
     }
 
-    fn push_messages(&mut self, source: Source, run: Run, len: usize, slices: usize, room: &mut Room) {
-        self.segments.push(Segment::Messages { source, run, len, copy: None });
+    pub(super) fn push_latest(&mut self, lane: LaneId, taken: Taken, room: &mut Room) {
+        let len = taken.frame.len();
+        room.has_message = true;
+        self.push(Segment::Latest { lane, taken }, len, room);
+        room.units.take(len);
+    }
+
+    fn push_messages(&mut self, source: Source, part: Part, room: &mut Room) {
+        let Part { run, len, slices, is_formed } = part;
+        self.segments.push(Segment::Messages { source, run, len, is_formed, copy: None });
         self.len += len;
         room.has_message = true;
         room.take(len, slices);

@@ -30,6 +30,14 @@ impl Hub {
         self.conns.get(conn)?.protocol()
     }
 
+    /// Whom the connection belongs to, as [`authenticate`](Self::authenticate) or a [`Verdict`](crate::Verdict) said. `None`:
+    /// nobody said.
+    #[must_use]
+    pub fn principal(&self, conn: ConnId) -> Option<&str> {
+        let principal = self.sessions.get(self.conns.get(conn)?.session)?.principal();
+        (!principal.is_empty()).then_some(principal)
+    }
+
     /// What compression was agreed with the peer (RFC 7692): what either side may send compressed, and how.
     #[must_use]
     pub fn agreed(&self, conn: ConnId) -> Option<Agreed> {

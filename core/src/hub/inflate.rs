@@ -69,6 +69,14 @@ impl Hub {
         }
     }
 
+    /// The message in progress does not go on.
+    pub(super) fn forget_inflating(&mut self, id: ConnId) {
+        if let Some(inflating) = self.contexts.get_mut(&id).and_then(|contexts| contexts.inflating.take()) {
+            self.keep_inflater(inflating.into_inflater());
+            self.settle_contexts(id);
+        }
+    }
+
     /// What was inflated may be referred to by later messages, if that was agreed; `false`: there is no room for it.
     fn take_over(&mut self, id: ConnId, inflated: &[u8]) -> bool {
         let conn = self.conn_mut(id);
@@ -112,7 +120,11 @@ impl Hub {
             assert!(!conn.is_ended() && !contexts.is_empty(), "who has ended, or needs none, has no contexts");
             assert_eq!(contexts.charged, contexts.resident(), "a connection's contexts");
             let is_inflating = conn.inbound().is_some_and(|inbound| inbound.decoder.is_inflating());
-            assert_eq!(contexts.inflating.is_some(), is_inflating && conn.is_open(), "a message in progress");
+            assert_eq!(
+                contexts.inflating.is_some(),
+                is_inflating && conn.is_open() && !conn.is_heard_out(),
+                "a message in progress"
+            );
             resident += contexts.charged;
             reserved += contexts.reserved;
         }

@@ -5,11 +5,11 @@ use bytes::Bytes;
 
 use super::Hub;
 use super::inflate::Piece;
-use crate::conn::Phase;
+use crate::conn::{LastWord, Phase};
 use crate::id::ConnId;
 use crate::output::{EndReason, OwnedPayload};
 use crate::stats::Count;
-use crate::wire::{CloseCode, Item, MessageKind, WireError};
+use crate::wire::{CloseCode, HandshakeError, Item, MessageKind, WireError};
 
 /// A read is decoded in pieces of this size, so that the scratch buffer is bounded however much one read brings.
 const PIECE_BYTES_MAX: usize = 64 << 10;
@@ -25,8 +25,11 @@ impl Hub {
         let Some(conn) = self.conns.get_mut(id) else { return };
         match conn.phase {
             Phase::Request(_) | Phase::Response(_) => return self.input_head(id, bytes),
+            Phase::Gated(_) => return self.keep_undecoded(id, bytes),
+            // One answer per connection: behind a refusal there is nothing to understand.
+            Phase::Closing { .. } if !conn.was_open() => return,
             Phase::Open { .. } | Phase::Closing { .. } => {}
-            Phase::Ended { .. } => return,
+            Phase::Answering { .. } | Phase::Ended { .. } => return,
         }
         if conn.is_stopped() {
             self.keep_undecoded(id, bytes);
@@ -51,8 +54,8 @@ impl Hub {
     }
 
     /// Keeps what cannot be decoded now, behind what is kept already.
-    fn keep_undecoded(&mut self, id: ConnId, bytes: &[u8]) {
-        if bytes.is_empty() || self.conns.get(id).is_none_or(crate::conn::Conn::is_ended) {
+    pub(super) fn keep_undecoded(&mut self, id: ConnId, bytes: &[u8]) {
+        if bytes.is_empty() || self.conns.get(id).is_none_or(|conn| conn.is_ended() || conn.is_heard_out()) {
             return;
         }
         if self.make_room_for(bytes.len()) {
@@ -65,7 +68,7 @@ impl Hub {
     /// Decodes what was kept, if it may be decoded again.
     pub(super) fn input_kept(&mut self, id: ConnId) {
         let conn = self.conn_mut(id);
-        if conn.is_stopped() || conn.is_ended() {
+        if conn.is_stopped() || conn.is_ended() || conn.is_heard_out() {
             return;
         }
         let mut kept = core::mem::take(&mut self.work_mut(id).inbound.undecoded);
@@ -77,7 +80,7 @@ impl Hub {
         let mut from = 0;
         loop {
             let Some(conn) = self.conns.get_mut(id) else { return Then::Stop };
-            if conn.is_ended() {
+            if conn.is_ended() || conn.is_heard_out() {
                 return Then::Stop;
             }
             conn.update_stopped(&self.config);
@@ -151,7 +154,11 @@ impl Hub {
             return self.request(id, is_text, bytes, has_unit);
         }
         if self.queue(id, is_text, bytes) {
-            self.conn_mut(id).news.received = true;
+            let conn = self.conn_mut(id);
+            conn.news.received = true;
+            if let Phase::Open { owes_answers, .. } = &mut conn.phase {
+                *owes_answers = true;
+            }
             self.announce_conn(id);
         }
     }
@@ -172,8 +179,7 @@ impl Hub {
 
     pub(super) fn fail(&mut self, id: ConnId, error: WireError) {
         if self.conn_mut(id).is_open() {
-            let close = (error.close_code(), error.as_str());
-            self.begin_close(id, EndReason::Protocol(error), close, false);
+            self.hear_last(id, LastWord::Violation(error));
         } else if let Phase::Closing { awaits_peer, .. } = &mut self.conn_mut(id).phase {
             *awaits_peer = false; // There is nothing to wait for.
         }
@@ -181,10 +187,10 @@ impl Hub {
 
     pub(super) fn fail_overloaded(&mut self, id: ConnId) {
         let close = (CloseCode::TRY_AGAIN_LATER, "out of memory budget");
-        if self.conn_mut(id).is_open() {
-            self.begin_close(id, EndReason::Overloaded, close, false);
-        } else {
-            self.end(id, EndReason::Overloaded, true);
+        match self.conn_mut(id).phase {
+            Phase::Open { .. } => self.begin_close(id, EndReason::Overloaded, close, false),
+            Phase::Request(_) | Phase::Gated(_) => self.refuse(id, HandshakeError::OutOfMemory),
+            _ => self.end(id, EndReason::Overloaded, true),
         }
     }
 }

@@ -11,6 +11,7 @@ mod direct;
 mod documents;
 mod drain;
 mod duplicates;
+mod forms;
 mod getters;
 mod inflate;
 mod input;
@@ -29,6 +30,7 @@ mod sent;
 mod sessions;
 mod starts;
 mod timeouts;
+mod upgrade;
 mod work;
 
 use alloc::boxed::Box;
@@ -44,6 +46,7 @@ pub use drain::Transmit;
 use self::documents::Document;
 use self::overflow::Overflowed;
 use self::pressure::HubLevel;
+use crate::compressor::Compressor;
 use crate::config::{Config, LaneOptions, Start, TopicOptions};
 use crate::conn::{Conn, Contexts, Limits, Outstanding, Phase, Work};
 use crate::entropy::Entropy;
@@ -64,6 +67,7 @@ use crate::timers::Timers;
 use crate::topics::Topics;
 use crate::wire::CloseCode;
 use crate::wire::deflate::Inflater;
+use crate::wire::handshake::Origins;
 
 /// Who wants to be woken, by its place in its table: a timer goes with what it is of.
 #[derive(Clone, Copy, Debug)]
@@ -150,6 +154,8 @@ pub struct Hub {
     stamp: u64,
     /// Where a read is unmasked.
     scratch: Vec<u8>,
+    /// What compresses for all; there once something was compressed.
+    compressor: Option<Box<Compressor>>,
     /// Emptied Transmits, for use again.
     spare: Vec<Outstanding>,
     /// What connections had that are idle again, for use again.
@@ -159,6 +165,10 @@ pub struct Hub {
     is_backlogged: bool,
     /// Served to plain HTTP requests, by path.
     documents: BTreeMap<Box<str>, Document>,
+    /// Whose pages may open connections.
+    origins: Origins,
+    /// What raw connections may speak.
+    protocols: Vec<Box<str>>,
 }
 
 impl Hub {
@@ -194,11 +204,14 @@ impl Hub {
             stats: Stats::default(),
             stamp: 0,
             scratch: Vec::new(),
+            compressor: None,
             spare: Vec::new(),
             rested: Vec::new(),
             draining: None,
             is_backlogged: false,
             documents: BTreeMap::new(),
+            origins: Origins::new(),
+            protocols: Vec::new(),
         }
     }
 
@@ -211,6 +224,7 @@ impl Hub {
     pub fn handle_accept(&mut self, peer: Peer, now: Instant) -> Result<ConnId, AcceptError> {
         self.advance(now);
         let accepted = self.accept(peer);
+        self.stats.refused_accepts += u64::from(accepted.is_err());
         self.retry_parked();
         accepted
     }
@@ -228,6 +242,7 @@ impl Hub {
     ) -> Result<ConnId, AcceptError> {
         self.advance(now);
         let accepted = self.accept_upgraded(upgraded);
+        self.stats.refused_accepts += u64::from(accepted.is_err());
         match accepted {
             Ok(conn) if !self.conn_mut(conn).is_ended() => self.handle_bytes(conn, leftover, now),
             _ => self.retry_parked(), // It ended for the budget, which may have made room.
@@ -285,6 +300,10 @@ impl Hub {
             None | Some(Phase::Ended { .. }) => self.stale(),
             Some(Phase::Closing { reason, .. }) => {
                 let reason = *reason;
+                self.end(conn, reason, false);
+            }
+            Some(Phase::Answering { last, .. }) => {
+                let reason = last.reason();
                 self.end(conn, reason, false);
             }
             Some(_) => self.end(conn, EndReason::PeerGone, false),
@@ -537,7 +556,8 @@ impl Hub {
         sent
     }
 
-    /// Takes the next message of a raw connection, `None` when there is none. What is not taken counts against
+    /// Takes the next message of a raw connection, `None` when there is none: then those that were taken count as answered
+    /// (a peer's Close, or violation, that came behind them waits for that). What is not taken counts against
     /// `inbound_bytes_max`; at the bound the connection is not read.
     pub fn receive(&mut self, conn: ConnId, now: Instant) -> Option<OwnedPayload> {
         self.advance(now);
@@ -555,6 +575,8 @@ impl Hub {
                 self.pump(conn);
             }
             self.settle(conn);
+        } else {
+            self.answered(conn);
         }
         message
     }

@@ -92,7 +92,12 @@ impl Hub {
         if news.closed && has_messages && !news.received && !news.opened {
             return None; // `receive` lists it again after the last one.
         }
-        let event = if core::mem::take(&mut news.opened) {
+        let event = if let Phase::Gated(gated) = &mut conn.phase {
+            if core::mem::replace(&mut gated.is_told, true) {
+                return None;
+            }
+            Some(Event::UpgradeRequested(id))
+        } else if core::mem::take(&mut news.opened) {
             // A connection that ended before anybody heard of it is only told as closed.
             match conn.phase {
                 Phase::Ended { .. } => None,

@@ -1,18 +1,17 @@
 //! Memory: the log bound of a topic and the budget of the hub, by allocated capacity.
 //!
-//! At a bound, idle capacity goes first, then history, then lossy lanes on the oldest blocks of the largest log. A `Block`
+//! At a bound, compressed forms and idle capacity go first, then history, then lossy lanes on the oldest blocks of the largest log. A `Block`
 //! lane loses nothing: where it stands on the oldest block, its topic counts as full.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::Hub;
-use crate::conn::{Segment, Source};
+use crate::conn::{Copied, Segment, Source};
 use crate::error::PublishError;
 use crate::id::{ConnId, LaneId, TopicId};
 use crate::lane::{Mark, Run};
 use crate::latest::Resident;
-use crate::log::Log;
 use crate::output::{LossReason, Message};
 use crate::policy::Policy;
 use crate::topics::{Owner, Settings, Topic, TopicLane};
@@ -223,20 +222,25 @@ impl Hub {
         let log = topic.log(place);
         let out = conn.outbound_mut().and_then(|outbound| outbound.outstanding.as_mut());
         let segments = out.into_iter().flat_map(|out| &mut out.segments);
-        let runs: Vec<(Run, &mut Option<Box<Log>>)> = segments
+        let runs: Vec<(Run, bool, &mut Option<Box<Copied>>)> = segments
             .filter_map(|segment| match segment {
-                Segment::Messages { source: Source::Lane(lane), run, copy, .. } if *lane == id && copy.is_none() => {
-                    Some((*run, copy))
+                Segment::Messages { source: Source::Lane(lane), run, is_formed, copy, .. }
+                    if *lane == id && copy.is_none() =>
+                {
+                    Some((*run, *is_formed, copy))
                 }
                 _ => None,
             })
             .collect();
-        let wanted: usize = runs.iter().map(|(run, _)| log.copy_bytes_max(*run)).sum();
+        let bytes_max =
+            |run: Run, is_formed| if is_formed { log.form(run).resident() } else { log.copy_bytes_max(run) };
+        let wanted: usize = runs.iter().map(|(run, is_formed, _)| bytes_max(*run, *is_formed)).sum();
         if self.stats.resident_bytes + wanted > self.config.resident_bytes_max {
             return; // Later, when there is room.
         }
-        for (run, copy) in runs {
-            *copy = Some(Box::new(log.copy_of(run)));
+        for (run, is_formed, copy) in runs {
+            let copied = if is_formed { Copied::Form(log.form(run).clone()) } else { Copied::Log(log.copy_of(run)) };
+            *copy = Some(Box::new(copied));
         }
         let (topic, place) = self.topics.lane_mut(id);
         topic.change(place, |lane, _| lane.unhold());
@@ -304,9 +308,13 @@ impl Topic {
         logs + self.latest_growth_without(message)
     }
 
-    /// Gives back idle capacity.
+    /// Gives back idle capacity, and what can be made anew.
     fn shrink(&mut self) {
-        self.logs.iter_mut().flatten().for_each(|encoded| encoded.log.shrink());
+        for encoded in self.logs.iter_mut().flatten() {
+            encoded.log.drop_forms();
+            encoded.log.shrink();
+        }
+        self.keyed.iter_mut().flatten().for_each(|keyed| keyed.latest.drop_forms());
     }
 
     /// Gives back the capacity of logs that hold nothing.

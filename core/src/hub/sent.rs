@@ -5,11 +5,10 @@ use bytes::{Buf, Bytes};
 
 use super::Hub;
 use super::drain::SPARE_MAX;
-use crate::conn::{Pinned, PinnedMessage, Segment, Source};
+use crate::conn::{Copied, Pinned, PinnedMessage, Segment, Source};
 use crate::id::{ConnId, LaneId};
 use crate::lane::{Mark, Run};
-use crate::latest::Taken;
-use crate::log::Log;
+use crate::latest::{Taken, Which};
 use crate::output::Gap;
 
 impl Hub {
@@ -91,7 +90,7 @@ impl Hub {
             }
             Segment::Again { lane, run, len } if left < len => {
                 let (_, rest) = self.source_log(id, Source::Lane(lane)).split(run, left);
-                let rest = Bytes::copy_from_slice(rest.expect("it was sent in part"));
+                let rest = Bytes::copy_from_slice(rest.expect("it was sent in part").1);
                 let message = PinnedMessage::Again(lane, run.last());
                 self.work_mut(id).outbound.pinned = Some(Box::new(Pinned { rest, message }));
                 0
@@ -100,7 +99,10 @@ impl Hub {
                 self.sent_again(lane, run.last());
                 left - len
             }
-            Segment::Messages { source, run, len, .. } if left >= len => {
+            Segment::Messages { source, run, len, is_formed, copy } if left >= len => {
+                if is_formed {
+                    self.form_sent(id, source, copy.as_deref(), run);
+                }
                 self.lane_sent(source, id, run.through);
                 self.source_progressed(source);
                 left - len
@@ -116,8 +118,8 @@ impl Hub {
                 self.source_progressed(source);
                 0
             }
-            Segment::Messages { source, run, copy, .. } => {
-                self.partly_sent(id, source, run, copy.as_deref(), left);
+            Segment::Messages { source, run, is_formed, copy, .. } => {
+                self.partly_sent(id, source, (run, is_formed), copy.as_deref(), left);
                 self.source_progressed(source);
                 0
             }
@@ -139,6 +141,9 @@ impl Hub {
     fn latest_answered(&mut self, id: ConnId, lane: LaneId, taken: Taken, left: usize) -> usize {
         let len = taken.frame.len();
         let rest = if left == 0 || left >= len { Bytes::new() } else { Bytes::copy_from_slice(&taken.frame[left..]) };
+        if taken.which == Which::Compressed && left > 0 {
+            self.compressed_sent(taken.plain_bytes as usize, len); // What was begun will be sent.
+        }
         let message = self.latest_let_go(lane, taken);
         if left >= len {
             self.latest_sent(lane, message);
@@ -156,16 +161,26 @@ impl Hub {
     }
 
     /// `left` bytes of a run were sent: whole messages count as sent, the one they end in is pinned, the others return.
-    fn partly_sent(&mut self, id: ConnId, source: Source, run: Run, copy: Option<&Log>, left: usize) {
-        let split = |log: &Log| {
-            let (cut, rest) = log.split(run, left);
-            let rest = rest.map(|rest| (log.mark(cut.messages + 1), Bytes::copy_from_slice(rest)));
-            (cut, rest)
+    fn partly_sent(
+        &mut self,
+        id: ConnId,
+        source: Source,
+        (run, is_formed): (Run, bool),
+        copy: Option<&Copied>,
+        left: usize,
+    ) {
+        let (cut, rest) = match copy {
+            Some(Copied::Form(form)) => form.split(run, left),
+            None if is_formed => self.source_log(id, source).form(run).split(run, left),
+            Some(Copied::Log(log)) => log.split(run, left),
+            None => self.source_log(id, source).split(run, left),
         };
-        let (cut, rest): (Mark, Option<(Mark, Bytes)>) = match copy {
-            Some(copy) => split(copy),
-            None => split(self.source_log(id, source)),
-        };
+        let rest: Option<(Mark, Bytes)> = rest.map(|(through, rest)| (through, Bytes::copy_from_slice(rest)));
+        if is_formed {
+            // What was begun will be sent.
+            let through = rest.as_ref().map_or(cut, |(through, _)| *through);
+            self.form_sent(id, source, copy, Run { through, ..run });
+        }
         if cut != run.after {
             self.lane_sent(source, id, cut);
         }

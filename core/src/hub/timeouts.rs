@@ -61,23 +61,28 @@ impl Hub {
     fn time_out(&mut self, id: ConnId) {
         let now = self.now;
         let conn = self.conns.get_mut(id).expect("a timer's connection exists");
+        let handshake_is_over = |since: Instant| since + self.config.handshake_timeout <= now;
         match conn.phase {
-            Phase::Request(ref accepted) if accepted.since + self.config.handshake_timeout <= now => {
-                let reason = EndReason::HandshakeTimeout;
-                conn.phase = Phase::Closing { reason, awaits_peer: false, since: now };
-                let mut out = BytesMut::new();
-                handshake::put_refusal(&mut out, 408, "no opening handshake in time");
-                self.work_mut(id).outbound.replies = out;
-            }
-            Phase::Response(ref opening) if opening.since + self.config.handshake_timeout <= now => {
+            Phase::Request(ref accepted) if handshake_is_over(accepted.since) => self.refuse_late(id),
+            Phase::Gated(ref gated) if handshake_is_over(gated.since) => self.refuse_late(id),
+            Phase::Response(ref opening) if handshake_is_over(opening.since) => {
                 self.end(id, EndReason::HandshakeTimeout, true);
+            }
+            Phase::Answering { last, since, .. } if since + self.config.close_timeout <= now => {
+                self.take_leave(id, last);
             }
             Phase::Closing { reason, since, .. } if since + self.config.close_timeout <= now => {
                 self.end(id, reason, true);
             }
-            Phase::Open { since, is_pinged } => self.time_out_open(id, since, is_pinged),
+            Phase::Open { since, is_pinged, .. } => self.time_out_open(id, since, is_pinged),
             _ => {}
         }
+    }
+
+    fn refuse_late(&mut self, id: ConnId) {
+        let mut out = BytesMut::new();
+        handshake::put_refusal(&mut out, 408, "no opening handshake in time");
+        self.refuse_with(id, out, EndReason::HandshakeTimeout);
     }
 
     fn time_out_open(&mut self, id: ConnId, since: Instant, is_pinged: bool) {
@@ -97,7 +102,9 @@ impl Hub {
                 return self.end(id, EndReason::PongTimeout, true);
             }
             if !is_pinged && since + config.ping_interval <= now {
-                conn.phase = Phase::Open { since: now, is_pinged: true };
+                if let Phase::Open { since, is_pinged, .. } = &mut conn.phase {
+                    (*since, *is_pinged) = (now, true);
+                }
                 self.put_ping(id);
             }
         }

@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 
-use super::{Forgotten, Latest, Slot, Taken, Unsettled};
+use super::{Forgotten, Latest, Slot, Taken, Unsettled, Which};
 use crate::lane::{Mark, narrow};
 use crate::losses::{Losses, NO_LOSSES};
 use crate::output::LossReason;
@@ -117,18 +117,26 @@ impl LatestLane {
     }
 
     /// The next message becomes outstanding.
-    pub(crate) fn start(&mut self, latest: &mut Latest, encoding: usize) -> Option<Taken> {
+    pub(crate) fn start(&mut self, latest: &mut Latest, encoding: usize, which: Which) -> Option<Taken> {
         let (seq, slot) = latest.by_seq.range_mut(self.place + 1..).next().filter(|_| !self.is_ended)?;
         slot.waiting -= 1;
         self.place = *seq;
         self.out_messages += 1;
         self.out_bytes += narrow(slot.bytes);
-        if slot.taken[encoding] == 0 {
-            latest.taken_bytes += slot.capacities[encoding];
-        }
-        slot.taken[encoding] += 1;
+        let plain_bytes = narrow(slot.frames[encoding].len() as u64);
         let message = Unsettled { seq: *seq, bytes: slot.bytes, key: Arc::clone(&slot.key) };
-        Some(Taken { message, encoding, frame: slot.frames[encoding].clone() })
+        let frame = match which {
+            Which::Compressed => latest.take_form(message.seq, encoding),
+            Which::Plain => {
+                if slot.taken[encoding] == 0 {
+                    latest.taken_bytes += slot.capacities[encoding];
+                }
+                slot.taken[encoding] += 1;
+                slot.frames[encoding].clone()
+            }
+        };
+        let encoding = u8::try_from(encoding).expect("there are few");
+        Some(Taken { message, encoding, which, plain_bytes, frame })
     }
 
     /// An outstanding message was sent.

@@ -4,6 +4,7 @@
 //! waits in, so that a publish which supersedes it settles all of them at once. Superseded messages hold nothing but the
 //! frames that are in unanswered Transmits: each counts how often it is taken, and is charged once until nobody has it.
 
+mod form;
 mod lane;
 
 use alloc::collections::BTreeMap;
@@ -15,6 +16,8 @@ use crate::lane::Mark;
 use crate::output::LossReason;
 use crate::stats::Count;
 use crate::time::Instant;
+use form::Form;
+pub(crate) use form::Which;
 pub(crate) use lane::LatestLane;
 
 /// Resident bytes, as a topic's log bound counts them and as the hub's budget does. What is lent is in the latter alone: one
@@ -134,6 +137,8 @@ pub(crate) struct Latest {
     /// By number and encoding.
     lent: BTreeMap<(u64, usize), Lent>,
     lent_bytes: usize,
+    /// Compressed frames of latest messages, and of what is lent, by number and encoding.
+    forms: BTreeMap<(u64, usize), Form>,
     /// Why a key was forgotten last.
     forgotten_for: LossReason,
 }
@@ -151,6 +156,7 @@ impl Latest {
             taken_bytes: 0,
             lent: BTreeMap::new(),
             lent_bytes: 0,
+            forms: BTreeMap::new(),
             forgotten_for: LossReason::Oldest,
         }
     }
@@ -236,6 +242,7 @@ impl Latest {
         self.bytes -= slot.bytes;
         self.resident -= slot.resident;
         self.taken_bytes -= slot.taken_bytes();
+        self.release_forms(seq);
         self.lent_bytes += slot.taken_bytes();
         for (encoding, (taken, bytes)) in slot.taken.into_iter().zip(slot.capacities).enumerate() {
             if taken > 0 {
@@ -246,7 +253,11 @@ impl Latest {
 
     /// The frame of an outstanding message is let go. The message is still to be settled.
     pub(crate) fn let_go(&mut self, taken: Taken) -> Unsettled {
-        let Taken { message, encoding, frame } = taken;
+        if taken.which == Which::Compressed {
+            return self.let_form_go(taken);
+        }
+        let Taken { message, encoding, frame, .. } = taken;
+        let encoding = usize::from(encoding);
         drop(frame);
         if let Some(slot) = self.by_seq.get_mut(&message.seq) {
             slot.taken[encoding] -= 1;
@@ -267,7 +278,8 @@ impl Latest {
     /// How many frames are taken and were not let go.
     pub(crate) fn taken(&self) -> u64 {
         let taken = self.by_seq.values().flat_map(|slot| slot.taken);
-        taken.chain(self.lent.values().map(|lent| lent.taken)).map(u64::from).sum()
+        let forms = self.forms.values().map(|form| form.taken);
+        taken.chain(self.lent.values().map(|lent| lent.taken)).chain(forms).map(u64::from).sum()
     }
 
     /// Whether there are more keys than the bounds allow.
@@ -300,16 +312,14 @@ impl Latest {
             assert_eq!(self.by_seq[seq].key, *key, "a key's latest message is its own");
         }
         assert_eq!(self.bytes, self.by_seq.values().map(|slot| slot.bytes).sum::<u64>(), "payload bytes of keys");
-        assert_eq!(
-            self.resident,
-            self.by_seq.values().map(|slot| slot.resident).sum::<usize>(),
-            "resident bytes of keys"
-        );
+        let (resident, taken, lent) = self.forms_bytes();
+        let slots = self.by_seq.values().map(|slot| slot.resident).sum::<usize>();
+        assert_eq!(self.resident, slots + resident, "resident bytes of keys");
         assert!(!self.is_over(), "no more keys than may be");
         let taken_bytes = self.by_seq.values().map(Slot::taken_bytes).sum::<usize>();
-        assert_eq!(self.taken_bytes, taken_bytes, "resident bytes that are taken");
+        assert_eq!(self.taken_bytes, taken_bytes + taken, "resident bytes that are taken");
         let lent_bytes = self.lent.values().map(|lent| lent.bytes).sum::<usize>();
-        assert_eq!(self.lent_bytes, lent_bytes, "resident bytes that are lent");
+        assert_eq!(self.lent_bytes, lent_bytes + lent, "resident bytes that are lent");
         assert!(self.lent.values().all(|lent| lent.taken > 0), "what nobody has is not lent");
         assert!(self.lent.keys().all(|(seq, _)| !self.by_seq.contains_key(seq)), "what is lent is nobody's latest");
         for (seq, slot) in &self.by_seq {
@@ -323,7 +333,10 @@ impl Latest {
 #[derive(Debug)]
 pub(crate) struct Taken {
     message: Unsettled,
-    encoding: usize,
+    encoding: u8,
+    pub(crate) which: Which,
+    /// How long it is as it is; what it is sent as may be shorter.
+    pub(crate) plain_bytes: u32,
     pub(crate) frame: Bytes,
 }
 

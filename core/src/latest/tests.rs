@@ -95,6 +95,14 @@ enum Out {
 }
 
 impl Out {
+    /// Of one that is taken, which frame.
+    fn which(&self) -> Option<Which> {
+        match self {
+            Self::Taken(taken) => Some(taken.which),
+            Self::Pinned(_) => None,
+        }
+    }
+
     fn message(&self) -> &Unsettled {
         match self {
             Self::Taken(taken) => &taken.message,
@@ -116,6 +124,8 @@ struct World {
     out: Vec<Vec<Out>>,
     /// What is allocated for the frames of each message.
     capacities: BTreeMap<u64, [usize; ENCODINGS]>,
+    /// How long compressed frames are.
+    forms: BTreeMap<(u64, usize), usize>,
     model: Model,
     head: Mark,
     state: u64,
@@ -162,7 +172,8 @@ impl World {
             0..=3 => self.publish(),
             4 | 5 => {
                 let next = self.lanes[lane].next(&self.latest).map(|(seq, _)| seq);
-                let taken = self.lanes[lane].start(&mut self.latest, lane % 2);
+                let which = next.map_or(Which::Plain, |seq| self.form(seq, lane % 2));
+                let taken = self.lanes[lane].start(&mut self.latest, lane % 2, which);
                 assert_eq!(taken.as_ref().map(|taken| taken.message.seq), next);
                 if let Some(taken) = taken {
                     *self.model.state(lane, taken.message.seq) = State::Outstanding;
@@ -174,7 +185,8 @@ impl World {
                 for out in self.out[lane].drain(..sent) {
                     let seq = out.message().seq;
                     if let Out::Taken(taken) = &out {
-                        let text = std::format!("{seq} {}", self.model.message(seq).key);
+                        let compressed = if taken.which == Which::Compressed { "compressed " } else { "" };
+                        let text = std::format!("{compressed}{seq} {}", self.model.message(seq).key);
                         assert!(taken.frame.starts_with(text.as_bytes()), "its own frame");
                     }
                     self.lanes[lane].sent(out.let_go(&mut self.latest));
@@ -206,8 +218,36 @@ impl World {
                 self.model.forget(LossReason::LogBound);
             }
             _ if self.lanes.len() < 5 => self.join(),
-            _ => {}
+            _ => self.drop_forms(),
         }
+    }
+
+    /// Which frame of a message a lane takes; it may be made for that, or found to be of no use.
+    fn form(&mut self, seq: u64, encoding: usize) -> Which {
+        let text = std::format!("compressed {seq} {}", self.model.message(seq).key);
+        let known = self.latest.compressed_bytes(seq, encoding);
+        assert_eq!(known, self.forms.get(&(seq, encoding)).copied(), "a form is there until it goes");
+        let len = known.unwrap_or_else(|| {
+            let frame = if self.draw(3) == 0 { Bytes::new() } else { Bytes::from(text) };
+            let (len, before) = (frame.len(), self.latest.resident());
+            self.latest.set_form(seq, encoding, frame);
+            self.forms.insert((seq, encoding), len);
+            let grown = Resident::of_both(Latest::form_bytes_max(len));
+            assert_eq!(self.latest.resident(), before + grown, "it grows as announced");
+            len
+        });
+        if len > 0 && self.draw(2) == 0 { Which::Compressed } else { Which::Plain }
+    }
+
+    /// Forms go that nobody has.
+    fn drop_forms(&mut self) {
+        self.latest.drop_forms();
+        let out = self.out.iter().enumerate().flat_map(|(nth, out)| out.iter().map(move |out| (nth % 2, out)));
+        let kept: BTreeSet<(u64, usize)> = out
+            .filter(|(_, out)| out.which() == Some(Which::Compressed))
+            .map(|(enc, out)| (out.message().seq, enc))
+            .collect();
+        self.forms.retain(|form, _| kept.contains(form));
     }
 
     /// One more lane, at the head or with what is known behind a place in the past.
@@ -239,14 +279,18 @@ impl World {
         self.latest.check(&places);
         let out = self.out.iter().enumerate().flat_map(|(nth, out)| out.iter().map(move |out| (nth % 2, out)));
         let taken =
-            out.filter(|(_, out)| matches!(out, Out::Taken(_))).map(|(encoding, out)| (out.message().seq, encoding));
+            out.filter_map(|(encoding, out)| Some((out.message().seq, encoding, out.which()? == Which::Compressed)));
         assert_eq!(self.latest.taken(), taken.clone().count() as u64);
-        let allocated = |frames: BTreeSet<(u64, usize)>| -> usize {
-            frames.into_iter().map(|(seq, encoding)| self.capacities[&seq][encoding]).sum()
+        let allocated = |frames: BTreeSet<(u64, usize, bool)>| -> usize {
+            let bytes = |(seq, encoding, is_compressed): (u64, usize, bool)| match is_compressed {
+                true => Latest::form_bytes_max(std::format!("compressed {seq} {}", self.model.message(seq).key).len()),
+                false => self.capacities[&seq][encoding],
+            };
+            frames.into_iter().map(bytes).sum()
         };
         let is_latest = |seq: u64| self.model.keys.iter().any(|(_, latest)| *latest == seq);
         let (resident, freeable) = (self.latest.resident(), self.latest.freeable());
-        let lent = allocated(taken.clone().filter(|(seq, _)| !is_latest(*seq)).collect());
+        let lent = allocated(taken.clone().filter(|(seq, ..)| !is_latest(*seq)).collect());
         assert_eq!(resident.hub - resident.log, lent, "each frame that is lent counts once");
         assert_eq!(resident.hub - freeable.hub, allocated(taken.collect()), "what is taken stays");
         for (nth, lane) in self.lanes.iter().enumerate() {
@@ -272,6 +316,7 @@ fn every_message_is_where_the_model_says() {
             lanes: std::vec![LatestLane::new(Mark::default())],
             out: std::vec![Vec::new()],
             capacities: BTreeMap::new(),
+            forms: BTreeMap::new(),
             model,
             head: Mark::default(),
             state: seed,

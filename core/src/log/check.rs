@@ -1,5 +1,7 @@
 //! A log recounted, for tests.
 
+use alloc::vec::Vec;
+
 use super::{Block, DEAD_MIN, Log};
 use crate::lane::Needs;
 
@@ -8,7 +10,7 @@ impl Log {
     pub(crate) fn check(&self) {
         let chunks: usize = self.chunks.values().map(|chunk| chunk.capacity).sum();
         let own: usize = self.blocks.iter().filter(|block| block.chunk.is_none()).map(|block| block.bytes.len()).sum();
-        assert_eq!(self.resident, chunks + own + self.index_bytes(), "resident bytes of a log");
+        assert_eq!(self.resident, chunks + own + self.index_bytes() + self.forms_bytes(), "resident bytes of a log");
         let mut place = self.index_base;
         let mut seq = self.blocks.front().map_or(self.head.messages, |block| block.first - 1);
         let mut holes = 0;
@@ -26,6 +28,11 @@ impl Log {
         assert!(dead <= DEAD_MIN || dead * 2 <= self.index.len(), "at most half of the index is dead");
         assert!(!self.blocks.front().is_some_and(Block::is_dead), "the first block is alive");
         assert!(seq <= self.head.messages, "no block is behind the head");
+        for (first, form) in &self.forms {
+            let block = &self.blocks[self.find(*first)];
+            assert!(block.first == *first && !block.is_open && !block.is_dead(), "a form is of a block that is there");
+            form.check(first - 1, &(block.first..=block.last).map(|seq| self.mark(seq)).collect::<Vec<_>>());
+        }
         for (number, chunk) in &self.chunks {
             assert!(chunk.blocks > 0 || self.is_newest(*number), "a chunk that nobody needs is gone");
         }

@@ -180,7 +180,11 @@ impl Log {
             return;
         }
         self.dead += block.len();
-        let Some(number) = block.chunk else {
+        let (first, chunk) = (block.first, block.chunk);
+        if !self.forms.is_empty() {
+            self.drop_form(first);
+        }
+        let Some(number) = chunk else {
             self.resident -= len;
             return;
         };

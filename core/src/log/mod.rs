@@ -4,6 +4,8 @@
 //! into a block. Blocks are cut from *chunks*, one allocation each, so that ticks of a few messages share one. Resident
 //! bytes are counted by allocated capacity: chunks, and the index.
 //!
+//! Those who take compressed messages share a *form* of the block: see `form.rs`.
+//!
 //! The log keeps no list of its readers. Per block it counts the lanes whose tail starts there (`starts`: they need it
 //! and everything behind it) and the closed runs that touch it (`refs`). Lanes at the head are one number, `caught_up`:
 //! the next message starts them all.
@@ -12,6 +14,7 @@
 //! their places in the index when more than half of the index is of such: then it has *holes*.
 
 mod check;
+mod form;
 mod keep;
 mod read;
 
@@ -20,11 +23,15 @@ use bytes::{Bytes, BytesMut};
 
 use crate::lane::Mark;
 use crate::time::Instant;
+pub(crate) use form::{Form, FormRoom, Front, Unit};
+pub(crate) use read::Plan;
 
 /// The first chunk of a log; each further one is twice as large, up to `CHUNK_BYTES_MAX`.
 const CHUNK_BYTES_MIN: usize = 1 << 10;
 /// The index is not compacted for fewer messages than this.
 const DEAD_MIN: usize = 64;
+/// So much of an open block goes with it into the next chunk, so that a tick is one block.
+const MOVED_BYTES_MAX: usize = 16 << 10;
 /// Large enough for a whole Transmit in one slice.
 const CHUNK_BYTES_MAX: usize = 128 << 10;
 /// A chunk with less than a quarter of it alive has its survivors copied out; below this size it is not worth it.
@@ -89,6 +96,8 @@ pub(crate) struct Log {
     next_chunk: u64,
     next_chunk_bytes: usize,
     caught_up: u32,
+    /// Of blocks, by the number of their first message.
+    forms: BTreeMap<u64, Form>,
     resident: usize,
 }
 
@@ -118,6 +127,7 @@ impl Log {
             next_chunk: 0,
             next_chunk_bytes: CHUNK_BYTES_MIN,
             caught_up: 0,
+            forms: BTreeMap::new(),
             resident: 0,
         }
     }
@@ -198,14 +208,28 @@ impl Log {
     }
 
     fn open_chunk(&mut self, len: usize, room: usize) {
-        self.seal();
         let capacity = len.max(self.next_chunk_bytes.min(room));
+        let open = if self.is_open() { self.buffer.len() } else { 0 };
+        // Not where memory is short: what lies in one block goes together.
+        let is_roomy = room >= 2 * CHUNK_BYTES_MAX;
+        let is_moved = is_roomy && open > 0 && open <= MOVED_BYTES_MAX && open + len <= capacity;
+        if !is_moved {
+            self.seal();
+        }
         self.next_chunk_bytes = (self.next_chunk_bytes * 2).min(CHUNK_BYTES_MAX);
-        self.buffer = BytesMut::with_capacity(capacity);
-        let capacity = self.buffer.capacity();
-        self.chunks.insert(self.next_chunk, Chunk { capacity, live: 0, blocks: 0 });
+        let before = core::mem::replace(&mut self.buffer, BytesMut::with_capacity(capacity));
+        let (number, capacity) = (self.next_chunk, self.buffer.capacity());
+        self.chunks.insert(number, Chunk { capacity, live: 0, blocks: 0 });
         self.next_chunk += 1;
         self.resident += capacity;
+        if is_moved {
+            self.buffer.extend_from_slice(&before);
+            self.chunks.get_mut(&number).expect("just opened").blocks = 1;
+            let block = self.blocks.back_mut().expect("a block is open");
+            let left = block.chunk.replace(number).expect("the open block has a chunk");
+            self.chunks.get_mut(&left).expect("the open block has a chunk").blocks -= 1;
+            self.collect_chunk(left);
+        }
     }
 
     fn grow_index(&mut self) {
@@ -356,5 +380,7 @@ impl Log {
     }
 }
 
+#[cfg(test)]
+mod form_tests;
 #[cfg(test)]
 mod tests;

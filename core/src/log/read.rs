@@ -64,7 +64,7 @@ impl Log {
         if seq == block.first { 0 } else { self.message(seq - 1).end as usize }
     }
 
-    fn offset_after(&self, block: &Block, seq: u64) -> usize {
+    pub(super) fn offset_after(&self, block: &Block, seq: u64) -> usize {
         if seq == block.last && !block.is_open { block.bytes.len() } else { self.message(seq).end as usize }
     }
 
@@ -127,9 +127,9 @@ impl Log {
         })
     }
 
-    /// How far `sent` bytes of `run` reach: the cut behind the last message covered, and the rest of the message they
-    /// end in.
-    pub(crate) fn split(&self, run: Run, mut sent: usize) -> (Mark, Option<&[u8]>) {
+    /// How far `sent` bytes of `run` reach: the cut behind the last message covered, and of the message they end in the cut
+    /// behind it and the rest.
+    pub(crate) fn split(&self, run: Run, mut sent: usize) -> (Mark, Option<(Mark, &[u8])>) {
         let mut cut = run.after;
         for (bytes, range) in self.pieces(run) {
             let block = &self.blocks[self.find(cut.messages + 1)];
@@ -143,8 +143,8 @@ impl Log {
             if last != cut.messages {
                 cut = self.mark(last);
             }
-            let rest = (!is_whole).then(|| &bytes[range.start + sent..self.offset_after(block, last + 1)]);
-            return (cut, rest);
+            let rest = || &bytes[range.start + sent..self.offset_after(block, last + 1)];
+            return (cut, (!is_whole).then(|| (self.mark(last + 1), rest())));
         }
         (cut, None)
     }

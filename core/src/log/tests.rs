@@ -145,13 +145,14 @@ impl World {
         }
         let sent = self.place(expected.len());
         let (cut, rest) = self.log.split(run, sent);
-        let rest = rest.map(<[u8]>::to_vec);
+        let rest = rest.map(|(through, rest)| (through, rest.to_vec()));
         let whole = self.bytes_of(Run { after: run.after, through: cut }).len();
         assert!(whole <= sent);
         match rest {
             None => assert_eq!(whole, sent, "nothing is pinned at a boundary"),
-            Some(rest) => {
+            Some((through, rest)) => {
                 let next = Run { after: cut, through: self.log.mark(cut.messages + 1) };
+                assert_eq!(through, next.through, "the cut behind it");
                 assert_eq!(rest, self.bytes_of(next)[sent - whole..], "the rest of the message");
             }
         }

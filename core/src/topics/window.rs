@@ -6,7 +6,7 @@ use super::{Encoded, Origin, Settings, Topic};
 use crate::config::TopicOptions;
 use crate::dialect::{self, Dialect, ENCODINGS, raw_payload};
 use crate::lane::{Run, Standing};
-use crate::latest::{Latest, LatestLane};
+use crate::latest::{Latest, LatestLane, Which};
 use crate::log::Log;
 use crate::losses::Losses;
 use crate::output::{Gap, LossReason, Message, OwnedPayload};
@@ -166,6 +166,14 @@ impl Topic {
         }
     }
 
+    /// The same, to be added to.
+    pub(crate) fn log_mut(&mut self, place: usize) -> &mut Log {
+        match self.view_mut(place) {
+            ViewMut::Log(_, log) => log,
+            ViewMut::Latest(..) => panic!("a lane of the latest messages has no log"),
+        }
+    }
+
     /// The lane at `place`, where it reads the log.
     pub(crate) fn run_lane(&self, place: usize) -> Option<&Standing> {
         match &self.lanes[place].window {
@@ -223,7 +231,7 @@ impl Topic {
         self.next_flushed(place)?;
         match self.view_mut(place) {
             ViewMut::Latest(lane, latest) => {
-                let taken = lane.start(latest, encoding)?;
+                let taken = lane.start(latest, encoding, Which::Plain)?;
                 let payload = raw_payload(&taken.frame);
                 let message = latest.let_go(taken);
                 Some((message.seq, payload, lane.sent(message)))

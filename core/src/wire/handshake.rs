@@ -5,20 +5,27 @@
 //! [`parse_response`]. How long a handshake may take is the caller's part: the reader has no clock.
 //!
 //! The grammar is enforced, not guessed at: what two parsers could read in two ways (a body, a bare CR or LF, folded lines,
-//! space before a colon, a second Host) is refused.
+//! space before a colon, a second Host) is refused. Whether a page of that origin is welcome is for [`Origins`] to say, and
+//! every value that is written is checked.
 
 mod client;
 mod error;
 mod head;
+mod origin;
 mod request;
 mod response;
 mod token;
 
+pub(crate) use token::is_token;
+
 pub use client::{InvalidRequest, RequestOptions, Response, ResponseError, client_key, parse_response, put_request};
 pub use error::HandshakeError;
 pub use head::{Fields, HeadReader};
+pub use origin::{InvalidOrigin, Origins};
 pub use request::{Request, TARGET_BYTES_MAX, parse_get, parse_request};
-pub use response::{accept_key, put_document, put_refusal, put_response};
+pub use response::{
+    InvalidResponse, ResponseOptions, accept_key, put_document, put_refusal, put_refusal_with, put_response,
+};
 pub(super) use token::is_tchar;
 
 /// Where extensions are offered and agreed on (RFC 6455 §11.3.2).

@@ -7,8 +7,9 @@
 //!
 //! ```
 //! use bytes::BytesMut;
-//! use forebay_core::wire::handshake::{self, HeadReader};
+//! use forebay_core::wire::handshake::{self, HeadReader, Origins, ResponseOptions};
 //!
+//! let origins = Origins::new(); // pages of this server's own host
 //! let mut reader = HeadReader::new(16 * 1024);
 //! let mut out = BytesMut::new();
 //! let input = b"GET /chat?room=1 HTTP/1.1\r\nHost: example.com\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -17,10 +18,14 @@
 //! match reader.read(input) {
 //!     Ok(None) => {} // read more
 //!     Ok(Some((head, consumed))) => match handshake::parse_request(head) {
+//!         Ok(request) if !origins.admits(request.origin, request.host) => {
+//!             handshake::put_refusal(&mut out, 403, "not for pages of this origin");
+//!         }
 //!         Ok(request) => {
 //!             assert_eq!((request.path, request.query), ("/chat", Some("room=1")));
 //!             let protocol = request.protocols().find(|name| *name == "chat");
-//!             handshake::put_response(&mut out, &handshake::accept_key(request.key), protocol, None);
+//!             let options = ResponseOptions { protocol, ..ResponseOptions::default() };
+//!             handshake::put_response(&mut out, &handshake::accept_key(request.key), &options)?;
 //!             assert_eq!(consumed, input.len()); // what follows is frames
 //!         }
 //!         Err(error) => handshake::put_refusal(&mut out, error.status(), error.as_str()),
@@ -28,6 +33,7 @@
 //!     Err(error) => handshake::put_refusal(&mut out, error.status(), error.as_str()),
 //! }
 //! assert!(out.starts_with(b"HTTP/1.1 101 "));
+//! # Ok::<(), handshake::InvalidResponse>(())
 //! ```
 //!
 //! # Frames

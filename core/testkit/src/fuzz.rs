@@ -1,6 +1,12 @@
 //! The bodies of the fuzz targets: plain functions, so that corpora are replayed on stable.
 
-use forebay_core::{Config, ConnId, Effect, Event, Hub, Instant, Mode, Options, Payload, Peer, Upgraded};
+mod inflate;
+
+pub use inflate::inflate;
+
+use forebay_core::{
+    Config, ConnId, Effect, Event, Hub, Instant, Mode, Options, Payload, Peer, Upgraded, Verdict, VerdictError,
+};
 
 use crate::mini::handshake::ResponseReader;
 use crate::mini::{Client, Decoder, Item, frame, handshake};
@@ -52,6 +58,9 @@ fn drain(hub: &mut Hub, conn: ConnId, outcome: &mut Outcome) {
             moved = true;
         }
         while let Some(event) = hub.poll_event() {
+            if let Event::UpgradeRequested(conn) = event {
+                decide(hub, conn);
+            }
             if !matches!(event, Event::Received(_)) {
                 outcome.events.push(format!("{event:?}"));
             }
@@ -66,6 +75,29 @@ fn drain(hub: &mut Hub, conn: ConnId, outcome: &mut Outcome) {
             return;
         }
     }
+}
+
+/// The application's verdict on a request depends on nothing else: a query is refused.
+fn decide(hub: &mut Hub, conn: ConnId) {
+    let request = hub.upgrade_request(conn).expect("it waits");
+    let offered = request.protocols().next().map(str::to_owned);
+    let verdict = match request.query {
+        Some(query) => Verdict::refuse(401, query).with_header("X-Path", request.path),
+        None => {
+            let headers = vec![("X-Host".to_owned(), request.host.to_owned())];
+            Verdict::Accept { principal: request.origin.map(str::to_owned), protocol: offered, headers }
+        }
+    };
+    // A name that is no dialect's, or a principal that is too long, is the caller's fault; then it is as the hub chooses.
+    let resolved = hub.resolve_upgrade(conn, &verdict, Instant::ZERO);
+    if resolved.is_err() {
+        assert!(
+            matches!(resolved, Err(VerdictError::InvalidProtocol | VerdictError::PrincipalTooLong)),
+            "{resolved:?}"
+        );
+        hub.resolve_upgrade(conn, &Verdict::accept(), Instant::ZERO).expect("it waits still");
+    }
+    assert_eq!(hub.resolve_upgrade(conn, &verdict, Instant::ZERO), Err(VerdictError::NotWaiting), "once");
 }
 
 /// Feeds bytes to a new connection in pieces of these sizes (for ever again), drains at the end, and hangs up.
@@ -113,12 +145,51 @@ fn alike(accept: impl Fn(&mut Hub) -> ConnId + Copy, bytes: &[u8], pieces: &[usi
 }
 
 fn accept(mode: Mode) -> impl Fn(&mut Hub) -> ConnId + Copy {
-    move |hub| hub.handle_accept(Peer { address: None, mode }, Instant::ZERO).expect("room")
+    move |hub| hub.handle_accept(Peer { mode, ..Peer::default() }, Instant::ZERO).expect("room")
+}
+
+fn accept_gated(mode: Mode) -> impl Fn(&mut Hub) -> ConnId + Copy {
+    let peer = Peer { mode, is_gated: true, ..Peer::default() };
+    move |hub| hub.handle_accept(peer, Instant::ZERO).expect("room")
+}
+
+/// Host and port of an origin or a Host field, in lower case; `None` for what is neither, or not of the web.
+fn place(text: &str, scheme: Option<&str>) -> Option<(String, u16)> {
+    let text = text.to_ascii_lowercase();
+    let (scheme, authority) = match scheme {
+        Some(scheme) => (scheme.to_owned(), text),
+        None => text.split_once("://").map(|(scheme, authority)| (scheme.to_owned(), authority.to_owned()))?,
+    };
+    let default = match scheme.as_str() {
+        "http" | "ws" => 80,
+        "https" | "wss" => 443,
+        _ => return None,
+    };
+    let digits = authority.len() - authority.trim_end_matches(|c: char| c.is_ascii_digit()).len();
+    let (host, port) = authority.split_at(authority.len() - digits);
+    match host.strip_suffix(':') {
+        Some(host) if digits > 0 => Some((host.to_owned(), port.parse().ok()?)),
+        Some(host) => Some((host.to_owned(), default)),
+        None => Some((authority, default)),
+    }
+}
+
+/// A request that was accepted says no Origin, or one of the host that it names: judged from its text alone.
+fn check_origin(head: &[u8]) {
+    let head = String::from_utf8_lossy(head);
+    let value = |name: &str| {
+        let mut lines = head.split("\r\n").take_while(|line| !line.is_empty()).filter_map(|line| line.split_once(':'));
+        lines.find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim_matches([' ', '\t']))
+    };
+    let Some(origin) = value("origin") else { return };
+    let scheme = origin.split("://").next().unwrap_or_default().to_ascii_lowercase();
+    let (own, of) = (place(value("host").expect("a host"), Some(&scheme)), place(origin, None));
+    assert!(of.is_some() && of == own, "{origin} at {own:?}");
 }
 
 fn upgraded(mode: Mode) -> impl Fn(&mut Hub) -> ConnId + Copy {
     move |hub| {
-        let peer = Peer { address: None, mode };
+        let peer = Peer { mode, ..Peer::default() };
         hub.handle_upgraded(Upgraded { peer, protocol: None, deflate: None }, b"", Instant::ZERO).expect("room")
     }
 }
@@ -148,6 +219,7 @@ pub fn handshake(data: &[u8]) {
     let response = ResponseReader::default().feed(&outcome.bytes).expect("an HTTP answer").expect("a whole one");
     match response.status {
         101 => {
+            check_origin(request.strip_prefix(b"\r\n").unwrap_or(&request));
             Decoder::of_server().feed(&response.rest).expect("good frames");
         }
         400..=599 => {
@@ -157,6 +229,15 @@ pub fn handshake(data: &[u8]) {
         status => panic!("status {status}"),
     }
     alike(accept(Mode::Dialect), &request, &pieces);
+    // The application is asked about exactly those that would be opened.
+    for mode in [Mode::Raw, Mode::Dialect] {
+        let gated = alike(accept_gated(mode), &request, &pieces);
+        let is_asked = gated.events.iter().any(|event| event.starts_with("UpgradeRequested"));
+        assert_eq!(is_asked, response.status == 101, "{:?}", gated.events);
+        if !is_asked {
+            assert_eq!(gated.bytes, outcome.bytes, "what is refused is refused alike");
+        }
+    }
 }
 
 /// Frames: any bytes, however they are cut, have the same effect; and what is encoded is decoded, both ways.

@@ -124,7 +124,7 @@ impl Stage {
 
     /// Seats a client that has connected.
     pub fn seat(&mut self, client: Client, mode: Mode) -> ConnId {
-        let conn = self.hub.handle_accept(Peer { address: None, mode }, self.now).expect("accepted");
+        let conn = self.hub.handle_accept(Peer { mode, ..Peer::default() }, self.now).expect("accepted");
         self.place(conn, client);
         conn
     }
@@ -165,6 +165,20 @@ impl Stage {
         let conn = self.seat(client, Mode::Raw);
         self.pump();
         assert!(self.client(conn).is_open(), "open");
+        conn
+    }
+
+    /// An open client that offers compression: greeted if it speaks the dialect, else raw.
+    pub fn join_offering(&mut self, mode: Mode, offer: &str) -> ConnId {
+        let (protocols, is_raw): (&[&str], bool) =
+            if mode == Mode::Raw { (&[], true) } else { (&["forebay.v1"], false) };
+        let client = Client::offering(self.next_seed(), protocols, is_raw, offer);
+        let conn = self.seat(client, mode);
+        self.pump();
+        assert!(self.client(conn).agreement.is_some(), "agreed");
+        if !is_raw {
+            assert!(matches!(self.told(conn)[..], [Told::Hello { .. }]), "greeted, and nothing else");
+        }
         conn
     }
 

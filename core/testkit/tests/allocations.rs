@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use forebay_core::wire::deflate::{Agreed, Direction, WindowBits};
 use forebay_core::{
-    Config, ConnId, History, Hub, Instant, LaneLimits, LaneOptions, Message, Mode, Options, Payload, Peer, Policy,
-    Start, TopicOptions, Upgraded,
+    Config, ConnId, DeflateOptions, History, Hub, Instant, LaneLimits, LaneOptions, Message, Mode, Options, Payload,
+    Peer, Policy, Start, TopicOptions, Upgraded,
 };
 use forebay_testkit::alloc::{Counting, measure};
 use forebay_testkit::mini::handshake;
@@ -34,7 +35,7 @@ fn house_of(options: TopicOptions) -> (Hub, forebay_core::TopicId, Vec<ConnId>) 
     let topic = hub.topic("t", options).expect("declared");
     let conns: Vec<ConnId> = (0..SUBSCRIBERS)
         .map(|number| {
-            let peer = Peer { address: None, mode: Mode::Raw };
+            let peer = Peer { mode: Mode::Raw, ..Peer::default() };
             let conn = if number % 2 == 0 {
                 hub.handle_upgraded(Upgraded { peer, protocol: None, deflate: None }, b"", NOW).expect("accepted")
             } else {
@@ -185,4 +186,53 @@ fn an_idle_connection_owns_no_buffers_and_memory_is_steady() {
     });
     assert!(counted.live_bytes <= 0, "{} bytes more than before", counted.live_bytes);
     assert!(hub.stats().resident_bytes <= 4_096, "{} resident", hub.stats().resident_bytes);
+}
+
+/// A topic that is compressed, and connections that inflate what they get.
+fn inflating_house() -> (Hub, forebay_core::TopicId) {
+    let options = Options { deflate: Some(DeflateOptions::default()), ..Options::default() };
+    let mut hub = Hub::new(Config::try_from(options).expect("good"), [3; 32], NOW);
+    let topic = hub.topic("t", TopicOptions { deflate: true, ..TopicOptions::default() }).expect("declared");
+    let alone = Direction::new(WindowBits::MAX, false);
+    for number in 0..SUBSCRIBERS {
+        let mode = if number % 2 == 0 { Mode::Raw } else { Mode::Dialect };
+        let deflate = Some(Agreed { server: alone, client: alone });
+        let upgraded = Upgraded { peer: Peer { mode, ..Peer::default() }, protocol: None, deflate };
+        let conn = hub.handle_upgraded(upgraded, b"", NOW).expect("accepted");
+        drain(&mut hub);
+        hub.subscribe(conn, topic, LaneOptions::default(), Start::Latest, NOW).expect("subscribed");
+    }
+    while hub.poll_event().is_some() {}
+    (hub, topic)
+}
+
+#[test]
+fn what_is_compressed_costs_no_allocation_for_each_who_gets_it() {
+    let payload = format!("{{\"text\":\"{}\"}}", "words and words ".repeat(12));
+    let (mut hub, topic) = inflating_house();
+    let mut feed = |publishes| round(&mut hub, topic, publishes, &payload);
+    for _ in 0..30 {
+        feed(16);
+    }
+    let (mut published, mut drained) = (0, 0);
+    for _ in 0..50 {
+        let (more, drain) = feed(16);
+        (published, drained) = (published + more, drained + drain);
+    }
+    println!("{published} allocations in 800 publishes, {drained} in 50 drains of {SUBSCRIBERS} subscribers");
+    // Of each tick two forms are made: bytes, units, a place, and what they are made in.
+    assert!(drained <= 50 * 24, "{drained} allocations in 50 drains");
+    let stats = hub.stats().compression;
+    // Sixteen messages alone for raw connections, and as one.
+    assert_eq!(stats.compressed.messages, 80 * 17);
+    assert_eq!(stats.sent.messages, 80 * 17 * SUBSCRIBERS as u64 / 2);
+}
+
+#[test]
+fn an_idle_connection_that_inflates_owns_no_buffers() {
+    let ((hub, _), inflating) = measure(inflating_house);
+    let each = inflating.live_bytes / i64::try_from(SUBSCRIBERS).unwrap();
+    println!("{each} bytes per idle connection that inflates, with a lane");
+    assert!(each < 1_024, "{each} bytes");
+    assert_eq!(hub.stats().compression.compressed.messages, 0, "a compressor comes with the first message");
 }

@@ -32,6 +32,11 @@ fn wires() {
 }
 
 #[test]
+fn inflated() {
+    replay("inflate", forebay_testkit::fuzz::inflate);
+}
+
+#[test]
 fn models() {
     replay("model", forebay_testkit::fuzz::model);
 }

@@ -54,7 +54,17 @@ fn handshakes_in_any_pieces() {
         bytes[0] = 3;
         if choices.one_in(2) {
             bytes.push(choices.bytes(1)[0] | 1);
-            let extra: [&[u8]; 6] = [b"\r\nX: y\r\n", b"\r\n\r\n", b"\x00", b":", b"\r\nHost: z", b" "];
+            let extra: [&[u8]; 9] = [
+                b"\r\nX: y\r\n",
+                b"\r\n\r\n",
+                b"\x00",
+                b":",
+                b"\r\nHost: z",
+                b" ",
+                b"\r\nOrigin: http://world.example:8080",
+                b"\r\nOrigin: null",
+                b"?token=1",
+            ];
             bytes.extend(*choices.pick(&extra));
         } else {
             bytes.push(0);
@@ -71,6 +81,18 @@ fn handshakes_in_any_pieces() {
         assert!(result.is_ok(), "seed {seed}: {:?}", String::from_utf8_lossy(&bytes));
     }
     fuzz::handshake(&[]);
+}
+
+#[test]
+fn compressed_messages_from_bytes() {
+    for seed in 0..rounds() {
+        let mut choices = Choices::from_seed(seed);
+        let len = choices.index(300);
+        let bytes = choices.bytes(4 + len);
+        let result = std::panic::catch_unwind(|| fuzz::inflate(&bytes));
+        assert!(result.is_ok(), "seed {seed}: {bytes:?}");
+    }
+    fuzz::inflate(&[]);
 }
 
 #[test]

@@ -69,7 +69,7 @@ fn lanes_far_behind_cost_little_beyond_the_blocks() {
 
 /// Connections that all had something to send at once: what the hub needs for that is there.
 fn connections(hub: &mut Hub) -> Vec<ConnId> {
-    let peer = Peer { address: None, mode: Mode::Raw };
+    let peer = Peer { mode: Mode::Raw, ..Peer::default() };
     let conns: Vec<ConnId> = (0..LANES)
         .map(|_| {
             let conn =

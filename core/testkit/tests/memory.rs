@@ -54,7 +54,7 @@ impl House {
     }
 
     fn connect(&mut self, opening: Opening, mode: Mode) {
-        let peer = Peer { address: None, mode };
+        let peer = Peer { mode, ..Peer::default() };
         let protocol = (mode == Mode::Dialect).then_some("forebay.v1");
         for _ in 0..CONNS {
             let conn = match opening {

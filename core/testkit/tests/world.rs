@@ -40,6 +40,8 @@ fn random_worlds_keep_every_promise() {
         sum.rejected += summary.rejected;
         sum.keyed_ledgers += summary.keyed_ledgers;
         sum.resumed += summary.resumed;
+        sum.asked += summary.asked;
+        sum.strangers += summary.strangers;
         sum.ledgers += summary.ledgers;
         sum.millis += summary.millis;
     }
@@ -67,6 +69,8 @@ fn random_worlds_keep_every_promise() {
             ("rejected", sum.rejected),
             ("ledgers by key", sum.keyed_ledgers),
             ("resumed", sum.resumed),
+            ("asked", sum.asked),
+            ("strangers", sum.strangers),
         ] {
             assert!(how_many >= 20, "{what}: only {how_many} in {sum:?}");
         }

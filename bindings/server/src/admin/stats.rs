@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use forebay_core::wire::HandshakeError;
 use forebay_threads::{
     AbandonReason, Acks, ConnectionPressure, Count, LaneSnapshot, Level, Levels, Load, LossReason, Snapshot,
     TopicSnapshot, Totals,
@@ -64,6 +65,10 @@ struct Hub {
     parked: u64,
     accepted: u64,
     opened: u64,
+    /// Connections that were not accepted.
+    refused_accepts: u64,
+    /// Opening requests that were refused, by reason.
+    refused_requests: BTreeMap<&'static str, u64>,
     closed: u64,
     gaps_sent: u64,
     stale_inputs: u64,
@@ -72,10 +77,24 @@ struct Hub {
     sessions_resumed: u64,
     unknown_acks: u64,
     acks: AckTerms,
+    compression: Compressed,
     /// All lanes of topics, of all time.
     lane_totals: Terms,
     /// What was sent to single connections, of all time.
     direct_totals: Terms,
+}
+
+/// In payload bytes of WebSocket messages.
+#[derive(Serialize)]
+struct Compressed {
+    /// What was given to a compressor, each message once for all who get it.
+    compressed: Messages,
+    /// What became of that.
+    compressed_to_bytes: u64,
+    /// What was sent compressed, as it was before.
+    sent: Messages,
+    /// The same, as it was sent.
+    sent_to_bytes: u64,
 }
 
 #[derive(Serialize)]
@@ -209,6 +228,8 @@ impl<'a> From<&'a Snapshot> for Stats<'a> {
             parked: stats.parked,
             accepted: stats.accepted,
             opened: stats.opened,
+            refused_accepts: stats.refused_accepts,
+            refused_requests: HandshakeError::ALL.iter().map(|e| e.name()).zip(stats.refused_requests).collect(),
             closed: stats.closed,
             gaps_sent: stats.gaps_sent,
             stale_inputs: stats.stale_inputs,
@@ -216,6 +237,12 @@ impl<'a> From<&'a Snapshot> for Stats<'a> {
             sessions_resumed: stats.resumed,
             unknown_acks: stats.unknown_acks,
             acks: (&stats.acks).into(),
+            compression: Compressed {
+                compressed: stats.compression.compressed.into(),
+                compressed_to_bytes: stats.compression.compressed_to,
+                sent: stats.compression.sent.into(),
+                sent_to_bytes: stats.compression.sent_bytes,
+            },
             lane_totals: (&stats.lanes).into(),
             direct_totals: (&stats.direct).into(),
         };

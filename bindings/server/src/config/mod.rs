@@ -97,6 +97,7 @@ impl Settings {
         let options = &mut self.server;
         section.read("listen", &mut self.listen, value::listen);
         section.read("admin_listen", &mut self.admin_listen, value::admin_listen);
+        section.read("origins", &mut options.origins, value::origins);
         section.read("drain_timeout", &mut options.drain_timeout, duration);
         section.read("notsent_lowat_bytes", &mut options.notsent_lowat_bytes, size);
         section.read("send_buffer_bytes", &mut options.send_buffer_bytes, value::size_or_system);

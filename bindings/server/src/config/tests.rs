@@ -93,6 +93,7 @@ fn everything_can_be_set() {
         [server]
         listen = "[::1]:0"
         admin_listen = 9090
+        origins = ["https://a.example", "http://b.example:81"]
         drain_timeout = "1500ms"
         notsent_lowat_bytes = 32_768
         send_buffer_bytes = "64 KiB"
@@ -128,6 +129,7 @@ fn everything_can_be_set() {
     );
     let server = &settings.server;
     assert_eq!((settings.listen.as_str(), settings.admin_listen.as_str()), ("[::1]:0", "127.0.0.1:9090"));
+    assert_eq!(server.origins, ["https://a.example", "http://b.example:81"]);
     assert_eq!(server.drain_timeout, Duration::from_millis(1_500));
     assert_eq!((server.notsent_lowat_bytes, server.send_buffer_bytes, server.mailbox_max), (32_768, Some(65_536), 7));
     assert_eq!((server.hub.connections_max, server.hub.topics_max, server.hub.key_bytes_max), (16, 20, 9));
@@ -212,7 +214,7 @@ fn unknown_keys_are_refused_with_line_and_what_there_is() {
     );
     assert_refused(
         "[server]\nlisten = \"a:1\"\nport = 8080\n",
-        &["f.toml:3: [server] port: unknown key; there are listen, admin_listen, drain_timeout, \
+        &["f.toml:3: [server] port: unknown key; there are listen, admin_listen, origins, drain_timeout, \
            notsent_lowat_bytes, send_buffer_bytes, mailbox_max"],
     );
     assert_refused(
@@ -262,6 +264,16 @@ fn bad_values_are_refused_with_what_is_allowed() {
         (
             "[defaults]\nchoices = [\"block\"]\n",
             "f.toml:2: [defaults] choices: must not hold \"block\": that is the topic's to set",
+        ),
+        (
+            "[server]\norigins = \"https://a.example\"\n",
+            "f.toml:2: [server] origins: must be an array of origins such as \"https://app.example.com\" (scheme, host, and \
+             port unless it is the scheme's own), or [\"*\"] for any, not \"https://a.example\"",
+        ),
+        (
+            "[server]\norigins = [\"https://a.example\", \"https://*.example\"]\n",
+            "f.toml:2: [server] origins: must be an array of origins such as \"https://app.example.com\" (scheme, host, and \
+             port unless it is the scheme's own), or [\"*\"] for any, but one is \"https://*.example\"",
         ),
         (
             "[defaults]\ndisconnect = { scope = \"session\" }\n",

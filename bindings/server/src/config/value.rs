@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use forebay_core::wire::handshake::Origins;
 use forebay_core::wire::{CloseCode, CloseReason};
 use forebay_core::{Class, CreateTopics, Delivery, DisconnectScope, Excess, Policies, Policy};
 use toml::de::DeValue;
@@ -184,6 +185,18 @@ pub(crate) fn choices(value: &DeValue<'_>) -> Result<Policies, String> {
         })?);
     }
     Ok(Policies::of(&policies))
+}
+
+/// Whose pages may connect.
+pub(crate) fn origins(value: &DeValue<'_>) -> Result<Vec<String>, String> {
+    let wanted = "must be an array of origins such as \"https://app.example.com\" (scheme, host, and port unless it is the \
+                  scheme's own), or [\"*\"] for any";
+    let items = value.as_array().ok_or_else(|| format!("{wanted}, not {}", shown(value)))?;
+    let origin = |item: &DeValue<'_>| {
+        let origin = item.as_str().filter(|origin| Origins::new().allow(origin).is_ok());
+        origin.map(str::to_owned).ok_or_else(|| format!("{wanted}, but one is {}", shown(item)))
+    };
+    items.iter().map(|item| origin(item.get_ref())).collect()
 }
 
 fn one_of(policies: impl Iterator<Item = Policy>) -> String {

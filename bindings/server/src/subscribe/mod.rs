@@ -312,8 +312,13 @@ impl<'a, W: Write> Subscriber<'a, W> {
                 Err(closed) => return Ok(End::Closed(closed)),
             };
             let text = connect::text(&payload).map_err(Problem::Other)?;
-            if let Some(end) = self.take(client, text)? {
-                return Ok(end);
+            for (nth, said) in protocol::split(text).map_err(|error| not_understood(&error.to_string()))?.enumerate() {
+                if nth > 0 {
+                    self.pace()?;
+                }
+                if let Some(end) = self.take(client, said)? {
+                    return Ok(end);
+                }
             }
             if self.unsettled >= UNSETTLED_MAX {
                 self.settle()?;

@@ -15,7 +15,10 @@ import net from "node:net";
 import { createInterface } from "node:readline";
 
 const [forebay, binding, directory, ...command] = process.argv.slice(2);
-const CONFIG = `
+/** The browser's page comes from the harness, which is another origin than the server's. */
+const config = () => `
+[server]
+origins = ["http://127.0.0.1:${harness.address().port}"]
 [limits]
 stall_timeout = "1h"
 pong_timeout = "1h"
@@ -85,9 +88,9 @@ process.on("uncaughtException", (error) => {
 let server;
 let serverPort = 0;
 async function startServer() {
-  const config = `${directory}/forebay.toml`;
-  await writeFile(config, CONFIG);
-  const args = ["serve", "--binding", binding, "--listen", `127.0.0.1:${serverPort}`, "--config", config];
+  const file = `${directory}/forebay.toml`;
+  await writeFile(file, config());
+  const args = ["serve", "--binding", binding, "--listen", `127.0.0.1:${serverPort}`, "--config", file];
   server = start(forebay, args, { stdio: ["ignore", "pipe", "inherit"] });
   for await (const line of createInterface({ input: server.stdout })) {
     const port = /ws:\/\/127\.0\.0\.1:(\d+)/.exec(line)?.[1];
@@ -233,10 +236,10 @@ const harness = http.createServer((request, response) => {
 });
 harness.on("upgrade", upgrade);
 
+await once(harness.listen(0, "127.0.0.1"), "listening");
 await startServer();
 await once(proxyServer.listen(0, "127.0.0.1"), "listening");
 proxy.port = proxyServer.address().port;
-await once(harness.listen(0, "127.0.0.1"), "listening");
 const base = `http://127.0.0.1:${harness.address().port}`;
 const client = start(command[0], [...command.slice(1), base], { stdio: ["ignore", "inherit", "inherit"] });
 const [status, signal] = await once(client, "exit");

@@ -15,8 +15,7 @@ use crate::binding::{
 /// Sends every message back; what does not fit waits in the hub, and then in TCP.
 fn echo(hub: &mut Hub, event: Event, now: Instant) {
     let (Event::Received(conn) | Event::Sendable(conn)) = event else { return };
-    while hub.connection(conn).is_some_and(|pressure| pressure.inbound_bytes > 0) {
-        let Some(message) = hub.receive(conn, now) else { return };
+    while let Some(message) = hub.receive(conn, now) {
         let payload = match message.as_text() {
             Some(text) => Payload::Text(text),
             None => Payload::Binary(&message.bytes),
@@ -183,7 +182,7 @@ fn answer_opening_and_say(stream: &mut TcpStream, bytes: &[u8]) {
 }
 
 #[test]
-fn a_server_that_breaks_the_protocol_at_once_was_connected_to_nevertheless() {
+fn a_server_that_breaks_the_protocol_at_once_was_connected_to_and_is_answered_first() {
     for messages in [0, 2] {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("ws://{}/", listener.local_addr().unwrap());
@@ -191,15 +190,21 @@ fn a_server_that_breaks_the_protocol_at_once_was_connected_to_nevertheless() {
             let (mut stream, _) = listener.accept().unwrap();
             let ping_without_fin = [0x09, 0];
             answer_opening_and_say(&mut stream, &[&[0x81, 1, b'a'].repeat(messages)[..], &ping_without_fin].concat());
-            stream.read_to_end(&mut Vec::new()).unwrap();
+            let mut answers = Vec::new();
+            stream.read_to_end(&mut answers).unwrap();
+            answers
         });
         let client = Client::connect(&url, ClientOptions::default()).unwrap();
         for _ in 0..messages {
-            assert_eq!(client.receive_timeout(HANG).unwrap().as_text(), Some("a"));
+            let message = client.receive_timeout(HANG).unwrap();
+            client.send(Payload::Text(message.as_text().unwrap())).unwrap();
         }
         let closed = client.receive().unwrap_err();
-        assert_eq!(closed.reason, EndReason::Protocol(WireError::FragmentedControl));
-        peer.join().unwrap();
+        assert_eq!(closed, Closed { reason: EndReason::Protocol(WireError::FragmentedControl), unsent_messages: 0 });
+        // What came before it was answered before the Close frame.
+        let answers = peer.join().unwrap();
+        assert!(answers.chunks(2 + 4 + 1).take(messages).all(|frame| frame.starts_with(&[0x81, 0x81])), "{answers:?}");
+        assert_eq!(answers[7 * messages], 0x88);
     }
 }
 

@@ -31,7 +31,7 @@ const STEP_BYTES: usize = 16 << 10;
 
 impl Inflater {
     /// Bytes that an inflater allocates.
-    pub const RESIDENT_BYTES: usize = 48 << 10;
+    pub const RESIDENT_BYTES: usize = 47_600;
 
     /// A new one.
     #[must_use]

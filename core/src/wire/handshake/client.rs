@@ -9,7 +9,7 @@ use crate::wire::deflate::{Agreed, Offer};
 
 use super::head::Fields;
 use super::response::accept_bytes;
-use super::token::{is_host, is_target_char, is_token, list_has};
+use super::token::{is_host, is_ours, is_target_char, is_token, is_value, list_has};
 use super::{EXTENSIONS, FIELDS_MAX, HandshakeError};
 
 /// What a client asks for.
@@ -122,20 +122,6 @@ fn check(key: &[u8; 24], options: &RequestOptions<'_>) -> Result<(), InvalidRequ
         ensure(is_value(value), InvalidRequest::HeaderValue)?;
     }
     Ok(())
-}
-
-/// Field values have no control characters but HTAB (RFC 9110 §5.5).
-fn is_value(value: &str) -> bool {
-    value.bytes().all(|byte| byte == b'\t' || !byte.is_ascii_control())
-}
-
-/// Fields that the handshake writes, or whose presence would make it another request.
-fn is_ours(name: &str) -> bool {
-    const OURS: [&str; 7] =
-        ["Host", "Upgrade", "Connection", "Origin", "Content-Length", "Transfer-Encoding", "Trailer"];
-    let prefix = name.as_bytes().get(..14);
-    OURS.iter().any(|ours| name.eq_ignore_ascii_case(ours))
-        || prefix.is_some_and(|prefix| prefix.eq_ignore_ascii_case(b"Sec-WebSocket-"))
 }
 
 /// A valid 101, borrowed from its head.

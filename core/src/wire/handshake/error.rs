@@ -29,6 +29,8 @@ pub enum HandshakeError {
     BodyNotAllowed,
     /// More than one Origin, or one that is not ASCII text (400).
     OriginInvalid,
+    /// The page the request comes from is not one the server is for (403; RFC 6455 §10.2).
+    OriginForbidden,
     /// No `Upgrade: websocket` with `Connection: Upgrade`: an ordinary GET (426).
     UpgradeRequired,
     /// Not exactly one `Sec-WebSocket-Version: 13` (426; RFC 6455 §4.4).
@@ -40,6 +42,51 @@ pub enum HandshakeError {
 }
 
 impl HandshakeError {
+    /// All of them, in the order of [`Stats::refused_requests`](crate::Stats::refused_requests).
+    pub const ALL: [Self; 17] = [
+        Self::HeadTooLarge,
+        Self::TooManyFields,
+        Self::OutOfMemory,
+        Self::StrayControl,
+        Self::Malformed,
+        Self::TargetTooLong,
+        Self::TargetInvalid,
+        Self::MethodNotAllowed,
+        Self::VersionNotSupported,
+        Self::HostInvalid,
+        Self::BodyNotAllowed,
+        Self::OriginInvalid,
+        Self::OriginForbidden,
+        Self::UpgradeRequired,
+        Self::WebSocketVersion,
+        Self::KeyInvalid,
+        Self::ProtocolInvalid,
+    ];
+
+    /// The error's name in metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::HeadTooLarge => "head_too_large",
+            Self::TooManyFields => "too_many_fields",
+            Self::OutOfMemory => "out_of_memory",
+            Self::StrayControl => "stray_control",
+            Self::Malformed => "malformed",
+            Self::TargetTooLong => "target_too_long",
+            Self::TargetInvalid => "target_invalid",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::VersionNotSupported => "version_not_supported",
+            Self::HostInvalid => "host_invalid",
+            Self::BodyNotAllowed => "body_not_allowed",
+            Self::OriginInvalid => "origin_invalid",
+            Self::OriginForbidden => "origin_forbidden",
+            Self::UpgradeRequired => "upgrade_required",
+            Self::WebSocketVersion => "websocket_version",
+            Self::KeyInvalid => "key_invalid",
+            Self::ProtocolInvalid => "protocol_invalid",
+        }
+    }
+
     /// The HTTP status to refuse with.
     #[must_use]
     pub const fn status(&self) -> u16 {
@@ -52,6 +99,7 @@ impl HandshakeError {
             | Self::OriginInvalid
             | Self::KeyInvalid
             | Self::ProtocolInvalid => 400,
+            Self::OriginForbidden => 403,
             Self::MethodNotAllowed => 405,
             Self::TargetTooLong => 414,
             Self::UpgradeRequired | Self::WebSocketVersion => 426,
@@ -77,6 +125,7 @@ impl HandshakeError {
             Self::HostInvalid => "not exactly one valid Host",
             Self::BodyNotAllowed => "an upgrade cannot have a body",
             Self::OriginInvalid => "Origin not valid",
+            Self::OriginForbidden => "not for pages of this origin",
             Self::UpgradeRequired => "this is a WebSocket endpoint",
             Self::WebSocketVersion => "only WebSocket version 13 is spoken here",
             Self::KeyInvalid => "Sec-WebSocket-Key not valid",

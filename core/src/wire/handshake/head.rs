@@ -25,13 +25,23 @@ pub struct HeadReader {
     /// How much of CRLF CRLF the bytes so far end with; 4 is a complete head.
     matched: u8,
     failed: Option<HandshakeError>,
+    /// How many bytes were looked at, and copied.
+    #[cfg(test)]
+    pub(super) work: (usize, usize),
 }
 
 impl HeadReader {
     /// A reader for heads of at most `bytes_max` bytes, the empty line at their end included. Allocates nothing.
     #[must_use]
     pub const fn new(bytes_max: usize) -> Self {
-        Self { buffer: Vec::new(), bytes_max, matched: 0, failed: None }
+        Self {
+            buffer: Vec::new(),
+            bytes_max,
+            matched: 0,
+            failed: None,
+            #[cfg(test)]
+            work: (0, 0),
+        }
     }
 
     /// Takes the next bytes. Returns the whole head and how many bytes of `input` it took (what follows them is not
@@ -71,6 +81,10 @@ impl HeadReader {
     fn scan(&mut self, input: &[u8]) -> Result<Option<usize>, HandshakeError> {
         let room = self.bytes_max - self.buffer.len();
         for (at, &byte) in input.iter().enumerate() {
+            #[cfg(test)]
+            {
+                self.work.0 += 1;
+            }
             if at == room {
                 return Err(HandshakeError::HeadTooLarge);
             }
@@ -97,9 +111,17 @@ impl HeadReader {
             // Doubling keeps byte-by-byte delivery linear; `scan` saw to it that `needed` is within the limit.
             let target = needed.max(self.buffer.capacity() * 2).min(self.bytes_max);
             let additional = target - self.buffer.len();
+            #[cfg(test)]
+            {
+                self.work.1 += self.buffer.len();
+            }
             self.buffer.try_reserve_exact(additional).map_err(|_| HandshakeError::OutOfMemory)?;
         }
         self.buffer.extend_from_slice(bytes);
+        #[cfg(test)]
+        {
+            self.work.1 += bytes.len();
+        }
         Ok(end)
     }
 }

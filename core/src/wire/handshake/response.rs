@@ -10,7 +10,7 @@ use bytes::BytesMut;
 use sha1::{Digest as _, Sha1};
 
 use super::EXTENSIONS;
-use super::token::is_token;
+use super::token::{is_ours, is_token, is_value};
 use crate::wire::deflate::Answer;
 
 /// What is hashed behind the key to show that the server read it as a WebSocket request (RFC 6455 §1.3).
@@ -35,30 +35,121 @@ pub(super) fn accept_bytes(key: &[u8]) -> [u8; 28] {
     accept
 }
 
+/// What a server answers.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ResponseOptions<'a> {
+    /// The subprotocol, which must be one the client offered (RFC 6455 §4.2.2).
+    pub protocol: Option<&'a str>,
+    /// The compression that is agreed to.
+    pub deflate: Option<Answer>,
+    /// Further fields, such as Set-Cookie. Those of the handshake itself are not among them.
+    pub headers: &'a [(&'a str, &'a str)],
+}
+
+/// What cannot be written into an answer: it would change its meaning, or break out of its line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum InvalidResponse {
+    /// The subprotocol is not a token.
+    Protocol,
+    /// A field's name is not a token, or is one that the handshake writes itself.
+    HeaderName,
+    /// A field's value has control characters.
+    HeaderValue,
+    /// A status that refuses nothing: not within 400 to 599.
+    Status,
+}
+
+impl core::fmt::Display for InvalidResponse {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::Protocol => "subprotocol not a token",
+            Self::HeaderName => "header name not valid, or reserved",
+            Self::HeaderValue => "header value not valid",
+            Self::Status => "status not within 400 to 599",
+        })
+    }
+}
+
+impl core::error::Error for InvalidResponse {}
+
 /// Appends the 101 that opens the connection.
 ///
-/// `protocol` must be one the client offered (RFC 6455 §4.2.2). It is left out if it is not a token: nothing a caller
-/// passes can break out of its line. `deflate`: the compression that is agreed to.
-pub fn put_response(out: &mut BytesMut, accept: &[u8; 28], protocol: Option<&str>, deflate: Option<Answer>) {
+/// # Errors
+/// If something cannot be written as it is; then nothing is.
+pub fn put_response(
+    out: &mut BytesMut,
+    accept: &[u8; 28],
+    options: &ResponseOptions<'_>,
+) -> Result<(), InvalidResponse> {
+    if options.protocol.is_some_and(|name| !is_token(name.as_bytes())) {
+        return Err(InvalidResponse::Protocol);
+    }
+    check_headers(options.headers)?;
+    out.reserve(256); // Once, for nearly all.
     out.extend_from_slice(
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ",
     );
     out.extend_from_slice(accept);
-    if let Some(name) = protocol.filter(|name| is_token(name.as_bytes())) {
+    if let Some(name) = options.protocol {
         out.extend_from_slice(b"\r\nSec-WebSocket-Protocol: ");
         out.extend_from_slice(name.as_bytes());
     }
-    if let Some(answer) = deflate {
+    if let Some(answer) = options.deflate {
         let line = format!("\r\n{EXTENSIONS}: {answer}");
         out.extend_from_slice(line.as_bytes());
     }
+    put_headers(out, options.headers);
     out.extend_from_slice(b"\r\n\r\n");
+    Ok(())
+}
+
+fn check_headers(headers: &[(&str, &str)]) -> Result<(), InvalidResponse> {
+    for (name, value) in headers {
+        let is_written_here = is_ours(name) || name.eq_ignore_ascii_case("Content-Type");
+        if !is_token(name.as_bytes()) || is_written_here {
+            return Err(InvalidResponse::HeaderName);
+        }
+        if !is_value(value) {
+            return Err(InvalidResponse::HeaderValue);
+        }
+    }
+    Ok(())
+}
+
+fn put_headers(out: &mut BytesMut, headers: &[(&str, &str)]) {
+    for part in headers.iter().flat_map(|(name, value)| ["\r\n", name, ": ", value]) {
+        out.extend_from_slice(part.as_bytes());
+    }
 }
 
 /// Appends a refusal with a short text as its body; the connection is to be closed behind it.
 ///
 /// A 426 says what to upgrade to (RFC 9110 §15.5.22, RFC 6455 §4.4), a 405 what is allowed (RFC 9110 §15.5.6).
 pub fn put_refusal(out: &mut BytesMut, status: u16, text: &str) {
+    put_refusal_head(out, status, &[], text.len());
+    out.extend_from_slice(text.as_bytes());
+}
+
+/// The same with further fields, such as WWW-Authenticate or Retry-After.
+///
+/// # Errors
+/// If something cannot be written as it is; then nothing is.
+pub fn put_refusal_with(
+    out: &mut BytesMut,
+    status: u16,
+    headers: &[(&str, &str)],
+    text: &str,
+) -> Result<(), InvalidResponse> {
+    if !(400..=599).contains(&status) {
+        return Err(InvalidResponse::Status);
+    }
+    check_headers(headers)?;
+    put_refusal_head(out, status, headers, text.len());
+    out.extend_from_slice(text.as_bytes());
+    Ok(())
+}
+
+fn put_refusal_head(out: &mut BytesMut, status: u16, headers: &[(&str, &str)], body_bytes: usize) {
     let extra = match status {
         405 => "\r\nAllow: GET",
         // `Upgrade` is hop-by-hop and must be named in `Connection` (RFC 9110 §7.8).
@@ -69,12 +160,13 @@ pub fn put_refusal(out: &mut BytesMut, status: u16, text: &str) {
     let written = write!(
         head,
         "HTTP/1.1 {status:03} {}\r\nConnection: close{extra}\r\nContent-Type: text/plain; charset=utf-8\r\n\
-         Content-Length: {}\r\n\r\n{text}",
+         Content-Length: {body_bytes}",
         reason_phrase(status),
-        text.len(),
     );
     debug_assert!(written.is_ok(), "writing to a String");
     out.extend_from_slice(head.as_bytes());
+    put_headers(out, headers);
+    out.extend_from_slice(b"\r\n\r\n");
 }
 
 /// Appends a document that answers a plain GET; the connection is to be closed behind it.

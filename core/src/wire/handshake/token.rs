@@ -1,7 +1,7 @@
 //! Grammar of field values (RFC 9110 §5.6), in linear passes.
 
 /// `token = 1*tchar` (RFC 9110 §5.6.2).
-pub(super) fn is_token(text: &[u8]) -> bool {
+pub(crate) fn is_token(text: &[u8]) -> bool {
     !text.is_empty() && text.iter().all(|&byte| is_tchar(byte))
 }
 
@@ -33,32 +33,34 @@ pub(super) fn list_has(value: &[u8], wanted: &[u8]) -> bool {
 
 /// `Host = uri-host [ ":" port ]` (RFC 9110 §7.2, RFC 3986 §3.2.2), without the empty host, which no WebSocket URI has.
 pub(super) fn is_host(value: &[u8]) -> bool {
-    let port = match value {
-        [b'[', rest @ ..] => {
-            let Some(end) = rest.iter().position(|&byte| byte == b']') else {
-                return false;
-            };
-            let (name, after) = rest.split_at(end);
-            let legal = |byte: &u8| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.');
-            if name.is_empty() || !name.iter().all(legal) {
-                return false;
+    core::str::from_utf8(value).is_ok_and(|value| split_host(value).is_some())
+}
+
+/// The name or address of a host, and the digits of its port if there is a colon.
+pub(super) fn split_host(value: &str) -> Option<(&str, Option<&str>)> {
+    let (host, after) = match value.strip_prefix('[') {
+        Some(rest) => {
+            let end = rest.find(']')?;
+            let legal = |byte: u8| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.');
+            if end == 0 || !rest[..end].bytes().all(legal) {
+                return None;
             }
-            &after[1..]
+            value.split_at(end + 2)
         }
-        _ => {
-            let end = value.iter().position(|&byte| byte == b':').unwrap_or(value.len());
-            let (name, after) = value.split_at(end);
-            if name.is_empty() || !name.iter().all(|&byte| is_reg_name(byte)) {
-                return false;
+        None => {
+            let end = value.find(':').unwrap_or(value.len());
+            if end == 0 || !value[..end].bytes().all(is_reg_name) {
+                return None;
             }
-            after
+            value.split_at(end)
         }
     };
-    match port {
-        [] => true,
-        [b':', digits @ ..] => digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit),
-        _ => false,
-    }
+    let port = match after.strip_prefix(':') {
+        None if after.is_empty() => None,
+        Some(digits) if digits.len() <= 5 && digits.bytes().all(|byte| byte.is_ascii_digit()) => Some(digits),
+        _ => return None,
+    };
+    Some((host, port))
 }
 
 const fn is_reg_name(byte: u8) -> bool {
@@ -81,6 +83,20 @@ const fn is_reg_name(byte: u8) -> bool {
                 | b';'
                 | b'='
         )
+}
+
+/// Field values have no control characters but HTAB (RFC 9110 §5.5).
+pub(super) fn is_value(value: &str) -> bool {
+    value.bytes().all(|byte| byte == b'\t' || !byte.is_ascii_control())
+}
+
+/// Fields that the handshake writes, or whose presence would make it another request.
+pub(super) fn is_ours(name: &str) -> bool {
+    const OURS: [&str; 7] =
+        ["Host", "Upgrade", "Connection", "Origin", "Content-Length", "Transfer-Encoding", "Trailer"];
+    let prefix = name.as_bytes().get(..14);
+    OURS.iter().any(|ours| name.eq_ignore_ascii_case(ours))
+        || prefix.is_some_and(|prefix| prefix.eq_ignore_ascii_case(b"Sec-WebSocket-"))
 }
 
 /// Visible ASCII, as a request target is; `#` would begin a fragment, which is never sent (RFC 9112 §3.2).

@@ -39,7 +39,8 @@ fn the_example_of_the_rfc() {
     assert_eq!(request.header("cookie"), None);
     assert_eq!(request.fields.iter().count(), 7);
     let mut out = BytesMut::new();
-    put_response(&mut out, &accept_key(request.key), Some("chat"), None);
+    let options = ResponseOptions { protocol: Some("chat"), ..ResponseOptions::default() };
+    put_response(&mut out, &accept_key(request.key), &options).unwrap();
     assert_eq!(
         out,
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -247,6 +248,19 @@ fn heads_in_pieces_of_any_size() {
 }
 
 #[test]
+fn each_byte_is_looked_at_once_however_it_is_cut() {
+    // CVE-2023-43669: a head that is parsed again at each read costs its square.
+    let head = with(&format!("X: {}", "x".repeat(3_000)));
+    for size in 1..=head.len() {
+        let mut reader = HeadReader::new(16 * 1024);
+        let found = head.as_bytes().chunks(size).filter(|piece| reader.read(piece).unwrap().is_some()).count();
+        let (looked_at, copied) = reader.work;
+        assert_eq!((found, looked_at), (1, head.len()), "in pieces of {size}");
+        assert!(copied <= 3 * head.len(), "{copied} bytes were copied in pieces of {size}");
+    }
+}
+
+#[test]
 fn memory_grows_with_what_arrives() {
     let mut reader = HeadReader::new(16 * 1024);
     for received in 1..=16 * 1024 {
@@ -292,14 +306,68 @@ fn stray_line_ends_are_told_at_once() {
 
 #[test]
 fn answers_cannot_be_broken_out_of() {
+    use InvalidResponse as I;
+    let options = |protocol, headers| ResponseOptions { protocol, headers, deflate: None };
+    let rows: [(ResponseOptions<'_>, I); 12] = [
+        (options(Some("a\r\nSet-Cookie: b"), &[]), I::Protocol),
+        (options(Some(""), &[]), I::Protocol),
+        (options(Some("a, b"), &[]), I::Protocol),
+        (options(None, &[("a b", "x")]), I::HeaderName),
+        (options(None, &[("", "x")]), I::HeaderName),
+        (options(None, &[("Sec-WebSocket-Extensions", "permessage-deflate")]), I::HeaderName),
+        (options(None, &[("upgrade", "h2c")]), I::HeaderName),
+        (options(None, &[("CONTENT-LENGTH", "5")]), I::HeaderName),
+        (options(None, &[("Content-Type", "text/html")]), I::HeaderName),
+        (options(None, &[("Transfer-Encoding", "chunked")]), I::HeaderName),
+        (options(None, &[("A", "x"), ("B", "x\r\n\r\nbody")]), I::HeaderValue),
+        (options(None, &[("A", "x\0")]), I::HeaderValue),
+    ];
+    for (options, error) in rows {
+        let mut out = BytesMut::from("before");
+        assert_eq!(put_response(&mut out, &accept_key("x"), &options), Err(error), "{options:?}");
+        if error != I::Protocol {
+            assert_eq!(put_refusal_with(&mut out, 403, options.headers, "no"), Err(error), "{options:?}");
+        }
+        assert_eq!(out, "before", "nothing is written on an error");
+    }
     let mut out = BytesMut::new();
-    put_response(&mut out, &accept_key("x"), Some("a\r\nSet-Cookie: b"), None);
-    assert!(!out.windows(6).any(|window| window == b"Cookie"));
-    assert!(out.ends_with(b"\r\n\r\n"));
+    for (status, result) in
+        [(200, Err(I::Status)), (399, Err(I::Status)), (600, Err(I::Status)), (400, Ok(())), (599, Ok(()))]
+    {
+        assert_eq!(put_refusal_with(&mut out, status, &[], ""), result);
+    }
     let mut out = BytesMut::new();
     put_refusal(&mut out, 403, "no\r\n\r\nHTTP/1.1 200 OK\r\n\r\n");
     assert!(out.starts_with(b"HTTP/1.1 403 Forbidden\r\nConnection: close\r\n"));
     assert!(core::str::from_utf8(&out).unwrap().contains("Content-Length: 25\r\n\r\nno"));
+}
+
+#[test]
+fn answers_with_further_fields() {
+    let (mut open, mut refused) = (BytesMut::new(), BytesMut::new());
+    let options = ResponseOptions {
+        protocol: None,
+        deflate: None,
+        headers: &[("Set-Cookie", "a=b; HttpOnly"), ("X-\u{7c}", "\u{e9}\t")],
+    };
+    put_response(&mut open, &accept_key("x"), &options).unwrap();
+    assert!(core::str::from_utf8(&open).unwrap().ends_with("=\r\nSet-Cookie: a=b; HttpOnly\r\nX-|: \u{e9}\t\r\n\r\n"));
+    put_refusal_with(&mut refused, 401, &[("WWW-Authenticate", "Bearer")], "who?").unwrap();
+    assert_eq!(
+        refused,
+        "HTTP/1.1 401 Unauthorized\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\n\
+         Content-Length: 4\r\nWWW-Authenticate: Bearer\r\n\r\nwho?"
+    );
+}
+
+#[test]
+fn all_errors_are_listed_where_they_stand() {
+    for (at, error) in HandshakeError::ALL.into_iter().enumerate() {
+        assert_eq!(error as usize, at, "{error:?}");
+        let same = HandshakeError::ALL.iter().filter(|other| other.name() == error.name()).count();
+        assert_eq!(same, 1, "{}", error.name());
+        assert!((400..=599).contains(&error.status()) && !error.as_str().is_empty());
+    }
 }
 
 #[test]

@@ -46,7 +46,8 @@ fn our_server_takes_what_our_client_writes() {
     assert_eq!(request.header("x-empty"), Some(&b""[..]));
 
     let mut answer = BytesMut::new();
-    put_response(&mut answer, &accept_key(request.key), Some("b"), None);
+    let with_protocol = ResponseOptions { protocol: Some("b"), ..ResponseOptions::default() };
+    put_response(&mut answer, &accept_key(request.key), &with_protocol).unwrap();
     assert_eq!(parse_response(&answer, KEY, &["a", "b"], None).unwrap().protocol, Some("b"));
 
     let plain = put(&options()).unwrap();

@@ -1,5 +1,7 @@
 //! WebSocket frames (RFC 6455 §5), written for strictness and not for speed.
 
+use super::inflate::Inflater;
+
 /// What a decoder gives.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Item {
@@ -64,21 +66,35 @@ pub const fn wire_len(payload: usize) -> usize {
 pub struct Decoder {
     from_client: bool,
     buffer: Vec<u8>,
-    message: Option<(bool, Vec<u8>)>,
+    message: Option<Message>,
+    inflater: Option<Inflater>,
     closed: bool,
+}
+
+/// A message of which not every frame came.
+#[derive(Clone, Debug)]
+struct Message {
+    is_text: bool,
+    is_compressed: bool,
+    bytes: Vec<u8>,
 }
 
 impl Decoder {
     /// Reads what a server sends: unmasked.
     #[must_use]
     pub const fn of_server() -> Self {
-        Self { from_client: false, buffer: Vec::new(), message: None, closed: false }
+        Self { from_client: false, buffer: Vec::new(), message: None, inflater: None, closed: false }
     }
 
     /// Reads what a client sends: masked.
     #[must_use]
     pub const fn of_client() -> Self {
-        Self { from_client: true, buffer: Vec::new(), message: None, closed: false }
+        Self { from_client: true, buffer: Vec::new(), message: None, inflater: None, closed: false }
+    }
+
+    /// Messages may be compressed from now on (RFC 7692).
+    pub fn inflate_with(&mut self, inflater: Inflater) {
+        self.inflater = Some(inflater);
     }
 
     /// Whether nothing is half read.
@@ -92,6 +108,14 @@ impl Decoder {
     /// # Errors
     /// What the sender must not have done.
     pub fn feed(&mut self, bytes: &[u8]) -> Result<Vec<Item>, String> {
+        Ok(self.feed_more(bytes)?.into_iter().map(|(item, _)| item).collect())
+    }
+
+    /// The same, and of each whether it was compressed.
+    ///
+    /// # Errors
+    /// What the sender must not have done.
+    pub fn feed_more(&mut self, bytes: &[u8]) -> Result<Vec<(Item, bool)>, String> {
         self.buffer.extend(bytes);
         let mut items = Vec::new();
         while let Some((header, payload)) = self.next_frame()? {
@@ -99,7 +123,7 @@ impl Decoder {
                 return Err("a frame after Close (§5.5.1)".into());
             }
             if let Some(item) = self.frame(header, payload)? {
-                self.closed = matches!(item, Item::Close(_));
+                self.closed = matches!(item.0, Item::Close(_));
                 items.push(item);
             }
         }
@@ -112,7 +136,8 @@ impl Decoder {
     fn next_frame(&mut self) -> Result<Option<(u8, Vec<u8>)>, String> {
         let [first, second, rest @ ..] = self.buffer.as_slice() else { return Ok(None) };
         let (first, masked) = (*first, second >> 7 == 1);
-        if first & 0x70 != 0 {
+        let is_compressible = self.inflater.is_some() && matches!(first & 0x0F, 1 | 2);
+        if first & 0x30 != 0 || (first & 0x40 != 0 && !is_compressible) {
             return Err(format!("reserved bits without an extension: {first:#04x} (§5.2)"));
         }
         if masked != self.from_client {
@@ -155,38 +180,46 @@ impl Decoder {
         Ok(Some((first, payload)))
     }
 
-    fn frame(&mut self, first: u8, payload: Vec<u8>) -> Result<Option<Item>, String> {
+    fn frame(&mut self, first: u8, payload: Vec<u8>) -> Result<Option<(Item, bool)>, String> {
         let fin = first & 0x80 != 0;
         match (first & 0x0F, self.message.take()) {
             (0, None) => Err("a continuation of nothing (§5.4)".into()),
-            (0, Some((is_text, mut message))) => {
-                message.extend(payload);
-                self.message_frame(fin, is_text, message)
+            (0, Some(mut message)) => {
+                message.bytes.extend(payload);
+                self.message_frame(fin, message)
             }
             (1 | 2, Some(_)) => Err("a new message inside a fragmented one (§5.4)".into()),
-            (opcode @ (1 | 2), None) => self.message_frame(fin, opcode == 1, payload),
+            (opcode @ (1 | 2), None) => {
+                let (is_text, is_compressed) = (opcode == 1, first & 0x40 != 0);
+                self.message_frame(fin, Message { is_text, is_compressed, bytes: payload })
+            }
             (opcode @ 8..=10, message) => {
                 self.message = message;
-                match opcode {
-                    8 => close(&payload).map(|close| Some(Item::Close(close))),
-                    9 => Ok(Some(Item::Ping(payload))),
-                    _ => Ok(Some(Item::Pong(payload))),
-                }
+                let item = match opcode {
+                    8 => Item::Close(close(&payload)?),
+                    9 => Item::Ping(payload),
+                    _ => Item::Pong(payload),
+                };
+                Ok(Some((item, false)))
             }
             (opcode, _) => Err(format!("unknown opcode {opcode} (§5.2)")),
         }
     }
 
-    fn message_frame(&mut self, fin: bool, is_text: bool, message: Vec<u8>) -> Result<Option<Item>, String> {
+    fn message_frame(&mut self, fin: bool, message: Message) -> Result<Option<(Item, bool)>, String> {
         if !fin {
-            self.message = Some((is_text, message));
+            self.message = Some(message);
             return Ok(None);
         }
-        if !is_text {
-            return Ok(Some(Item::Binary(message)));
+        let Message { is_text, is_compressed, mut bytes } = message;
+        if is_compressed {
+            bytes = self.inflater.as_mut().ok_or("nobody agreed to compression")?.inflate(&bytes)?;
         }
-        let text = String::from_utf8(message).map_err(|_| "text that is not UTF-8 (§8.1)".to_string())?;
-        Ok(Some(Item::Text(text)))
+        if !is_text {
+            return Ok(Some((Item::Binary(bytes), is_compressed)));
+        }
+        let text = String::from_utf8(bytes).map_err(|_| "text that is not UTF-8 (§8.1)".to_string())?;
+        Ok(Some((Item::Text(text), is_compressed)))
     }
 }
 

@@ -67,7 +67,7 @@ impl Response {
     ///
     /// # Errors
     /// Why this answer does not open a connection (§4.1).
-    pub fn check(&self, key: &str, offered: &[&str]) -> Result<Option<String>, String> {
+    pub fn check(&self, key: &str, offered: &[&str], offers_extension: bool) -> Result<Option<String>, String> {
         if !self.one("upgrade")?.eq_ignore_ascii_case("websocket") {
             return Err("Upgrade is not websocket".into());
         }
@@ -77,7 +77,7 @@ impl Response {
         if self.one("sec-websocket-accept")? != accept_of(key) {
             return Err("Sec-WebSocket-Accept does not belong to the key".into());
         }
-        if self.all("sec-websocket-extensions").next().is_some() {
+        if !offers_extension && self.all("sec-websocket-extensions").next().is_some() {
             return Err("an extension that was not offered".into());
         }
         for field in ["content-length", "transfer-encoding"] {
@@ -167,8 +167,8 @@ mod tests {
         assert_eq!(reader.feed(first), Ok(None));
         let response = reader.feed(last).unwrap().unwrap();
         assert_eq!((response.status, &response.rest[..]), (101, &b"rest"[..]));
-        assert_eq!(response.check(KEY, &["chat"]), Ok(Some("chat".into())));
-        assert!(response.check(KEY, &[]).is_err() && response.check("other", &["chat"]).is_err());
+        assert_eq!(response.check(KEY, &["chat"], false), Ok(Some("chat".into())));
+        assert!(response.check(KEY, &[], false).is_err() && response.check("other", &["chat"], false).is_err());
         let text = String::from_utf8(request(KEY, "/x?y", &["a", "b"])).unwrap();
         assert!(text.starts_with("GET /x?y HTTP/1.1\r\n") && text.ends_with("Protocol: a, b\r\n\r\n"));
     }
@@ -185,7 +185,7 @@ mod tests {
         ] {
             let text = GOOD.replacen(from, to, 1);
             let response = ResponseReader::default().feed(text.as_bytes()).unwrap().unwrap();
-            assert!(response.check(KEY, &["chat"]).is_err(), "{to}");
+            assert!(response.check(KEY, &["chat"], false).is_err(), "{to}");
         }
         for text in ["HTTP/1.0 101 x\r\n\r\n", "HTTP/1.1 1010\r\n\r\n", "HTTP/1.1 101 x\r\nno colon\r\n\r\n"] {
             assert!(ResponseReader::default().feed(text.as_bytes()).is_err(), "{text}");

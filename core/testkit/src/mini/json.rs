@@ -30,6 +30,26 @@ pub fn members(text: &str) -> Result<Vec<(String, &str)>, String> {
     }
 }
 
+/// The elements of an array in their order, as written.
+///
+/// # Errors
+/// Not an array, or white space between its tokens.
+pub fn elements(text: &str) -> Result<Vec<&str>, String> {
+    let mut elements = Vec::new();
+    let mut rest = text.strip_prefix('[').ok_or_else(|| format!("not an array: {text:.80}"))?;
+    if rest == "]" {
+        return Ok(elements);
+    }
+    loop {
+        let (element, behind) = rest.split_at(value_len(rest)?);
+        elements.push(element);
+        if behind == "]" {
+            return Ok(elements);
+        }
+        rest = behind.strip_prefix(',').ok_or_else(|| format!("neither comma nor end: {behind:.80}"))?;
+    }
+}
+
 /// How far the value goes that starts here: to a comma, colon or bracket on its own level.
 fn value_len(text: &str) -> Result<usize, String> {
     let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
@@ -77,6 +97,15 @@ pub fn has_white_space(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn elements_are_given_as_written() {
+        assert_eq!(elements(r#"[{"a" : "],["},[1,2],3]"#).unwrap(), [r#"{"a" : "],["}"#, "[1,2]", "3"]);
+        assert_eq!(elements("[]").unwrap(), [""; 0]);
+        for bad in ["{}", "[", "[1", "[1}", "[1] ", "[1 ,2]", "[1]]"] {
+            assert!(elements(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn members_are_given_as_written() {

@@ -3,13 +3,16 @@
 //!
 //! It is strict: whatever the server must not do becomes a violation.
 
+pub mod deflate;
 pub mod dialect;
 pub mod frame;
 pub mod handshake;
+pub mod inflate;
 pub mod json;
 
 use std::collections::VecDeque;
 
+pub use deflate::Agreement;
 pub use dialect::{Asked, Data, Place, Reader, Sub, Told, Wish};
 pub use frame::{Decoder, Item};
 
@@ -71,12 +74,20 @@ pub struct Client {
     pub is_ended: bool,
     /// The server's HTTP answer.
     pub response: Option<Response>,
+    /// What the server agreed to; `None`: nothing is compressed.
+    pub agreement: Option<Agreement>,
+    /// Messages that came compressed.
+    pub compressed: u64,
     /// What the server must not have done.
     pub violation: Option<String>,
+    /// Statuses with which its request may be refused, beside 408 and 503.
+    pub refusals: Vec<u16>,
     /// All bytes received.
     pub received_bytes: u64,
     key: String,
     offered: Vec<String>,
+    /// Its offer of compression.
+    offer: Option<String>,
     answer: ResponseReader,
     decoder: Decoder,
     out: VecDeque<u8>,
@@ -84,6 +95,8 @@ pub struct Client {
     sent_close: bool,
     is_lawless: bool,
     is_fetching: bool,
+    /// Its request is of a page that the server is not for.
+    is_stranger: bool,
 }
 
 impl Client {
@@ -93,6 +106,19 @@ impl Client {
         let mut client = Self::silent(seed, is_raw);
         client.offered = protocols.iter().map(ToString::to_string).collect();
         client.out.extend(handshake::request(&client.key, "/", protocols));
+        client
+    }
+
+    /// The same, that offers compression: `permessage-deflate; ...` (RFC 7692 §7.1).
+    #[must_use]
+    pub fn offering(seed: u64, protocols: &[&str], is_raw: bool, offer: &str) -> Self {
+        let mut client = Self::silent(seed, is_raw);
+        client.offered = protocols.iter().map(ToString::to_string).collect();
+        client.offer = Some(offer.into());
+        let mut request = handshake::request(&client.key, "/", protocols);
+        request.truncate(request.len() - 2);
+        request.extend(format!("Sec-WebSocket-Extensions: {offer}\r\n\r\n").as_bytes());
+        client.out.extend(request);
         client
     }
 
@@ -115,10 +141,14 @@ impl Client {
             close_reason: String::new(),
             is_ended: false,
             response: None,
+            agreement: None,
+            compressed: 0,
             violation: None,
+            refusals: Vec::new(),
             received_bytes: 0,
             key: handshake::key_of(nonce),
             offered: Vec::new(),
+            offer: None,
             answer: ResponseReader::default(),
             decoder: Decoder::of_server(),
             out: VecDeque::new(),
@@ -126,6 +156,7 @@ impl Client {
             sent_close: false,
             is_lawless: false,
             is_fetching: false,
+            is_stranger: false,
         }
     }
 
@@ -136,6 +167,17 @@ impl Client {
         client.is_fetching = true;
         client.write(format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes());
         client
+    }
+
+    /// Its request, which it has not written yet, comes from a page of this origin; whether the server is for such pages.
+    pub fn come_from(&mut self, origin: &str, is_welcome: bool) {
+        let end = self.out.len().saturating_sub(2);
+        let behind = self.out.split_off(end);
+        self.out.extend(format!("Origin: {origin}\r\n").bytes().chain(behind));
+        if !is_welcome && !self.is_fetching {
+            self.is_stranger = true;
+            self.refusals.push(403);
+        }
     }
 
     /// A client on a connection whose handshake somebody else has done.
@@ -338,14 +380,19 @@ impl Client {
                 if response.status == 200 && self.is_fetching {
                     self.phase = Phase::Served(Vec::new());
                 } else if response.status == 101 {
+                    if self.is_stranger {
+                        return Err("a stranger was let in".into());
+                    }
                     let offered: Vec<&str> = self.offered.iter().map(String::as_str).collect();
                     if !self.is_lawless {
-                        self.protocol = response.check(&self.key, &offered)?;
+                        self.protocol = response.check(&self.key, &offered, self.offer.is_some())?;
+                        self.agree(&response)?;
                     }
                     self.phase = Phase::Open;
                 } else if (400..600).contains(&response.status) {
                     // 408: too slow, 503: the server is shutting down or full. Neither is the request's fault.
-                    if !self.is_lawless && !self.is_fetching && !matches!(response.status, 408 | 503) {
+                    let is_known = matches!(response.status, 408 | 503) || self.refusals.contains(&response.status);
+                    if !self.is_lawless && !self.is_fetching && !is_known {
                         return Err(format!("a good request was refused: {response:?}"));
                     }
                     self.phase = Phase::Refused(response.status);
@@ -358,8 +405,25 @@ impl Client {
         }
     }
 
+    /// Holds what the server says of extensions against the offer.
+    fn agree(&mut self, response: &Response) -> Result<(), String> {
+        let mut answers = response.all("sec-websocket-extensions");
+        let Some(answer) = answers.next() else { return Ok(()) };
+        if answers.next().is_some() {
+            return Err("Sec-WebSocket-Extensions twice".into());
+        }
+        let offer = self.offer.as_deref().ok_or("an extension that was not offered")?;
+        let agreement = Agreement::read(answer, offer)?;
+        self.agreement = Some(agreement);
+        let Agreement { server_alone, server_bits, .. } = agreement;
+        let way = inflate::Way { window_bits: server_bits, takes_over: !server_alone };
+        self.decoder.inflate_with(inflate::Inflater::new(way));
+        Ok(())
+    }
+
     fn frames(&mut self, bytes: &[u8]) -> Result<(), String> {
-        for item in self.decoder.feed(bytes)? {
+        for (item, is_compressed) in self.decoder.feed_more(bytes)? {
+            self.compressed += u64::from(is_compressed);
             match item {
                 Item::Ping(payload) => {
                     self.pings += 1;
@@ -379,7 +443,7 @@ impl Client {
                     (None, item) => self.items.push_back(item),
                     (Some(reader), Item::Text(text)) => {
                         // What somebody lawless has said, nobody knows: its answers are not expected.
-                        let told = reader.text(&text);
+                        let told = if is_compressed { reader.joined(&text) } else { reader.text(&text) };
                         if !self.is_lawless {
                             told?;
                         }

@@ -46,6 +46,12 @@ impl House {
 
     /// Polls and takes everything.
     fn drain(&mut self) {
+        // First of all: a peer's last word is answered when what it said before was taken.
+        while let Some(payload) = self.hub.receive(self.conn, Instant::ZERO) {
+            let told =
+                Told::Message { is_text: payload.is_text, is_compressed: false, payload: payload.bytes.to_vec() };
+            self.received.push(told);
+        }
         while let Some(transmit) = self.hub.poll_transmit() {
             let bytes = stage::copy(&transmit);
             self.hub.handle_sent(self.conn, bytes.len(), Instant::ZERO);
@@ -62,11 +68,6 @@ impl House {
             if let Event::Closed { reason, .. } = event {
                 assert_eq!(self.reason.replace(reason), None, "closed twice");
             }
-        }
-        while let Some(payload) = self.hub.receive(self.conn, Instant::ZERO) {
-            let told =
-                Told::Message { is_text: payload.is_text, is_compressed: false, payload: payload.bytes.to_vec() };
-            self.received.push(told);
         }
         self.hub.check_invariants();
     }

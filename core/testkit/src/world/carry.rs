@@ -218,6 +218,10 @@ impl World {
             trace.push(format!("{side} {event:?}"));
         }
         match event {
+            Event::UpgradeRequested(conn) => {
+                place.is_news(conn);
+                self.is_asked(side, conn);
+            }
             Event::Opened { conn, session } => {
                 place.is_news(conn);
                 if let Some(line) = place.lines.get_mut(&conn) {
@@ -294,6 +298,7 @@ impl World {
                 self.flush(side, conn);
             }
         }
+        self.decide(side, all);
         let lanes: Vec<_> = self.sides[side].locals.keys().copied().collect();
         for lane in lanes {
             let most = if all { u64::MAX } else { self.choices.below(4) };

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use forebay_core::wire::HandshakeError;
 use forebay_core::{AbandonReason, Cause, Class, ConnId, Level, LossReason, Payload, PublishError, wire};
 
 use super::draw::{FLUSH_INTERVAL_MAX_MS, TOPICS};
@@ -42,6 +43,7 @@ impl World {
             self.summary.superseded += stats.lanes.lost_by(LossReason::Superseded).messages;
             self.summary.rejected += stats.lanes.lost_by(LossReason::Newest).messages;
             self.summary.opened += stats.opened;
+            self.summary.strangers += stats.refused_requests[HandshakeError::OriginForbidden as usize];
         }
     }
 

@@ -62,6 +62,10 @@ pub struct Summary {
     pub uneven_gaps: u64,
     /// Writes that were taken in part.
     pub partial_writes: u64,
+    /// Opening requests that the application was asked about.
+    pub asked: u64,
+    /// Pages of strangers that were turned away.
+    pub strangers: u64,
     /// Messages that hub B, as a client of hub A, passed on.
     pub forwarded: u64,
     /// Messages lost to the log's bound and to the hub's budget.
@@ -137,6 +141,10 @@ struct Side {
     options: Options,
     frame_bytes_max: usize,
     lines: BTreeMap<ConnId, Line>,
+    /// Connections that wait for a verdict, and whether they will get one.
+    asked: BTreeMap<ConnId, bool>,
+    /// Those that got one.
+    decided: Vec<ConnId>,
     /// Connections that have ended: which of `Effect::Close` (or end of file) and `Event::Closed` was seen.
     ended: BTreeMap<ConnId, (bool, bool)>,
     /// Connections without a transport whose messages the application has not taken: their `Closed` waits for that.
@@ -202,6 +210,8 @@ impl Side {
             options,
             frame_bytes_max: check::frame_bytes_max(&options, 600),
             lines: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            decided: Vec::new(),
             ended: BTreeMap::new(),
             estates: BTreeMap::new(),
             locals: BTreeMap::new(),

@@ -14,7 +14,7 @@ const NOW: Instant = Instant::from_nanos(1);
 fn frozen(policy: Policy, lanes: usize) -> (Hub, TopicId, Vec<ConnId>) {
     let mut hub = Hub::new(Config::try_from(Options::default()).expect("good"), [3; 32], NOW);
     let topic = hub.topic("t", TopicOptions::default()).expect("declared");
-    let peer = Peer { address: None, mode: Mode::Raw };
+    let peer = Peer { mode: Mode::Raw, ..Peer::default() };
     let conns = (0..lanes)
         .map(|_| {
             let conn =

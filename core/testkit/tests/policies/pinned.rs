@@ -35,7 +35,7 @@ impl House {
         (options.keys_max, options.keys_bytes_max) = (16, BYTES_MAX as u64);
         let topic = hub.topic("t", options).expect("declared");
         let quick = hub.subscribe_local(topic, LaneOptions::with_policy(policy), Start::Latest, NOW).expect("a lane");
-        let peer = Peer { address: None, mode: Mode::Raw };
+        let peer = Peer { mode: Mode::Raw, ..Peer::default() };
         let slow = hub.handle_upgraded(Upgraded { peer, protocol: None, deflate: None }, b"", NOW).expect("accepted");
         let lane = LaneOptions {
             messages_max: Some(20),

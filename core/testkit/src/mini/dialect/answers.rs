@@ -18,6 +18,31 @@ impl Reader {
         self.said(text).map_err(|error| format!("{error}; in {text:.300}"))
     }
 
+    /// Takes a compressed text message of the server in: it may be several messages of one topic.
+    ///
+    /// # Errors
+    /// What the server must not have said.
+    pub fn joined(&mut self, text: &str) -> Result<(), String> {
+        if !text.starts_with('[') {
+            return self.text(text);
+        }
+        let elements = json::elements(text)?;
+        if elements.len() < 2 {
+            return Err(format!("an array of {} messages", elements.len()));
+        }
+        let before = self.told.len();
+        elements.into_iter().try_for_each(|element| self.text(element))?;
+        let mut topics = self.told[before..].iter().map(|told| match told {
+            Told::Message { topic, .. } => Some(topic),
+            _ => None,
+        });
+        let first = topics.next().flatten();
+        match first.is_some() && topics.all(|topic| topic == first) {
+            true => Ok(()),
+            false => Err(format!("an array of more than messages of one topic: {text:.300}")),
+        }
+    }
+
     fn said(&mut self, text: &str) -> Result<(), String> {
         let members = json::members(text)?;
         let said = Said { members: &members };

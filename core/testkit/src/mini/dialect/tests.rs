@@ -51,6 +51,27 @@ fn messages_gaps_and_the_ledger() {
 }
 
 #[test]
+fn several_messages_of_a_topic_as_one() {
+    let mut reader = subscribed();
+    reader.joined(&message(11)).unwrap();
+    reader.joined(&format!("[{},{}]", message(12), message(13))).unwrap();
+    assert_eq!((reader.subs["t"].received, reader.subs["t"].told), (3, 13));
+    let gap = r#"{"op":"gap","topic":"t","from":15,"to":15,"missed":1,"reasons":["oldest"]}"#;
+    for (text, why) in [
+        ("[]".into(), "array of 0"),
+        (format!("[{}]", message(14)), "array of 1"),
+        (format!("[{},{gap}]", message(14)), "one topic"),
+        (format!("[{},{}]", message(14), message(16)), "hole"),
+        (format!("[{}, {}]", message(14), message(15)), "white space"),
+        (format!("[[{},{}],1]", message(14), message(15)), "not an object"),
+    ] {
+        let error = reader.clone().joined(&text).expect_err(why);
+        assert!(error.contains(why), "{error}");
+    }
+    assert!(reader.text(&format!("[{},{}]", message(14), message(15))).is_err(), "only what is compressed");
+}
+
+#[test]
 fn violations_of_a_subscription() {
     for (texts, why) in [
         (vec![message(12)], "hole"),

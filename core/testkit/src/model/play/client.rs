@@ -105,7 +105,7 @@ impl Play {
             return Ok(());
         }
         let is_raw = args[1] == 1;
-        let peer = Peer { address: None, mode: if is_raw { Mode::Raw } else { Mode::Dialect } };
+        let peer = Peer { mode: if is_raw { Mode::Raw } else { Mode::Dialect }, ..Peer::default() };
         place.model.advance(now.as_nanos());
         let is_upgraded = args[2] == 1;
         let accepted = if is_upgraded {

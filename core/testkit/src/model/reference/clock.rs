@@ -129,6 +129,9 @@ impl Reference {
     fn deadline(&self, id: ConnId) -> Option<(u64, EndReason)> {
         let conn = &self.conns[&id];
         let after = |from: u64, timeout: Duration| from.saturating_add(nanos(timeout));
+        if let Some(last) = conn.last_word {
+            return Some((after(last.since, self.options.close_timeout), last.reason));
+        }
         match conn.phase {
             Phase::Handshake => {
                 Some((after(conn.clock.accepted, self.options.handshake_timeout), EndReason::HandshakeTimeout))
@@ -164,7 +167,7 @@ impl Reference {
         let mut alarms = Vec::new();
         for (id, conn) in &self.conns {
             alarms.extend(self.deadline(*id).map(|(at, reason)| (at, Alarm::Conn(*id, reason))));
-            let is_silent = conn.phase == Phase::Open && !conn.clock.is_pinged;
+            let is_silent = conn.phase == Phase::Open && conn.last_word.is_none() && !conn.clock.is_pinged;
             let silence = conn.clock.silence.filter(|_| is_silent).and_then(Patience::ends);
             alarms.extend(silence.map(|at| (at, Alarm::Ping(*id))));
             let patience = nanos(self.options.block_max);
@@ -262,7 +265,9 @@ impl Reference {
         let open = self.conns.iter().filter(|(_, conn)| matches!(conn.phase, Phase::Open | Phase::Handshake));
         let open: Vec<(ConnId, Phase)> = open.map(|(id, conn)| (*id, conn.phase)).collect();
         for (id, phase) in open {
-            if phase == Phase::Open {
+            if self.conns[&id].last_word.is_some() {
+                self.take_leave(id);
+            } else if phase == Phase::Open {
                 self.begin_close(id, EndReason::Drained, Some(1001), None);
             } else {
                 self.end(id, EndReason::Drained, true);
@@ -271,6 +276,9 @@ impl Reference {
     }
 
     fn time_is_up(&mut self, id: ConnId, reason: EndReason) {
+        if self.conns[&id].last_word.is_some() {
+            return self.take_leave(id);
+        }
         if reason == EndReason::MessageTimeout && self.conns[&id].phase == Phase::Open {
             // Amid a message there cannot be its Close.
             self.conn(id).peer_closed = true;

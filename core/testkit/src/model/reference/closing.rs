@@ -6,7 +6,7 @@ use forebay_core::{AcceptError, ConnId, EndReason, Options, wire::CloseCode};
 
 use super::clock::Clock;
 use super::output::whats;
-use super::{Conn, DIRECT, Front, News, Open, Phase, Reference, SessionKey, count};
+use super::{Conn, DIRECT, Front, LastWord, News, Open, Phase, Reference, SessionKey, count};
 
 /// The greeting of a session.
 fn hello(options: &Options, session: SessionKey) -> Front {
@@ -55,6 +55,8 @@ impl Reference {
             is_stopped: false,
             is_paused: false,
             peer_closed: false,
+            owes_answers: false,
+            last_word: None,
             is_doomed: false,
             front: VecDeque::new(),
             begun: Vec::new(),
@@ -114,6 +116,7 @@ impl Reference {
         self.reply(id, Front::Close(code, text));
         let conn = self.conn(id);
         conn.is_doomed = false;
+        conn.last_word = None;
         conn.phase = Phase::Closing(reason);
         conn.clock.closing(now);
     }
@@ -121,6 +124,7 @@ impl Reference {
     /// The application closes.
     pub(crate) fn close(&mut self, id: ConnId, code: CloseCode, text: &str) {
         match self.conns.get_mut(&id).map(|conn| conn.phase) {
+            Some(Phase::Open) if self.conns[&id].last_word.is_some() => self.take_leave(id),
             Some(Phase::Open) => {
                 self.begin_close(id, EndReason::Closed(code), Some(code.get()), Some(text.into()));
             }
@@ -133,11 +137,38 @@ impl Reference {
 
     /// The peer sends Close.
     pub(super) fn peer_closes(&mut self, id: ConnId, code: Option<u16>) {
-        self.conn(id).peer_closed = true;
-        if self.conns[&id].phase == Phase::Open {
-            let reason = EndReason::PeerClosed(code.and_then(CloseCode::new));
-            self.begin_close(id, reason, code, None);
+        let reason = EndReason::PeerClosed(code.and_then(CloseCode::new));
+        self.hear_last(id, reason, code);
+    }
+
+    /// The peer has nothing more to say.
+    pub(super) fn hear_last(&mut self, id: ConnId, reason: EndReason, code: Option<u16>) {
+        let since = self.now;
+        let conn = self.conn(id);
+        conn.peer_closed = true;
+        if conn.phase == Phase::Open {
+            conn.last_word = Some(LastWord { reason, code, since, is_answered: false });
+            (conn.partial, conn.is_inside_message) = (0, false);
+            if !conn.owes_answers {
+                self.take_leave(id);
+            }
         }
+    }
+
+    /// Those whose answers have left, before anybody else finds room.
+    pub(super) fn leave_answered(&mut self) {
+        let is_due = |conn: &Conn| {
+            let is_sent = conn.direct.is_empty() && conn.direct_out.messages == 0;
+            is_sent && conn.last_word.is_some_and(|last| last.is_answered)
+        };
+        let due: Vec<ConnId> = self.conns.iter().filter(|(_, conn)| is_due(conn)).map(|(id, _)| *id).collect();
+        due.into_iter().for_each(|id| self.take_leave(id));
+    }
+
+    /// The peer's last word is answered.
+    pub(super) fn take_leave(&mut self, id: ConnId) {
+        let last = self.conns[&id].last_word.expect("it has come");
+        self.begin_close(id, last.reason, last.code, None);
     }
 
     /// Lanes that were full end their connections at the end of a call.
@@ -202,6 +233,10 @@ impl Reference {
             }
             None | Some(Phase::Ended(..)) => self.stale(),
             Some(Phase::Closing(reason)) => self.end(id, reason, false),
+            Some(_) if self.conns[&id].last_word.is_some() => {
+                let last = self.conn(id).last_word.take().expect("just looked at");
+                self.end(id, last.reason, false);
+            }
             Some(_) => self.end(id, EndReason::PeerGone, false),
         }
         self.end_call();
@@ -252,6 +287,9 @@ impl Reference {
             lane.all_waiting().messages > 0 || lane.acks.as_ref().is_some_and(|acks| !acks.unacknowledged.is_empty())
         };
         let is_waited_for = !conn.direct.is_empty() || self.lanes_of(id).iter().any(waits);
+        if conn.last_word.is_some() {
+            return;
+        }
         let is_idle = conn.out.is_none() && !self.has_output(id) && !is_waited_for;
         if conn.phase == Phase::Open && self.draining.is_some() && is_idle && conn.parked_since.is_none() {
             self.begin_close(id, EndReason::Drained, Some(1001), None);

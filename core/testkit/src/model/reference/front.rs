@@ -101,7 +101,7 @@ impl Front {
                 if response.status != 101 {
                     return Err(format!("status {}", response.status));
                 }
-                let chosen = response.check(key, protocols)?;
+                let chosen = response.check(key, protocols, false)?;
                 let expected = protocols.contains(&"forebay.v1").then(|| "forebay.v1".to_string());
                 if chosen == expected { Ok(end) } else { Err(format!("{chosen:?}, not {expected:?}")) }
             }

@@ -116,6 +116,9 @@ impl Conn {
 
     /// And what is kept because it was not understood yet.
     pub(crate) fn inbound_bytes(&self, is_too_fast: bool) -> usize {
+        if self.last_word.is_some() {
+            return self.counted_bytes(); // What comes behind it nobody keeps.
+        }
         let head = self.wire.front().map_or(0, |segment| segment.head);
         let begun = if self.fed >= head { self.fed - head } else { self.fed };
         self.counted_bytes() + self.partial + if self.is_stopped || is_too_fast { self.fed } else { begun }
@@ -255,7 +258,7 @@ impl Reference {
     fn put_inbox(&mut self, id: ConnId, is_text: bool, bytes: Vec<u8>) {
         let state = self.conn(id);
         state.inbox.push_back((is_text, bytes));
-        state.news.is_received = true;
+        (state.news.is_received, state.owes_answers) = (true, true);
     }
 
     /// A request: carried out, or put behind a publish that waits.
@@ -559,14 +562,17 @@ impl Reference {
         if matches!(state.phase, Phase::Ended(..)) {
             return message;
         }
+        if message.is_none() {
+            state.owes_answers = false;
+            state.last_word.as_mut().into_iter().for_each(|last| last.is_answered = true);
+        }
         self.decode(id);
         self.end_call();
         message
     }
 
     fn protocol_error(&mut self, id: ConnId, code: u16, error: wire::WireError) {
-        self.conn(id).peer_closed = true;
-        self.begin_close(id, EndReason::Protocol(error), Some(code), None);
+        self.hear_last(id, EndReason::Protocol(error), Some(code));
     }
 
     /// Kept for messages that are told apart by their bytes.

@@ -180,6 +180,15 @@ pub(crate) enum Phase {
     Ended(EndReason, bool),
 }
 
+/// How a peer has ended, and whether the application has no more answers to what came before that.
+#[derive(Clone, Copy, Debug)]
+struct LastWord {
+    reason: EndReason,
+    code: Option<u16>,
+    since: u64,
+    is_answered: bool,
+}
+
 /// What is to be told of a connection.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct News {
@@ -210,6 +219,10 @@ pub(crate) struct Conn {
     /// Whether the embedder was told to pause.
     pub(crate) is_paused: bool,
     peer_closed: bool,
+    /// The application may still answer what came.
+    owes_answers: bool,
+    /// The peer has ended, but what it said before is answered first.
+    last_word: Option<LastWord>,
     is_doomed: bool,
     // Out.
     front: VecDeque<Front>,
@@ -427,6 +440,7 @@ impl Reference {
     /// What every call that may make room ends with.
     pub(crate) fn end_call(&mut self) {
         self.look_at_touched();
+        self.leave_answered();
         self.look_at_parked();
         loop {
             self.close_doomed();

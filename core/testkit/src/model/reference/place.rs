@@ -12,7 +12,7 @@ pub(super) fn place_bytes() -> usize {
     *PLACE.get_or_init(|| {
         let now = Instant::from_nanos(0);
         let mut hub = Hub::new(Config::try_from(Options::default()).expect("defaults"), [1; 32], now);
-        let peer = Peer { address: None, mode: Mode::Raw };
+        let peer = Peer { mode: Mode::Raw, ..Peer::default() };
         let conn = hub.handle_upgraded(Upgraded { peer, protocol: None, deflate: None }, b"", now).expect("room");
         hub.handle_bytes(conn, &frame::encode(true, 2, b"", Some([1; 4])), now);
         hub.connection(conn).expect("there").inbound_bytes

@@ -13,7 +13,7 @@ impl World {
         if clients > 1 {
             return;
         }
-        let peer = Peer { address: None, mode: Mode::Dialect };
+        let peer = Peer { mode: Mode::Dialect, ..Peer::default() };
         let Ok(server) = self.sides[0].hub.handle_accept(peer, self.now) else { return };
         self.summary.accepted += 1;
         let (forth, back) = (self.pipe(), self.pipe());

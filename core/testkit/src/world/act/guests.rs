@@ -7,6 +7,7 @@ use forebay_core::{Mode, Peer, Upgraded};
 use super::super::draw::{self, CRIMES, NONSENSE};
 use super::super::guest::Guest;
 use super::super::{Line, Speaker, World};
+use super::gates::REFUSAL;
 use crate::mini::{Client, Wish};
 
 impl World {
@@ -37,6 +38,15 @@ impl World {
             _ => Client::new(seed, &["forebay.v1"], is_raw),
         };
         let is_upgraded = client.phase == crate::mini::Phase::Open;
+        let is_gated = self.choices.one_in(3);
+        if is_gated {
+            client.refusals.push(REFUSAL);
+        }
+        if self.choices.one_in(4) && client.phase == crate::mini::Phase::Connecting && !client.is_lawless() {
+            let own = "http://world.example:8080";
+            let origin = *self.choices.pick(&[own, "https://world.example:8080", "http://world.example", "null"]);
+            client.come_from(origin, origin.ends_with("world.example:8080"));
+        }
         if self.choices.one_in(12) && !is_upgraded {
             let cut = self.choices.index(client.out().len() + 1);
             client.out().truncate(cut);
@@ -45,7 +55,7 @@ impl World {
         client.manners.answers_pings = !self.choices.one_in(8);
         client.manners.answers_close = !self.choices.one_in(8);
         client.manners.fragment = self.choices.one_in(4).then(|| self.choices.size(1, 200));
-        let peer = Peer { address: None, mode };
+        let peer = Peer { mode, is_gated, ..Peer::default() };
         let place = &mut self.sides[side];
         let accepted = if is_upgraded {
             // Somebody else did the handshake, and has read a little too much already.

@@ -4,6 +4,7 @@ mod acks;
 mod application;
 mod client_hub;
 mod disorder;
+pub(super) mod gates;
 mod guests;
 mod sessions;
 
@@ -40,6 +41,7 @@ impl World {
             88..=90 => self.local_comes_or_goes(side),
             91 => self.application_closes(side),
             92 => self.application_handles_sessions(side),
+            93 if self.choices.one_in(4) => self.decide_again(side),
             93 => self.stale(side),
             94..=95 => self.spurious(side),
             96..=97 => self.pipe_changes(),
