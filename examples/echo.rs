@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::io;
 
-use forebay_core::{ConnId, Event, Hub, Instant, LaneLimits, Mode, Options, OwnedPayload, Payload, SendError};
+use forebay_core::{
+    ConnId, DeflateOptions, Event, Hub, Instant, LaneLimits, Mode, Options, OwnedPayload, Payload, SendError,
+};
 use forebay_threads::{CloseCode, ServerOptions};
 
 /// The longest message.
@@ -54,6 +56,8 @@ fn options() -> ServerOptions {
         inbound_bytes_max: 2 * MESSAGE_BYTES_MAX, // One that waits, and one on its way.
         direct_lane: LaneLimits { messages_max: 4_096, bytes_max: u64::from(MESSAGE_BYTES_MAX) },
         resident_bytes_max: 1 << 30,
+        // Everything that can be agreed on.
+        deflate: Some(DeflateOptions { direct: true, context_bytes_max: 64 << 20, ..DeflateOptions::default() }),
         ..Options::default()
     };
     ServerOptions { hub, mode: Mode::Raw, ..ServerOptions::default() }

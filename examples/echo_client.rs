@@ -7,7 +7,7 @@
 
 use std::error::Error;
 
-use forebay_core::{LaneLimits, Options, OwnedPayload, Payload};
+use forebay_core::{DeflateOptions, LaneLimits, Options, OwnedPayload, Payload};
 use forebay_threads::ClientOptions;
 
 /// The longest message.
@@ -69,6 +69,8 @@ fn options() -> ClientOptions {
         inbound_bytes_max: 2 * MESSAGE_BYTES_MAX, // One that waits, and one on its way.
         direct_lane: LaneLimits { messages_max: 4_096, bytes_max: u64::from(MESSAGE_BYTES_MAX) },
         resident_bytes_max: 1 << 30,
+        // Everything that can be agreed on.
+        deflate: Some(DeflateOptions { direct: true, context_bytes_max: 64 << 20, ..DeflateOptions::default() }),
         ..Options::default()
     };
     ClientOptions { hub, ..ClientOptions::default() }

@@ -87,7 +87,9 @@ impl Client {
         self.link.outbox.flush_async().await
     }
 
-    /// The next message; waits for it. What is not received waits in bounded memory, and then at the server.
+    /// The next message; waits for it. What is not received waits in bounded memory, and then at the server. Waiting for the next
+    /// says that those before are answered: only then a Close that the server has sent behind them is answered, too, if that
+    /// takes no longer than `close_timeout`.
     ///
     /// # Errors
     /// The connection has ended and everything that came before was received.

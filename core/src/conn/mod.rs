@@ -25,6 +25,7 @@ use crate::stats::Level;
 use crate::time::Instant;
 use crate::timers::TimerId;
 use crate::watermark::ToldLevel;
+use crate::wire::decoder::CREDIT_NANOS;
 use crate::wire::deflate::{Agreed, Offer, WindowBits};
 use crate::wire::handshake::HeadReader;
 use crate::wire::{CloseCode, Role, WireError};
@@ -41,6 +42,8 @@ pub(crate) enum Phase {
         /// When the peer was last heard, or pinged since.
         since: Instant,
         is_pinged: bool,
+        /// Of its work credit at `since`; time gives it back.
+        spent: u32,
         /// The application may have an answer to what came: there were messages, and it did not hear since that there are
         /// none.
         owes_answers: bool,
@@ -58,7 +61,7 @@ pub(crate) enum Phase {
 impl Phase {
     /// Since now, with nothing said.
     pub(crate) fn opened(now: Instant) -> Self {
-        Self::Open { since: now, is_pinged: false, owes_answers: false }
+        Self::Open { since: now, is_pinged: false, spent: 0, owes_answers: false }
     }
 }
 
@@ -283,10 +286,26 @@ impl Conn {
         head + self.work.as_ref().map_or(0, |work| work.resident())
     }
 
-    /// The peer was heard.
-    pub(crate) fn heard(&mut self, now: Instant) {
-        if let Phase::Open { since, is_pinged, .. } = &mut self.phase {
-            (*since, *is_pinged) = (now, false);
+    /// The peer was heard, or is pinged.
+    pub(crate) fn heard(&mut self, now: Instant, pings: bool) {
+        if let Phase::Open { since, is_pinged, spent, .. } = &mut self.phase {
+            *spent = spent.saturating_sub(credit_of(*since, now));
+            (*since, *is_pinged) = (now, pings);
+        }
+    }
+
+    /// How much of its work credit is gone.
+    pub(crate) fn spent(&self, now: Instant) -> u32 {
+        match self.phase {
+            Phase::Open { since, spent, .. } => spent.saturating_sub(credit_of(since, now)),
+            _ => 0,
+        }
+    }
+
+    /// Keeps what its decoder knows of that.
+    pub(crate) fn keep_spent(&mut self, now: Instant) {
+        if let (Phase::Open { since, spent, .. }, Some(work)) = (&mut self.phase, &self.work) {
+            *spent = work.inbound.decoder.spent().saturating_add(credit_of(*since, now));
         }
     }
 
@@ -339,12 +358,10 @@ impl Conn {
                 self.excused_since = None;
                 let excused = now.since(since);
                 // What happened meanwhile is excused only since then: `at + (now - at)`.
-                let heard = match &mut self.phase {
-                    Phase::Open { since, .. } => Some(since),
-                    _ => None,
-                };
-                let began = self.work.as_mut().and_then(|work| work.inbound.message_began.as_mut());
-                for at in heard.into_iter().chain(began) {
+                if let Phase::Open { since, is_pinged, .. } = self.phase {
+                    self.heard((since + excused).min(now), is_pinged);
+                }
+                if let Some(at) = self.work.as_mut().and_then(|work| work.inbound.message_began.as_mut()) {
                     *at = (*at + excused).min(now);
                 }
             }
@@ -382,6 +399,12 @@ impl Conn {
     }
 }
 
+/// What time gives back of the work credit. These add up: nothing is lost between two moments, however close.
+fn credit_of(from: Instant, to: Instant) -> u32 {
+    let ticks = |at: Instant| at.as_nanos() / CREDIT_NANOS;
+    u32::try_from(ticks(to).saturating_sub(ticks(from))).unwrap_or(u32::MAX)
+}
+
 /// Bytes that stand at the front of what is to be written.
 pub(crate) fn joined(first: &Bytes, second: &[u8]) -> Bytes {
     let mut both = BytesMut::with_capacity(first.len() + second.len());
@@ -397,6 +420,7 @@ mod tests {
     #[test]
     fn an_idle_connection_is_small() {
         assert_eq!((size_of::<Phase>(), size_of::<Speech>(), size_of::<Conn>()), (16, 16, 96));
+        assert_eq!(size_of::<Gated>(), 64, "beside its request");
         assert!(size_of::<Work>() <= 328, "{} bytes, lent to those that are not idle", size_of::<Work>());
     }
 }

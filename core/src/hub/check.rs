@@ -8,6 +8,7 @@ use crate::id::LaneId;
 use crate::lane::{Needs, Run, Standing};
 use crate::stats::{Count, Totals};
 use crate::topics::{Owner, Topic, TopicLane, Window, latest_place};
+use crate::wire::decoder::WORK_CREDIT;
 
 impl Hub {
     pub(super) fn check(&self) {
@@ -99,6 +100,7 @@ impl Hub {
     }
 
     fn check_conn(&self, conn: &crate::conn::Conn) {
+        assert!(conn.spent(self.now) <= WORK_CREDIT, "no more is spent than there was");
         let Some(Work { inbound, outbound, direct }) = conn.work.as_deref() else { return };
         let payloads: usize = inbound.messages().map(|m| m.bytes.len() + crate::conn::INBOX_ENTRY_BYTES).sum();
         assert_eq!(inbound.inbox_bytes(), payloads, "the inbox");

@@ -54,12 +54,14 @@ impl<'a> Transmit<'a> {
                 Segment::Again { lane, run, .. } => {
                     (None, Some((hub.source_log(self.conn, Source::Lane(*lane)), *run)))
                 }
+                Segment::Messages { source, run, is_formed: false, copy: None, .. } => {
+                    (None, Some((hub.source_log(self.conn, *source), *run)))
+                }
                 // What a client published within the same poll may have pushed it out of the log.
-                Segment::Messages { source, run, is_formed, copy, .. } => match copy.as_deref() {
+                Segment::Messages { source, run, copy, .. } => match copy.as_deref() {
                     Some(Copied::Form(form)) => (Some(form.piece(*run)), None),
                     Some(Copied::Log(log)) => (None, Some((log, *run))),
-                    None if *is_formed => (Some(hub.source_log(self.conn, *source).form(*run).piece(*run)), None),
-                    None => (None, Some((hub.source_log(self.conn, *source), *run))),
+                    None => (Some(hub.source_log(self.conn, *source).form(*run).piece(*run)), None),
                 },
             };
             one.into_iter().chain(run.into_iter().flat_map(|(log, run)| log.pieces(run)))
@@ -338,7 +340,7 @@ impl Hub {
         room: &mut Room,
     ) -> bool {
         let conn = self.conn_mut(id);
-        let (dialect, inflates) = (conn.dialect().unwrap_or(RAW), conn.inflates().is_some());
+        let (dialect, inflates) = (conn.dialect().unwrap_or(RAW), conn.agreed.is_some());
         let (topic, place) = self.topics.lane_mut(lane_id);
         if let Some(gap) = topic.take_due_gap(place) {
             let mut frame = BytesMut::new();

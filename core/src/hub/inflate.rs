@@ -41,6 +41,10 @@ impl Hub {
             self.contexts.entry(id).or_default().inflating = Some(inflating);
             self.settle_contexts(id);
         }
+        let now = self.now;
+        let gives = u32::try_from(inflated.len()).unwrap_or(u32::MAX);
+        self.work_mut(id).inbound.decoder.refill(gives);
+        self.conn_mut(id).keep_spent(now);
         match result {
             Err(error) => self.fail(id, error),
             Ok(()) if !self.take_over(id, &inflated) => self.fail_overloaded(id),

@@ -77,7 +77,9 @@ impl Hub {
 
     /// Decodes until more bytes are needed, a bound is reached, or the connection is over. What is left is kept.
     fn decode(&mut self, id: ConnId, bytes: &mut [u8]) -> Then {
-        let mut from = 0;
+        let (mut from, now) = (0, self.now);
+        let spent = self.conn_mut(id).spent(now);
+        self.work_mut(id).inbound.decoder.set_spent(spent);
         loop {
             let Some(conn) = self.conns.get_mut(id) else { return Then::Stop };
             if conn.is_ended() || conn.is_heard_out() {
@@ -97,6 +99,7 @@ impl Hub {
             };
             let consumed = decoded.consumed;
             from += consumed;
+            self.conn_mut(id).keep_spent(now); // What the item asks for may end with a connection that is idle again.
             if let Some(item) = decoded.item {
                 self.item(id, item);
             } else if consumed == 0 || from == bytes.len() {

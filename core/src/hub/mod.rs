@@ -258,7 +258,7 @@ impl Hub {
         match self.conns.get_mut(conn).filter(|conn| !conn.is_ended()) {
             None => return self.stale(),
             Some(conn) if !bytes.is_empty() => {
-                conn.heard(now);
+                conn.heard(now, false);
             }
             Some(_) => {}
         }

@@ -102,9 +102,7 @@ impl Hub {
                 return self.end(id, EndReason::PongTimeout, true);
             }
             if !is_pinged && since + config.ping_interval <= now {
-                if let Phase::Open { since, is_pinged, .. } = &mut conn.phase {
-                    (*since, *is_pinged) = (now, true);
-                }
+                conn.heard(now, true);
                 self.put_ping(id);
             }
         }

@@ -41,9 +41,11 @@ impl Hub {
     /// What a connection has that is not idle.
     pub(super) fn work_mut(&mut self, id: ConnId) -> &mut Work {
         let conn = self.conns.get_mut(id).expect("the connection exists");
+        let spent = conn.spent(self.now);
         conn.work.get_or_insert_with(|| {
             let decoder = Decoder::new(conn.role, u64::from(self.config.message_bytes_max));
-            let decoder = if conn.agreed.is_some() { decoder.with_deflate() } else { decoder };
+            let mut decoder = if conn.agreed.is_some() { decoder.with_deflate() } else { decoder };
+            decoder.set_spent(spent);
             match self.rested.pop() {
                 Some(mut work) => {
                     work.inbound.decoder = decoder;

@@ -8,19 +8,35 @@ use super::frame::{CONTROL_BYTES_MAX, Opcode, RSV1, Role, parse_first, parse_len
 use super::mask;
 use super::utf8::Utf8;
 
-/// What a message starts with, and gets back from its own bytes, to pay for its fragments: the *fragment credit*.
+/// The work credit a connection starts with, and the most it can have.
 ///
-/// A message may be cut as finely as its sender likes (RFC 6455 §5.4), and a peer that cuts it into empty pieces makes us
-/// work for nothing. So every continuation frame costs [`FRAGMENT_COST`], every payload byte it brings gives one back,
-/// never above where it started, and a message without credit for its next fragment ends the connection
-/// ([`WireError::FragmentFlood`], 1008). Fragments of 32 bytes or more are therefore free, whatever their number; of one byte
-/// there may be 16,912, of none 16,384. Each message starts afresh and its first frame is free, so that small unfragmented
-/// messages cost nothing; control frames cost nothing either. How many messages or pings a peer may send is a question
-/// of rates, which is not asked here.
-pub const FRAGMENT_CREDIT: u32 = 16_384 * FRAGMENT_COST;
+/// RFC 6455 lets a peer cut a message as finely as it likes (§5.4) and send as many pings and pongs as it likes (§5.5), and so
+/// make us work for nothing. So work is paid for:
+///
+/// - Every continuation frame, Ping and Pong costs [`FRAME_COST`], the first frame of a compressed message [`INFLATE_COST`]. The
+///   first frame of another message costs nothing, nor does a Close: what whole messages come is a question of rates.
+/// - Every payload byte of a data frame, first or not, fragmented or not, gives one back: `credit = min(WORK_CREDIT, credit -
+///   cost + len)`. The bytes pay in advance, since the next frame can only follow when all of them have arrived. The
+///   payload of control frames gives nothing. (What a compressed message is when it is inflated gives back as much again: who
+///   inflates calls [`Decoder::refill`].)
+/// - A frame that cannot be paid for (`credit + len < cost`) ends the connection: [`WireError::Flood`], 1008. That is told where
+///   the header says how long the frame is, before its masking key and payload; other violations that the header shows by then
+///   come first. What is refused, or incomplete, costs nothing.
+/// - Time gives credit back as well, for the codec alone by [`Decoder::refill`]; a hub gives one for every
+///   [`CREDIT_NANOS`]. So a lifetime of keep-alives does not add up, and some 119 pings a second can be sent forever.
+///
+/// Fragments of 32 bytes or more are therefore free, whatever their number. In a burst, of one byte there may be 16,912, of none,
+/// or pings, 16,384.
+pub const WORK_CREDIT: u32 = 16_384 * FRAME_COST;
 
-/// What one continuation frame costs of the [`FRAGMENT_CREDIT`].
-pub const FRAGMENT_COST: u32 = 32;
+/// What a continuation frame, a Ping or a Pong costs of the [`WORK_CREDIT`].
+pub const FRAME_COST: u32 = 32;
+
+/// What a compressed message costs of the [`WORK_CREDIT`], with its first frame.
+pub const INFLATE_COST: u32 = 16;
+
+/// How long a hub takes to give back one of the [`WORK_CREDIT`]: 2^18 ns, about a quarter of a millisecond.
+pub const CREDIT_NANOS: u64 = 1 << 18;
 
 /// What a data message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -77,8 +93,8 @@ pub struct Decoder {
     message_bytes: u64,
     /// Payload of the data frame in progress that has not arrived; 0 between frames.
     frame_left: u64,
-    /// See [`FRAGMENT_CREDIT`].
-    credit: u32,
+    /// How much of the [`WORK_CREDIT`] is gone.
+    spent: u32,
     /// The key of the frame in progress, turned to fit its next byte.
     key: [u8; 4],
     /// Between messages complete, that is as new.
@@ -149,7 +165,7 @@ impl Decoder {
             message_bytes_max,
             message_bytes: 0,
             frame_left: 0,
-            credit: FRAGMENT_CREDIT,
+            spent: 0,
             key: [0; 4],
             text: Utf8::new(),
             role,
@@ -187,10 +203,35 @@ impl Decoder {
             return Ok(Decoded { consumed: input.len(), item: None });
         }
         let decoded = self.step(input);
-        if matches!(decoded, Err(_) | Ok(Decoded { item: Some(Item::Close(_)), .. })) {
+        if decoded.is_err() {
             self.takes = Takes::Nothing;
         }
         decoded
+    }
+
+    /// What is left of the [`WORK_CREDIT`].
+    #[inline]
+    #[must_use]
+    pub const fn credit(&self) -> u32 {
+        WORK_CREDIT - self.spent
+    }
+
+    /// Gives back so much of the [`WORK_CREDIT`], for time that passed or for anything else of use.
+    #[inline]
+    pub const fn refill(&mut self, credit: u32) {
+        self.spent = self.spent.saturating_sub(credit);
+    }
+
+    /// How much of the [`WORK_CREDIT`] is gone.
+    #[inline]
+    pub(crate) const fn spent(&self) -> u32 {
+        self.spent
+    }
+
+    /// Has so much of the [`WORK_CREDIT`] gone.
+    #[inline]
+    pub(crate) const fn set_spent(&mut self, spent: u32) {
+        self.spent = if spent < WORK_CREDIT { spent } else { WORK_CREDIT };
     }
 
     /// Whether no message is in progress: an end of the stream here cuts none off.
@@ -205,7 +246,7 @@ impl Decoder {
         !self.first && self.message.is_some_and(Message::is_compressed)
     }
 
-    /// Whether it is as it was made, in all that matters: no message is in progress, and none was the last.
+    /// Whether it is as it was made, but for what is spent: no message is in progress, and none was the last.
     pub(crate) const fn is_as_new(&self) -> bool {
         self.message.is_none() && !matches!(self.takes, Takes::Nothing)
     }
@@ -221,7 +262,7 @@ impl Decoder {
         };
         // Of the reserved bits only this one may be agreed on, and only for the first frame of a message (RFC 7692 §6.1).
         let is_compressed =
-            self.takes == Takes::Compressed && first & 0x70 == RSV1 && matches!(first & 0x0f, 0x1 | 0x2);
+            first & 0x70 == RSV1 && matches!(first & 0x0f, 0x1 | 0x2) && self.takes == Takes::Compressed;
         let (fin, opcode) = parse_first(if is_compressed { first & !RSV1 } else { first })?;
         self.check_opcode(opcode)?;
         let Some(&second) = input.get(1) else {
@@ -231,7 +272,7 @@ impl Decoder {
         let Some((len, end)) = parse_len(opcode, second, &input[2..])? else {
             return more;
         };
-        self.check_len(opcode, len, is_compressed)?;
+        let spent = self.check_len(opcode, len, is_compressed)?;
         let (key, start) = if masked {
             let Some(key) = input[end..].first_chunk() else {
                 return more;
@@ -241,13 +282,25 @@ impl Decoder {
             ([0; 4], end)
         };
         if opcode.is_control() {
-            return control(opcode, key, start..start + usize::try_from(len).unwrap_or(usize::MAX), input);
+            let end = start + usize::try_from(len).unwrap_or(usize::MAX);
+            let decoded = control(opcode, key, start..end, input)?;
+            match decoded.item {
+                Some(Item::Close(_)) => self.takes = Takes::Nothing,
+                Some(_) => self.spent = spent,
+                None => {}
+            }
+            return Ok(decoded);
         }
+        self.spent = spent;
         let message = match opcode {
             Opcode::Text => Some(Message::new(MessageKind::Text, is_compressed)),
             Opcode::Binary => Some(Message::new(MessageKind::Binary, is_compressed)),
             _ => None,
         };
+        if let Some(message) = message.filter(|_| fin && len <= (input.len() - start) as u64) {
+            let end = start + usize::try_from(len).expect("it is all there");
+            return whole(message, key, start..end, input);
+        }
         self.begin(message, fin, len, key);
         self.piece(input, start)
     }
@@ -274,39 +327,42 @@ impl Decoder {
         }
     }
 
-    /// Whether the frame may be so long, and so short.
+    /// Whether the frame may be so long, and so short, and can be paid for; what is spent when it has begun.
     #[inline]
-    fn check_len(&self, opcode: Opcode, len: u64, is_compressed: bool) -> Result<(), WireError> {
+    fn check_len(&self, opcode: Opcode, len: u64, is_compressed: bool) -> Result<u32, WireError> {
         match opcode {
             Opcode::Close if len == 1 => return Err(WireError::CloseTruncated),
-            Opcode::Close | Opcode::Ping | Opcode::Pong => return Ok(()),
+            Opcode::Close => return Ok(self.spent),
+            Opcode::Ping | Opcode::Pong => return self.pay(FRAME_COST, 0),
             _ => {}
         }
-        let bytes_max = if self.message.map_or(is_compressed, Message::is_compressed) {
-            compressed_bytes_max(self.message_bytes_max)
-        } else {
-            self.message_bytes_max
-        };
-        if self.message_bytes.checked_add(len).is_none_or(|bytes| bytes > bytes_max) {
+        let is_compressed = self.message.map_or(is_compressed, Message::is_compressed);
+        let bytes = self.message_bytes.checked_add(len).ok_or(WireError::MessageTooBig)?;
+        if bytes > self.message_bytes_max && !(is_compressed && bytes <= compressed_bytes_max(self.message_bytes_max)) {
             return Err(WireError::MessageTooBig);
         }
-        if opcode == Opcode::Continuation && u64::from(self.credit) + len < u64::from(FRAGMENT_COST) {
-            return Err(WireError::FragmentFlood);
+        // The bytes pay in advance: the next frame can only follow when all of them have arrived.
+        match opcode {
+            Opcode::Continuation => self.pay(FRAME_COST, len),
+            _ if is_compressed => self.pay(INFLATE_COST, len),
+            _ if self.spent == 0 => Ok(0),
+            _ => self.pay(0, len),
         }
-        Ok(())
+    }
+
+    /// What is spent after something of that cost, with so many bytes of use.
+    fn pay(&self, cost: u32, useful: u64) -> Result<u32, WireError> {
+        let useful = u32::try_from(useful).unwrap_or(u32::MAX);
+        let spent = (self.spent + cost).saturating_sub(useful);
+        if spent <= WORK_CREDIT { Ok(spent) } else { Err(WireError::Flood) }
     }
 
     /// Enters a data frame whose header is complete and checked; `message`: it begins this.
     #[inline]
-    fn begin(&mut self, message: Option<Message>, fin: bool, len: u64, key: [u8; 4]) {
+    const fn begin(&mut self, message: Option<Message>, fin: bool, len: u64, key: [u8; 4]) {
         if message.is_some() {
             self.message = message;
-            self.credit = FRAGMENT_CREDIT;
             self.first = true;
-        } else {
-            // The bytes pay in advance: the next frame can only follow when all of them have arrived.
-            let useful = u32::try_from(len).unwrap_or(u32::MAX);
-            self.credit = (self.credit.saturating_add(useful) - FRAGMENT_COST).min(FRAGMENT_CREDIT);
         }
         self.message_bytes += len;
         self.frame_left = len;
@@ -345,6 +401,19 @@ impl Decoder {
         let item = Item::Data { kind, payload, first, last, is_compressed };
         Ok(Decoded { consumed: start + len, item: Some(item) })
     }
+}
+
+/// A message of one frame whose payload is at `place`, all of it, as that of most is: nothing of it has to be remembered.
+#[inline]
+fn whole(message: Message, key: [u8; 4], place: Range<usize>, input: &mut [u8]) -> Result<Decoded<'_>, WireError> {
+    let consumed = place.end;
+    let payload = &mut input[place];
+    mask::apply(payload, key, 0);
+    if message == Message::Text && core::str::from_utf8(payload).is_err() {
+        return Err(WireError::InvalidUtf8);
+    }
+    let (kind, is_compressed) = (message.kind(), message.is_compressed());
+    Ok(Decoded { consumed, item: Some(Item::Data { kind, payload, first: true, last: true, is_compressed }) })
 }
 
 /// A Close, Ping or Pong whose payload is at `place`, lent whole: it is left where it is until all of it has arrived.

@@ -32,8 +32,8 @@ pub enum WireError {
     InterleavedMessage,
     /// The frames of one message announce more bytes than the limit, told before any of the excess has arrived.
     MessageTooBig,
-    /// More small fragments in one message than [`FRAGMENT_CREDIT`](super::decoder::FRAGMENT_CREDIT) pays for.
-    FragmentFlood,
+    /// More small fragments, pings and pongs than [`WORK_CREDIT`](super::decoder::WORK_CREDIT) pays for.
+    Flood,
     /// A compressed message that cannot be inflated (RFC 7692 §7.2.2).
     CorruptDeflate,
     /// Text that is not UTF-8, or that ends inside a code point (§8.1).
@@ -64,7 +64,7 @@ impl WireError {
             | Self::CloseTruncated
             | Self::CloseCodeInvalid => CloseCode::PROTOCOL_ERROR,
             Self::MessageTooBig => CloseCode::TOO_BIG,
-            Self::FragmentFlood => CloseCode::POLICY,
+            Self::Flood => CloseCode::POLICY,
             Self::InvalidUtf8 | Self::CorruptDeflate | Self::CloseReasonInvalid => CloseCode::INVALID_PAYLOAD,
         }
     }
@@ -84,7 +84,7 @@ impl WireError {
             Self::UnexpectedContinuation => "continuation without a message",
             Self::InterleavedMessage => "new message inside a fragmented one",
             Self::MessageTooBig => "message too big",
-            Self::FragmentFlood => "too many small fragments",
+            Self::Flood => "too many frames that bring nothing",
             Self::CorruptDeflate => "compressed message is corrupt",
             Self::InvalidUtf8 => "text is not UTF-8",
             Self::CloseTruncated => "close frame of one byte",

@@ -290,6 +290,8 @@ fn a_fragmented_message_is_bounded_as_a_whole() {
     stage.client(conn).frame(false, 2, &[1; 1_000]);
     stage.client(conn).frame(true, 0, &[1; 25]);
     stage.pump();
+    assert_eq!(stage.hub.receive(conn, stage.now), None, "no more answers are waited for");
+    stage.pump();
     assert_eq!(stage.client(conn).close, Some(Some(1009)));
 }
 

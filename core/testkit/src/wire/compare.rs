@@ -20,7 +20,7 @@ pub const fn fault_of(error: WireError) -> Fault {
         WireError::UnexpectedContinuation => Fault::UnexpectedContinuation,
         WireError::InterleavedMessage => Fault::InterleavedMessage,
         WireError::MessageTooBig => Fault::MessageTooBig,
-        WireError::FragmentFlood => Fault::FragmentFlood,
+        WireError::Flood => Fault::Flood,
         WireError::InvalidUtf8 => Fault::InvalidUtf8,
         WireError::CloseTruncated => Fault::CloseTruncated,
         WireError::CloseCodeInvalid => Fault::CloseCodeInvalid,
@@ -178,7 +178,8 @@ mod tests {
 
     #[test]
     fn both_know_the_same_numbers() {
-        assert_eq!(u128::from(decoder::FRAGMENT_CREDIT), reference::FRAGMENT_CREDIT);
-        assert_eq!(u128::from(decoder::FRAGMENT_COST), reference::FRAGMENT_COST);
+        assert_eq!(u128::from(decoder::WORK_CREDIT), reference::WORK_CREDIT);
+        assert_eq!(u128::from(decoder::FRAME_COST), reference::FRAME_COST);
+        assert_eq!(u128::from(decoder::INFLATE_COST), reference::INFLATE_COST);
     }
 }

@@ -7,7 +7,7 @@
 //! - what one byte of a header shows, at that byte: reserved bits, opcodes, fragments that are out of place at the first;
 //!   masking, the length of a control frame and half a close code at the second; lengths as soon as no further byte can
 //!   make them legal;
-//! - a message that is too big, or a fragment too many, with the last byte of the length that makes it so, before any mask
+//! - a message that is too big, or a frame too many, with the last byte of the length that makes it so, before any mask
 //!   and payload;
 //! - text at the first byte behind which no text can be valid (§8.1), also in the middle of a frame, and at the end of a
 //!   message that ends inside a code point; a close code with its second byte, a close reason as other text;
@@ -17,10 +17,12 @@
 
 use super::inflate::{Stop, inflate};
 
-/// The fragment credit a message starts with, and never exceeds.
-pub const FRAGMENT_CREDIT: u128 = 16_384 * 32;
-/// What a continuation frame costs of it. Each byte of its payload gives one back, and pays already for its own frame.
-pub const FRAGMENT_COST: u128 = 32;
+/// The work credit a connection starts with, and never exceeds.
+pub const WORK_CREDIT: u128 = 16_384 * 32;
+/// What a continuation, a ping and a pong cost of it. Each byte of data gives one back, and pays already for its own frame.
+pub const FRAME_COST: u128 = 32;
+/// What the first frame of a compressed message costs of it. Each byte that it inflates to gives one back, too.
+pub const INFLATE_COST: u128 = 16;
 
 /// What a peer can do wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -47,8 +49,8 @@ pub enum Fault {
     InterleavedMessage,
     /// More bytes in a message than are taken.
     MessageTooBig,
-    /// More small fragments in a message than its credit pays for.
-    FragmentFlood,
+    /// More small fragments, pings, pongs and compressed messages than the credit pays for.
+    Flood,
     /// Text that is not UTF-8 (§8.1).
     InvalidUtf8,
     /// A compressed message that cannot be inflated (RFC 7692 §7.2.2).
@@ -75,7 +77,7 @@ impl Fault {
         Self::UnexpectedContinuation,
         Self::InterleavedMessage,
         Self::MessageTooBig,
-        Self::FragmentFlood,
+        Self::Flood,
         Self::InvalidUtf8,
         Self::CorruptDeflate,
         Self::CloseTruncated,
@@ -88,7 +90,7 @@ impl Fault {
     pub const fn close_code(self) -> u16 {
         match self {
             Self::InvalidUtf8 | Self::CorruptDeflate | Self::CloseReasonInvalid => 1007,
-            Self::FragmentFlood => 1008,
+            Self::Flood => 1008,
             Self::MessageTooBig => 1009,
             _ => 1002,
         }
@@ -156,7 +158,6 @@ pub struct Open {
     announced: u128,
     /// What has arrived of a message that is to be inflated.
     deflated: Vec<u8>,
-    credit: u128,
     /// Of the text, what has come of the code point that is not whole yet.
     cut: Vec<u8>,
 }
@@ -183,6 +184,7 @@ pub struct Reader {
     /// The header in progress.
     head: Vec<u8>,
     frame: Option<Frame>,
+    credit: u128,
     /// What was told so far.
     pub told: Vec<Told>,
     /// The message in progress.
@@ -211,6 +213,7 @@ impl Reader {
             context: Vec::new(),
             head: Vec::new(),
             frame: None,
+            credit: WORK_CREDIT,
             told: Vec::new(),
             open: None,
             faults: Vec::new(),
@@ -253,7 +256,7 @@ impl Reader {
             let open = self.open.as_mut().expect("a data frame is of a message");
             if open.is_compressed && self.inflates {
                 open.deflated.push(byte);
-                self.faults = open.inflate(&self.context, false, self.rules.message_bytes_max);
+                self.inflate(false);
             } else {
                 self.faults = open.push(byte);
             }
@@ -277,11 +280,11 @@ impl Reader {
         assert_eq!(lowest, highest, "all of the length is known");
         let key = if self.rules.from_client { *head.last_chunk().expect("a key") } else { [0; 4] };
         let (fin, opcode) = (head[0] & 0x80 != 0, head[0] & 0x0F);
+        self.credit = (self.credit + use_of(opcode, lowest) - cost_of(head[0])).min(WORK_CREDIT);
         match opcode {
             0 => {
                 let open = self.open.as_mut().expect("a continuation continues something");
                 open.announced += lowest;
-                open.credit = (open.credit + lowest - FRAGMENT_COST).min(FRAGMENT_CREDIT);
             }
             1 | 2 => {
                 self.open = Some(Open {
@@ -290,7 +293,6 @@ impl Reader {
                     payload: Vec::new(),
                     announced: lowest,
                     deflated: Vec::new(),
-                    credit: FRAGMENT_CREDIT,
                     cut: Vec::new(),
                 });
             }
@@ -335,8 +337,7 @@ impl Reader {
         let most = self.rules.message_bytes_max;
         let most = if is_compressed { compressed_bytes_max(most) } else { most };
         check(opcode < 8 && is_known && before + lowest > most, Fault::MessageTooBig);
-        let is_broke = self.open.as_ref().is_some_and(|open| open.credit + highest < FRAGMENT_COST);
-        check(opcode == 0 && is_broke, Fault::FragmentFlood);
+        check(self.credit + use_of(opcode, highest) < cost_of(first), Fault::Flood);
         faults
     }
 
@@ -355,10 +356,10 @@ impl Reader {
             10 => self.told.push(Told::Pong(frame.payload)),
             _ if !frame.fin => {}
             _ => {
-                let mut open = self.open.take().expect("a data frame is of a message");
-                if open.is_compressed && self.inflates {
-                    self.faults = open.inflate(&self.context, true, self.rules.message_bytes_max);
+                if self.inflates && self.open.as_ref().is_some_and(|open| open.is_compressed) {
+                    self.inflate(true);
                 }
+                let open = self.open.take().expect("a data frame is of a message");
                 if self.faults.is_empty() && !open.cut.is_empty() {
                     self.faults = vec![Fault::InvalidUtf8];
                 }
@@ -369,6 +370,14 @@ impl Reader {
                 }
             }
         }
+    }
+
+    /// More of a compressed message came. What it says pays for work.
+    fn inflate(&mut self, is_whole: bool) {
+        let open = self.open.as_mut().expect("a message in progress");
+        let before = open.payload.len();
+        self.faults = open.inflate(&self.context, is_whole, self.rules.message_bytes_max);
+        self.credit = (self.credit + (open.payload.len() - before) as u128).min(WORK_CREDIT);
     }
 
     /// A message is whole.
@@ -409,6 +418,20 @@ impl Open {
         }
         faults
     }
+}
+
+/// What a frame costs of the credit.
+const fn cost_of(first: u8) -> u128 {
+    match first & 0x4F {
+        0 | 9 | 10 => FRAME_COST,
+        0x41 | 0x42 => INFLATE_COST,
+        _ => 0,
+    }
+}
+
+/// What a frame with so long a payload gives back.
+const fn use_of(opcode: u8, len: u128) -> u128 {
+    if opcode < 8 { len } else { 0 }
 }
 
 /// How many bytes follow the second one to say how long the frame is (§5.2).

@@ -191,6 +191,7 @@ impl Reference {
         let lost = self.lost_beginning(id);
         let conn = self.conn(id);
         conn.phase = Phase::Ended(reason, owes_effect);
+        conn.last_word = None;
         conn.front.clear();
         conn.news.is_closed = true;
         if matches!(reason, EndReason::Closed(_)) {

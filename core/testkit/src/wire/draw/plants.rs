@@ -1,6 +1,6 @@
 //! What is wrong in a stream, and how it comes there.
 
-use super::super::reference::{Deflate, FRAGMENT_COST, FRAGMENT_CREDIT, compressed_bytes_max};
+use super::super::reference::{Deflate, FRAME_COST, INFLATE_COST, WORK_CREDIT, compressed_bytes_max};
 use super::{Form, Pen};
 use crate::mini::frame::close_payload;
 
@@ -245,23 +245,42 @@ impl Pen<'_> {
         }
     }
 
-    /// Fragments that cost more than they bring: so many that one is not paid for, or just not so many.
+    /// Frames that cost more than they bring, to where the credit ends, or nearly: those behind them may be too many.
     fn flood(&mut self) {
         self.end_message();
-        let each = self.choices.index(3);
-        let (cost, brings) = (usize::try_from(FRAGMENT_COST).expect("small"), each);
-        let credit = usize::try_from(FRAGMENT_CREDIT).expect("small");
-        let many = (credit - cost) / (cost - brings) + 1;
-        let payload = vec![b'x'; each];
-        self.frame(1, b"");
-        for _ in 0..many {
-            self.frame(0, &payload);
-        }
-        let last = self.choices.one_in(2);
-        self.frame(u8::from(last) << 7, b"yz");
-        if !last {
+        let (cost, credit) =
+            (usize::try_from(FRAME_COST).expect("small"), usize::try_from(WORK_CREDIT).expect("small"));
+        if self.rules.deflate != Deflate::Declined && self.choices.one_in(4) {
+            // Empty messages, which bring the one byte that they are long.
+            let cost = usize::try_from(INFLATE_COST).expect("small") - 1;
+            for _ in 0..credit / cost - self.choices.index(3) {
+                self.frame(0xC2, &[0]);
+            }
+        } else {
+            let (frames, brings): (&[u8], usize) = *self.choices.pick(&[
+                (&[0][..], 0),
+                (&[0], 1),
+                (&[0], 2),
+                (&[0x89], 0),
+                (&[0x8A], 0),
+                (&[0, 0x89, 0x8A], 0),
+            ]);
+            let payload = vec![b'x'; brings];
+            self.frame(1, b"");
             self.rest = Some(Vec::new());
+            for number in 0..credit / (cost - brings) - self.choices.index(3) {
+                self.frame(frames[number % frames.len()], &payload);
+            }
         }
+        if self.rest.is_some() {
+            let len = *self.choices.pick(&[0, 1, 31, 32, 33]);
+            self.rest = Some(self.text(len));
+            self.go_on(true);
+        }
+        let payload = self.text(20);
+        self.begin(true, payload);
+        self.good_control();
+        self.good_control();
     }
 
     fn end_message(&mut self) {

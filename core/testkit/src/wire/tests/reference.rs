@@ -57,13 +57,25 @@ fn every_fault_at_its_byte() {
 }
 
 #[test]
-fn the_credit_of_fragments() {
+fn the_credit_of_frames() {
     let mut stream = b"\x02\x00".to_vec();
-    stream.extend(b"\x00\x00".repeat(16_384));
-    assert!(server(&stream).faults.is_empty());
-    assert_eq!(server(&[&stream[..], b"\x80\x1F"].concat()).faults, [Fault::FragmentFlood]);
-    assert!(server(&[&stream[..], b"\x80"].concat()).faults.is_empty());
-    assert!(server(&[&stream[..], b"\x80\x20"].concat()).faults.is_empty(), "it pays for itself");
+    stream.extend(b"\x00\x00\x89\x00\x8A\x00\x00\x00".repeat(4_096));
+    let with = |rest: &[u8]| server(&[&stream[..], rest].concat()).faults;
+    assert_eq!(with(b""), []);
+    assert_eq!((with(b"\x80\x1F"), with(b"\x89\x7D")), (vec![Fault::Flood], vec![Fault::Flood]));
+    assert_eq!((with(b"\x80"), with(b"\x80\x20"), with(b"\x88\x00")), (vec![], vec![], vec![]));
+    let useful = [&b"\x80\x20"[..], &[7; 32], b"\x82\x20", &[7; 32], b"\x89\x00"].concat();
+    assert_eq!((with(&useful), with(&[&useful[..], b"\x8A\x00"].concat())), (vec![], vec![Fault::Flood]));
+}
+
+#[test]
+fn the_credit_of_compressed_messages() {
+    let rules = Rules { from_client: false, message_bytes_max: 10, deflate: Deflate::Alone };
+    // Empty ones, of one byte: each costs 15.
+    let stream = b"\xC2\x01\x00".repeat(34_952);
+    assert_eq!(read(rules, &stream).faults, []);
+    assert_eq!(read(rules, &[&stream[..], b"\xC2\x07"].concat()).faults, [Fault::Flood]);
+    assert_eq!(read(rules, &[&stream[..], b"\xC2\x08"].concat()).faults, [], "eight are left");
 }
 
 #[test]
