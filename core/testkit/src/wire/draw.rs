@@ -115,13 +115,14 @@ impl Pen<'_> {
     /// The payload of a message that may be sent, as far as lengths go.
     fn payload(&mut self, is_text: bool) -> Vec<u8> {
         let limit = usize::try_from(self.rules.message_bytes_max.min(70_000)).expect("at most 70000");
+        // Used up fuzz input gives zeros, and so short messages.
         let len = match self.choices.below(128) {
-            0 => limit,
-            1 => self.choices.size(65_530, 65_540),
-            2..=9 => limit.min(1_000),
-            10..=19 => self.choices.size(120, 130),
-            20..=29 => 0,
-            30..=39 => self.choices.size(0, 700),
+            127 => limit,
+            126 => self.choices.size(65_530, 65_540),
+            118..=125 => limit.min(1_000),
+            108..=117 => self.choices.size(120, 130),
+            98..=107 => 0,
+            88..=97 => self.choices.size(0, 700),
             _ => self.choices.size(1, 24),
         };
         if is_text { self.text(len.min(limit)) } else { self.filler(len.min(limit)) }

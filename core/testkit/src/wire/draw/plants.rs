@@ -177,8 +177,8 @@ impl Pen<'_> {
             if self.choices.one_in(4) {
                 self.good_control();
             }
-            let last = self.choices.one_in(2);
-            self.go_on(last);
+            let more = self.choices.one_in(2);
+            self.go_on(!more);
         }
     }
 
@@ -223,10 +223,7 @@ impl Pen<'_> {
             }
         }
         self.begin_with(0x42, payload);
-        while self.rest.is_some() {
-            let last = self.choices.one_in(2);
-            self.go_on(last);
-        }
+        self.finish();
     }
 
     /// A short message that is a long one when it is inflated: as long as may be, or more.
@@ -239,10 +236,7 @@ impl Pen<'_> {
         let len = limit + *self.choices.pick(&[0, 1, 1, 2_000]);
         let payload = self.compress(&vec![b'b'; len]);
         self.begin_with(0x41, payload);
-        while self.rest.is_some() {
-            let last = self.choices.one_in(2);
-            self.go_on(last);
-        }
+        self.finish();
     }
 
     /// Frames that cost more than they bring, to where the credit ends, or nearly: those behind them may be too many.
@@ -281,6 +275,14 @@ impl Pen<'_> {
         self.begin(true, payload);
         self.good_control();
         self.good_control();
+    }
+
+    /// Continues the message in progress to its end, which comes at once when fuzz input is used up.
+    fn finish(&mut self) {
+        while self.rest.is_some() {
+            let more = self.choices.one_in(2);
+            self.go_on(!more);
+        }
     }
 
     fn end_message(&mut self) {
