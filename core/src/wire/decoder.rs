@@ -177,8 +177,8 @@ impl Decoder {
     }
 
     /// The same, but compressed messages may come, because that was agreed (RFC 7692 §6). Their length is limited where a
-    /// header announces it, to what may be within `message_bytes_max` when it is inflated, and a bit more; the rest is for
-    /// who inflates them.
+    /// header announces it, to what may be within `message_bytes_max` when it is inflated: these, an eighth of them, and 64
+    /// bytes; the rest is for who inflates them.
     #[must_use]
     pub const fn with_deflate(self) -> Self {
         Self { takes: Takes::Compressed, ..self }

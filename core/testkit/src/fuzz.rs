@@ -11,7 +11,7 @@ use forebay_core::{
 use crate::mini::handshake::ResponseReader;
 use crate::mini::{Client, Decoder, Item, frame, handshake};
 use crate::rng::Choices;
-use crate::wire::reference::Rules;
+use crate::wire::reference::{Deflate, Rules};
 use crate::wire::{compare, draw, through};
 use crate::{model, stage, world};
 
@@ -324,7 +324,12 @@ pub fn wire_differential(data: &[u8]) {
     let (pieces, rest) = split(data);
     let Some((how, rest)) = rest.split_first() else { return };
     let limits = [1_000, 125, 126, 65_535, 65_536, 0, 7, u128::from(u64::MAX)];
-    let rules = Rules { from_client: how & 1 == 1, message_bytes_max: limits[usize::from(how >> 1 & 7)] };
+    let deflate = [Deflate::Declined, Deflate::Alone, Deflate::TakesOver, Deflate::TakesOver];
+    let rules = Rules {
+        from_client: how & 1 == 1,
+        message_bytes_max: limits[usize::from(how >> 1 & 7)],
+        deflate: deflate[usize::from(how >> 4 & 3)],
+    };
     let drawn = if how >> 7 == 0 {
         draw::Drawn { rules, stream: rest.to_vec() }
     } else {

@@ -2,13 +2,13 @@
 
 use forebay_core::wire::{Decoded, Decoder, Item, MessageKind, Role, WireError};
 
-use super::reference::{Fault, Reader, Rules, Told};
+use super::reference::{Deflate, Fault, Reader, Rules, Told};
 
 /// The reference's name for what the core calls so.
 #[must_use]
 pub const fn fault_of(error: WireError) -> Fault {
     match error {
-        WireError::CorruptDeflate => panic!("nothing is inflated here"),
+        WireError::CorruptDeflate => Fault::CorruptDeflate,
         WireError::ReservedBits => Fault::ReservedBits,
         WireError::ReservedOpcode => Fault::ReservedOpcode,
         WireError::FragmentedControl => Fault::FragmentedControl,
@@ -28,6 +28,9 @@ pub const fn fault_of(error: WireError) -> Fault {
     }
 }
 
+/// Text or binary, and whether it is compressed.
+type Kind = (MessageKind, bool);
+
 /// The core's decoder, its pieces put together.
 #[derive(Debug)]
 struct Ours {
@@ -35,7 +38,7 @@ struct Ours {
     /// What it left unconsumed.
     left: Vec<u8>,
     told: Vec<Told>,
-    open: Option<(MessageKind, Vec<u8>)>,
+    open: Option<(Kind, Vec<u8>)>,
     error: Option<WireError>,
 }
 
@@ -43,7 +46,9 @@ impl Ours {
     fn new(rules: Rules) -> Self {
         let role = if rules.from_client { Role::Server } else { Role::Client };
         let limit = u64::try_from(rules.message_bytes_max).expect("64 bits");
-        Self { decoder: Decoder::new(role, limit), left: Vec::new(), told: Vec::new(), open: None, error: None }
+        let decoder = Decoder::new(role, limit);
+        let decoder = if rules.deflate == Deflate::Declined { decoder } else { decoder.with_deflate() };
+        Self { decoder, left: Vec::new(), told: Vec::new(), open: None, error: None }
     }
 
     /// Whether what follows means nothing.
@@ -73,10 +78,9 @@ impl Ours {
             };
             let Some(item) = item else { break };
             let told = match item {
-                Item::Data { kind, payload, first, last, is_compressed: false } => {
-                    piece_of(&mut self.open, kind, payload, (first, last))
+                Item::Data { kind, payload, first, last, is_compressed } => {
+                    piece_of(&mut self.open, (kind, is_compressed), payload, (first, last))
                 }
-                Item::Data { .. } => panic!("compression was not agreed"),
                 Item::Ping(payload) => Some(Told::Ping(payload.into())),
                 Item::Pong(payload) => Some(Told::Pong(payload.into())),
                 Item::Close(close) => Some(Told::Close(close.map(|(code, reason)| (code.get(), reason.to_owned())))),
@@ -89,8 +93,8 @@ impl Ours {
 
 /// Puts a piece behind those of its message; the message, if it is whole.
 fn piece_of(
-    open: &mut Option<(MessageKind, Vec<u8>)>,
-    kind: MessageKind,
+    open: &mut Option<(Kind, Vec<u8>)>,
+    kind: Kind,
     payload: &[u8],
     (first, last): (bool, bool),
 ) -> Option<Told> {
@@ -101,8 +105,8 @@ fn piece_of(
     if !last {
         return None;
     }
-    let (kind, payload) = open.take().expect("just put there");
-    Some(Told::Message { is_text: kind == MessageKind::Text, payload })
+    let ((kind, is_compressed), payload) = open.take().expect("just put there");
+    Some(Told::Message { is_text: kind == MessageKind::Text, is_compressed, payload })
 }
 
 /// Gives a stream to both, in pieces of these sizes (for ever again), and compares after every piece. Returns the
@@ -147,8 +151,8 @@ fn compare_state(ours: &Ours, reader: &Reader, at: usize, lent: usize) -> usize 
         "at byte {at}: {fault:?} closes with {code:?}"
     );
     let expected = reader.open.as_ref();
-    let (expected_kind, expected_payload) =
-        expected.map_or((None, &[][..]), |open| (Some(kind(open.is_text)), open.payload.as_slice()));
+    let (expected_kind, expected_payload) = expected
+        .map_or((None, &[][..]), |open| (Some((kind(open.is_text), open.is_compressed)), open.payload.as_slice()));
     let payload = ours.open.as_ref().map_or(&[][..], |(_, payload)| payload);
     if let Some((kind, _)) = &ours.open {
         assert_eq!(Some(*kind), expected_kind, "at byte {at}: the kind of the message in progress");
@@ -176,5 +180,6 @@ mod tests {
     fn both_know_the_same_numbers() {
         assert_eq!(u128::from(decoder::WORK_CREDIT), reference::WORK_CREDIT);
         assert_eq!(u128::from(decoder::FRAME_COST), reference::FRAME_COST);
+        assert_eq!(u128::from(decoder::INFLATE_COST), reference::INFLATE_COST);
     }
 }

@@ -1,8 +1,14 @@
 //! Streams of frames as a peer might write them: mostly good, with faults of every kind planted.
 
-use super::reference::{FRAME_COST, Rules, WORK_CREDIT};
+mod plants;
+
+use bytes::BytesMut;
+use forebay_core::wire::deflate::{Deflater, WindowBits};
+
+use super::reference::{Deflate, Rules};
 use crate::mini::frame::close_payload;
 use crate::rng::Choices;
+use plants::{PLANTS, Plant};
 
 /// A stream and what to read it by.
 #[derive(Clone, Debug)]
@@ -12,73 +18,6 @@ pub struct Drawn {
     /// The stream.
     pub stream: Vec<u8>,
 }
-
-/// What can be planted. What comes of it is the reference's to say.
-#[derive(Clone, Copy, Debug)]
-enum Plant {
-    ReservedBits,
-    ReservedOpcode,
-    FragmentedControl,
-    LongControl,
-    WrongMask,
-    LongForm,
-    Overflow,
-    Huge,
-    Continuation,
-    Interleaved,
-    TooBig,
-    BadText,
-    CutText,
-    HalfCode,
-    BadCode,
-    BadReason,
-    Garbage,
-    Flood,
-}
-
-const PLANTS: [Plant; 17] = [
-    Plant::ReservedBits,
-    Plant::ReservedOpcode,
-    Plant::FragmentedControl,
-    Plant::LongControl,
-    Plant::WrongMask,
-    Plant::LongForm,
-    Plant::Overflow,
-    Plant::Huge,
-    Plant::Continuation,
-    Plant::Interleaved,
-    Plant::TooBig,
-    Plant::BadText,
-    Plant::CutText,
-    Plant::HalfCode,
-    Plant::BadCode,
-    Plant::BadReason,
-    Plant::Garbage,
-];
-
-/// What is never text, and what is text no longer: each class of RFC 3629 §4, and its neighbours.
-const BAD_TEXTS: [&[u8]; 16] = [
-    b"\x80",
-    b"\xBF",
-    b"\xC0\x80",
-    b"\xC1\xBF",
-    b"\xC3(",
-    b"\xE0\x9F\xBF",
-    b"\xE2(",
-    b"\xE2\x82(",
-    b"\xED\xA0\x80",
-    b"\xED\xBF\xBF",
-    b"\xF0\x8F\xBF\xBF",
-    b"\xF0\x9F(",
-    b"\xF0\x9F\x98(",
-    b"\xF4\x90\x80\x80",
-    b"\xF5\x80\x80\x80",
-    b"\xFF",
-];
-
-/// Beginnings of code points.
-const CUT_TEXTS: [&[u8]; 8] =
-    [b"\xC3", b"\xE2", b"\xE2\x82", b"\xED\x9F", b"\xF0", b"\xF0\x9F", b"\xF0\x9F\x98", b"\xF4\x8F"];
 
 /// How the length of a frame is written.
 #[derive(Clone, Copy)]
@@ -94,13 +33,20 @@ struct Pen<'a> {
     stream: Vec<u8>,
     /// The message in progress: what is left of it.
     rest: Option<Vec<u8>>,
+    /// What compressed messages are written with. That it is the core's own does no harm: it is not what is tried here.
+    deflater: Deflater,
 }
 
 /// A stream.
 pub fn stream(choices: &mut Choices) -> Drawn {
     let limits = [1_000, 1_000, 65_536, 65_535, 100_000, 200, 127, 126, 125, 7, 1, 0, 1 << 40, u128::from(u64::MAX)];
-    let rules = Rules { from_client: !choices.one_in(3), message_bytes_max: *choices.pick(&limits) };
-    let mut pen = Pen { choices, rules, stream: Vec::new(), rest: None };
+    let rules = Rules {
+        from_client: !choices.one_in(3),
+        message_bytes_max: *choices.pick(&limits),
+        deflate: *choices.pick(&[Deflate::Declined, Deflate::Alone, Deflate::TakesOver]),
+    };
+    let deflater = Deflater::new(WindowBits::MAX, *choices.pick(&[1, 6, 9]), 8);
+    let mut pen = Pen { choices, rules, stream: Vec::new(), rest: None, deflater };
     for _ in 0..pen.choices.size(1, 24) {
         match pen.choices.below(64) {
             0..=59 => pen.good_frame(),
@@ -169,13 +115,14 @@ impl Pen<'_> {
     /// The payload of a message that may be sent, as far as lengths go.
     fn payload(&mut self, is_text: bool) -> Vec<u8> {
         let limit = usize::try_from(self.rules.message_bytes_max.min(70_000)).expect("at most 70000");
+        // Used up fuzz input gives zeros, and so short messages.
         let len = match self.choices.below(128) {
-            0 => limit,
-            1 => self.choices.size(65_530, 65_540),
-            2..=9 => limit.min(1_000),
-            10..=19 => self.choices.size(120, 130),
-            20..=29 => 0,
-            30..=39 => self.choices.size(0, 700),
+            127 => limit,
+            126 => self.choices.size(65_530, 65_540),
+            118..=125 => limit.min(1_000),
+            108..=117 => self.choices.size(120, 130),
+            98..=107 => 0,
+            88..=97 => self.choices.size(0, 700),
             _ => self.choices.size(1, 24),
         };
         if is_text { self.text(len.min(limit)) } else { self.filler(len.min(limit)) }
@@ -206,14 +153,50 @@ impl Pen<'_> {
     /// Starts a message, in one frame or not.
     fn begin(&mut self, is_text: bool, payload: Vec<u8>) {
         let opcode = if is_text { 1 } else { 2 };
+        if self.rules.deflate != Deflate::Declined && self.choices.one_in(2) && payload.len() <= 2_000 {
+            let payload = self.compress(&payload);
+            return self.begin_with(0x40 | opcode, payload);
+        }
+        self.begin_with(opcode, payload);
+    }
+
+    fn begin_with(&mut self, opcode: u8, mut payload: Vec<u8>) {
         if self.choices.one_in(2) {
             return self.frame(0x80 | opcode, &payload);
         }
-        let mut payload = payload;
         let at = self.cut(payload.len());
         let rest = payload.split_off(at);
         self.frame(opcode, &payload);
         self.rest = Some(rest);
+    }
+
+    /// A message as it goes into frames with RSV1.
+    fn compress(&mut self, payload: &[u8]) -> Vec<u8> {
+        if payload.len() < 100 && self.choices.one_in(8) {
+            return self.by_hand(payload);
+        }
+        if self.rules.deflate == Deflate::Alone || self.choices.one_in(8) {
+            self.deflater.reset();
+        }
+        let mut out = BytesMut::new();
+        self.deflater.compress([payload], &mut out);
+        out.to_vec()
+    }
+
+    /// The same in stored blocks, some of which may say that they are the last (RFC 7692 §7.2.3).
+    fn by_hand(&mut self, payload: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        for piece in payload.chunks(self.choices.size(1, 40)) {
+            let len = u16::try_from(piece.len()).expect("small");
+            out.push(u8::from(self.rules.deflate == Deflate::Alone && self.choices.one_in(3)));
+            out.extend(len.to_le_bytes());
+            out.extend((!len).to_le_bytes());
+            out.extend(piece);
+        }
+        // The compressor does not know of this message: what comes next refers to none before it.
+        self.deflater.reset();
+        out.push(0);
+        out
     }
 
     /// Continues the message in progress.
@@ -262,152 +245,5 @@ impl Pen<'_> {
             self.stream.extend(key);
         }
         self.stream.extend(payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
-    }
-
-    /// The first byte of any frame that may come now.
-    fn first(&mut self) -> u8 {
-        let data = if self.rest.is_some() { [0, 0x80, 0x89] } else { [1, 0x82, 0x89] };
-        *self.choices.pick(&data)
-    }
-
-    fn plant(&mut self, plant: Plant) {
-        let masked = self.rules.from_client;
-        match plant {
-            Plant::ReservedBits => {
-                let first = self.first() | self.choices.small(1, 7).to_le_bytes()[0] << 4;
-                self.frame(first, b"abc");
-            }
-            Plant::ReservedOpcode => {
-                let opcode = *self.choices.pick(&[3, 4, 5, 6, 7, 11, 12, 13, 14, 15]);
-                self.frame(0x80 | opcode, b"abc");
-            }
-            Plant::FragmentedControl => {
-                let opcode = *self.choices.pick(&[8, 9, 10]);
-                self.frame(opcode, b"");
-            }
-            Plant::LongControl => {
-                let first = *self.choices.pick(&[0x88, 0x89, 0x8A]);
-                let len = *self.choices.pick(&[126, 300, 70_000]);
-                let payload = self.filler(len);
-                self.frame(first, &payload);
-            }
-            Plant::WrongMask => {
-                let first = self.first();
-                self.head(first, Form::Shortest, 3, !masked, b"abc");
-            }
-            Plant::LongForm => {
-                let first = self.first();
-                let (form, len) =
-                    *self.choices.pick(&[(Form::Two, 0), (Form::Two, 125), (Form::Eight, 126), (Form::Eight, 65_535)]);
-                let payload = self.text(len);
-                self.head(first, form, payload.len() as u64, masked, &payload);
-            }
-            Plant::Overflow | Plant::Huge => {
-                let first = if self.rest.is_some() { 0 } else { *self.choices.pick(&[1, 2, 0x81]) };
-                let bits = self.choices.bits();
-                let len =
-                    if matches!(plant, Plant::Overflow) { bits | 1 << 63 } else { bits >> self.choices.size(1, 40) };
-                self.head(first, Form::Eight, len.max(1 << 16), masked, b"abc");
-            }
-            Plant::Continuation => self.frame(0x80, b"abc"),
-            Plant::Interleaved => {
-                if self.rest.is_none() {
-                    self.frame(1, b"abc");
-                }
-                let first = *self.choices.pick(&[1, 2, 0x81, 0x82]);
-                self.frame(first, b"abc");
-            }
-            Plant::TooBig => self.too_big(),
-            Plant::BadText | Plant::CutText => self.bad_text(matches!(plant, Plant::CutText)),
-            Plant::HalfCode | Plant::BadCode | Plant::BadReason => self.bad_close(plant),
-            Plant::Garbage => {
-                let len = self.choices.size(1, 40);
-                let bytes = self.choices.bytes(len);
-                self.stream.extend(bytes);
-            }
-            Plant::Flood => self.flood(),
-        }
-    }
-
-    /// One byte more than is taken, in one frame or in two.
-    fn too_big(&mut self) {
-        self.end_message();
-        let limit = u64::try_from(self.rules.message_bytes_max).expect("64 bits");
-        let Some(len) = limit.checked_add(1) else { return };
-        let masked = self.rules.from_client;
-        let first = if self.choices.one_in(2) { 0x82 } else { 0x81 };
-        if self.choices.one_in(2) && limit <= 100_000 {
-            let before = self.text(usize::try_from(limit).expect("small") / 2);
-            self.frame(first & 0x7F, &before);
-            return self.head(0x80, Form::Shortest, len - before.len() as u64, masked, b"abc");
-        }
-        self.head(first, Form::Shortest, len, masked, b"abc");
-    }
-
-    fn bad_text(&mut self, is_cut: bool) {
-        self.end_message();
-        let bad = if is_cut { *self.choices.pick(&CUT_TEXTS) } else { *self.choices.pick(&BAD_TEXTS) };
-        let len = self.choices.index(40);
-        let mut payload = self.text(len);
-        payload.extend(bad);
-        if !is_cut {
-            payload.extend(b"more");
-        }
-        self.begin(true, payload);
-        while self.rest.is_some() {
-            if self.choices.one_in(4) {
-                self.good_control();
-            }
-            let last = self.choices.one_in(2);
-            self.go_on(last);
-        }
-    }
-
-    fn bad_close(&mut self, plant: Plant) {
-        let payload = match plant {
-            Plant::HalfCode => vec![3],
-            Plant::BadCode => {
-                let some = self.choices.small(0, 0xFFFF);
-                let codes = [0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65_535, some];
-                let code = u16::try_from(*self.choices.pick(&codes)).expect("16 bits");
-                close_payload(code, "bye")
-            }
-            _ => {
-                let mut payload = close_payload(1000, "é");
-                let bad = if self.choices.one_in(2) {
-                    *self.choices.pick(&BAD_TEXTS)
-                } else {
-                    *self.choices.pick(&CUT_TEXTS)
-                };
-                payload.extend(bad);
-                payload
-            }
-        };
-        self.frame(0x88, &payload);
-    }
-
-    /// Frames that cost more than they bring: so many that one is not paid for, or just not so many.
-    fn flood(&mut self) {
-        self.end_message();
-        let (opcode, each) = *self.choices.pick(&[(0, 0), (0, 1), (0, 2), (0x89, 0), (0x8A, 1)]);
-        let (cost, brings) = (usize::try_from(FRAME_COST).expect("small"), if opcode == 0 { each } else { 0 });
-        let credit = usize::try_from(WORK_CREDIT).expect("small");
-        let many = (credit - cost) / (cost - brings) + 1;
-        let payload = vec![b'x'; each];
-        self.frame(1, b"");
-        for _ in 0..many {
-            self.frame(opcode, &payload);
-        }
-        let last = self.choices.one_in(2);
-        self.frame(u8::from(last) << 7, b"yz");
-        if !last {
-            self.rest = Some(Vec::new());
-        }
-    }
-
-    fn end_message(&mut self) {
-        if self.rest.is_some() {
-            self.go_on(true);
-        }
     }
 }

@@ -1,4 +1,5 @@
-//! A reference decoder, from RFC 6455 §5, §7.4 and §8.1 alone: a byte at a time, in 128 bits, with `std` for UTF-8.
+//! A reference decoder, from RFC 6455 §5, §7.4 and §8.1 and RFC 7692 §6 and §7.2 alone: a byte at a time, in 128 bits, with
+//! `std` for UTF-8 and [`inflate`](super::inflate) for compressed messages.
 //!
 //! What it says of a stream is what must have been told when the last of its bytes has arrived, neither less nor more. So
 //! whoever is compared with it after every byte has told every fault at the earliest byte that shows it:
@@ -6,16 +7,22 @@
 //! - what one byte of a header shows, at that byte: reserved bits, opcodes, fragments that are out of place at the first;
 //!   masking, the length of a control frame and half a close code at the second; lengths as soon as no further byte can
 //!   make them legal;
-//! - a message that is too big, or a fragment too many, with the last byte of the length that makes it so, before any mask
+//! - a message that is too big, or a frame too many, with the last byte of the length that makes it so, before any mask
 //!   and payload;
 //! - text at the first byte behind which no text can be valid (§8.1), also in the middle of a frame, and at the end of a
 //!   message that ends inside a code point; a close code with its second byte, a close reason as other text;
+//! - of a compressed message what follows from its bytes so far, as if it had come uncompressed; and what cannot be
+//!   inflated with the first byte that shows it;
 //! - everything else when its last byte is there.
+
+use super::inflate::{Stop, inflate};
 
 /// The work credit a connection starts with, and never exceeds.
 pub const WORK_CREDIT: u128 = 16_384 * 32;
-/// What a continuation frame, a ping or a pong costs of it; every payload byte of messages gives one back.
+/// What a continuation, a ping and a pong cost of it. Each byte of data gives one back, and pays already for its own frame.
 pub const FRAME_COST: u128 = 32;
+/// What the first frame of a compressed message costs of it. Each byte that it inflates to gives one back, too.
+pub const INFLATE_COST: u128 = 16;
 
 /// What a peer can do wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,10 +49,12 @@ pub enum Fault {
     InterleavedMessage,
     /// More bytes in a message than are taken.
     MessageTooBig,
-    /// More small fragments, pings and pongs than the credit pays for.
+    /// More small fragments, pings, pongs and compressed messages than the credit pays for.
     Flood,
     /// Text that is not UTF-8 (§8.1).
     InvalidUtf8,
+    /// A compressed message that cannot be inflated (RFC 7692 §7.2.2).
+    CorruptDeflate,
     /// Half a close code (§5.5.1).
     CloseTruncated,
     /// A close code that is never on the wire (§7.4).
@@ -56,7 +65,7 @@ pub enum Fault {
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::ReservedBits,
         Self::ReservedOpcode,
         Self::FragmentedControl,
@@ -70,6 +79,7 @@ impl Fault {
         Self::MessageTooBig,
         Self::Flood,
         Self::InvalidUtf8,
+        Self::CorruptDeflate,
         Self::CloseTruncated,
         Self::CloseCodeInvalid,
         Self::CloseReasonInvalid,
@@ -79,7 +89,7 @@ impl Fault {
     #[must_use]
     pub const fn close_code(self) -> u16 {
         match self {
-            Self::InvalidUtf8 | Self::CloseReasonInvalid => 1007,
+            Self::InvalidUtf8 | Self::CorruptDeflate | Self::CloseReasonInvalid => 1007,
             Self::Flood => 1008,
             Self::MessageTooBig => 1009,
             _ => 1002,
@@ -92,8 +102,27 @@ impl Fault {
 pub struct Rules {
     /// Whether a server reads what a client sends: then every frame must be masked, else none.
     pub from_client: bool,
-    /// Bytes of one message, over all of its frames.
+    /// Bytes of one message, over all of its frames, inflated.
     pub message_bytes_max: u128,
+    /// Whether messages may be compressed.
+    pub deflate: Deflate,
+}
+
+/// What was agreed on compression (RFC 7692).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deflate {
+    /// Nothing: RSV1 means nothing.
+    Declined,
+    /// Each message is compressed by itself.
+    Alone,
+    /// Messages may refer to those before them, up to 2^15 bytes back.
+    TakesOver,
+}
+
+/// How long a compressed message may be, at its headers, that must not inflate to more than `bytes`.
+#[must_use]
+pub const fn compressed_bytes_max(bytes: u128) -> u128 {
+    bytes + bytes / 8 + 64
 }
 
 /// What a peer said.
@@ -103,6 +132,8 @@ pub enum Told {
     Message {
         /// Text, else binary.
         is_text: bool,
+        /// Its bytes are as they came, and are still to be inflated.
+        is_compressed: bool,
         /// Its bytes.
         payload: Vec<u8>,
     },
@@ -119,10 +150,14 @@ pub enum Told {
 pub struct Open {
     /// Text, else binary.
     pub is_text: bool,
-    /// What has arrived.
+    /// Whether it came with RSV1.
+    pub is_compressed: bool,
+    /// What has arrived, or what follows from it.
     pub payload: Vec<u8>,
     /// What its headers have announced.
     announced: u128,
+    /// What has arrived of a message that is to be inflated.
+    deflated: Vec<u8>,
     /// Of the text, what has come of the code point that is not whole yet.
     cut: Vec<u8>,
 }
@@ -142,10 +177,13 @@ struct Frame {
 #[derive(Clone, Debug)]
 pub struct Reader {
     rules: Rules,
+    /// Compressed messages are inflated, else told as they came.
+    inflates: bool,
+    /// What messages may refer to.
+    context: Vec<u8>,
     /// The header in progress.
     head: Vec<u8>,
     frame: Option<Frame>,
-    /// What is left of the work credit.
     credit: u128,
     /// What was told so far.
     pub told: Vec<Told>,
@@ -166,11 +204,13 @@ pub fn read(rules: Rules, stream: &[u8]) -> Reader {
 }
 
 impl Reader {
-    /// Nothing has arrived.
+    /// Nothing has arrived. Compressed messages are told as they come: not inflated, and text is not checked.
     #[must_use]
     pub const fn new(rules: Rules) -> Self {
         Self {
             rules,
+            inflates: false,
+            context: Vec::new(),
             head: Vec::new(),
             frame: None,
             credit: WORK_CREDIT,
@@ -178,6 +218,14 @@ impl Reader {
             open: None,
             faults: Vec::new(),
         }
+    }
+
+    /// Nothing has arrived. Compressed messages are inflated.
+    #[must_use]
+    pub const fn inflating(rules: Rules) -> Self {
+        let mut reader = Self::new(rules);
+        reader.inflates = true;
+        reader
     }
 
     /// Whether what follows means nothing: a Close was told, or a fault.
@@ -206,9 +254,11 @@ impl Reader {
             self.faults = if frame.opcode == 8 { faults_of_close(&frame.payload) } else { Vec::new() };
         } else {
             let open = self.open.as_mut().expect("a data frame is of a message");
-            open.payload.push(byte);
-            if open.is_text && !still_text(&mut open.cut, byte) {
-                self.faults = vec![Fault::InvalidUtf8];
+            if open.is_compressed && self.inflates {
+                open.deflated.push(byte);
+                self.inflate(false);
+            } else {
+                self.faults = open.push(byte);
             }
         }
         if self.faults.is_empty() {
@@ -230,18 +280,22 @@ impl Reader {
         assert_eq!(lowest, highest, "all of the length is known");
         let key = if self.rules.from_client { *head.last_chunk().expect("a key") } else { [0; 4] };
         let (fin, opcode) = (head[0] & 0x80 != 0, head[0] & 0x0F);
+        self.credit = (self.credit + use_of(opcode, lowest) - cost_of(head[0])).min(WORK_CREDIT);
         match opcode {
             0 => {
                 let open = self.open.as_mut().expect("a continuation continues something");
                 open.announced += lowest;
-                self.credit = (self.credit + lowest - FRAME_COST).min(WORK_CREDIT);
             }
             1 | 2 => {
-                self.open =
-                    Some(Open { is_text: opcode == 1, payload: Vec::new(), announced: lowest, cut: Vec::new() });
-                self.credit = (self.credit + lowest).min(WORK_CREDIT);
+                self.open = Some(Open {
+                    is_text: opcode == 1,
+                    is_compressed: head[0] & 0x40 != 0,
+                    payload: Vec::new(),
+                    announced: lowest,
+                    deflated: Vec::new(),
+                    cut: Vec::new(),
+                });
             }
-            9 | 10 => self.credit -= FRAME_COST,
             _ => {}
         }
         self.advance(Frame { fin, opcode, key, len: lowest, arrived: 0, payload: Vec::new() });
@@ -257,7 +311,9 @@ impl Reader {
                 faults.push(fault);
             }
         };
-        check(first & 0x70 != 0, Fault::ReservedBits);
+        // RFC 7692 §6: RSV1 says of the first frame of a message that the message is compressed.
+        let may_be_compressed = self.rules.deflate != Deflate::Declined && matches!(opcode, 1 | 2);
+        check(first & if may_be_compressed { 0x30 } else { 0x70 } != 0, Fault::ReservedBits);
         check(matches!(opcode, 3..=7 | 11..=15), Fault::ReservedOpcode);
         check(opcode >= 8 && !fin, Fault::FragmentedControl);
         check(opcode == 0 && self.open.is_none(), Fault::UnexpectedContinuation);
@@ -277,9 +333,11 @@ impl Reader {
         check(highest < shortest, Fault::LengthNotMinimal);
         let before = self.open.as_ref().map_or(0, |open| open.announced);
         let is_known = self.head.len() >= 2 + len_bytes;
-        check(opcode < 8 && is_known && before + lowest > self.rules.message_bytes_max, Fault::MessageTooBig);
-        check(opcode == 0 && self.credit + highest < FRAME_COST, Fault::Flood);
-        check(matches!(opcode, 9 | 10) && self.credit < FRAME_COST, Fault::Flood);
+        let is_compressed = self.open.as_ref().map_or(first & 0x40 != 0, |open| open.is_compressed);
+        let most = self.rules.message_bytes_max;
+        let most = if is_compressed { compressed_bytes_max(most) } else { most };
+        check(opcode < 8 && is_known && before + lowest > most, Fault::MessageTooBig);
+        check(self.credit + use_of(opcode, highest) < cost_of(first), Fault::Flood);
         faults
     }
 
@@ -298,16 +356,82 @@ impl Reader {
             10 => self.told.push(Told::Pong(frame.payload)),
             _ if !frame.fin => {}
             _ => {
+                if self.inflates && self.open.as_ref().is_some_and(|open| open.is_compressed) {
+                    self.inflate(true);
+                }
                 let open = self.open.take().expect("a data frame is of a message");
-                if open.cut.is_empty() {
-                    self.told.push(Told::Message { is_text: open.is_text, payload: open.payload });
-                } else {
+                if self.faults.is_empty() && !open.cut.is_empty() {
                     self.faults = vec![Fault::InvalidUtf8];
+                }
+                if self.faults.is_empty() {
+                    self.whole(open);
+                } else {
                     self.open = Some(open);
                 }
             }
         }
     }
+
+    /// More of a compressed message came. What it says pays for work.
+    fn inflate(&mut self, is_whole: bool) {
+        let open = self.open.as_mut().expect("a message in progress");
+        let before = open.payload.len();
+        self.faults = open.inflate(&self.context, is_whole, self.rules.message_bytes_max);
+        self.credit = (self.credit + (open.payload.len() - before) as u128).min(WORK_CREDIT);
+    }
+
+    /// A message is whole.
+    fn whole(&mut self, open: Open) {
+        let Open { is_text, is_compressed, payload, .. } = open;
+        if is_compressed && self.rules.deflate == Deflate::TakesOver {
+            self.context.extend(&payload);
+            let excess = self.context.len().saturating_sub(1 << 15);
+            self.context.drain(..excess);
+        }
+        self.told.push(Told::Message { is_text, is_compressed: is_compressed && !self.inflates, payload });
+    }
+}
+
+impl Open {
+    /// The next byte of the payload as it is told.
+    fn push(&mut self, byte: u8) -> Vec<Fault> {
+        self.payload.push(byte);
+        let is_checked = self.is_text && (!self.is_compressed || !self.deflated.is_empty());
+        if !is_checked || still_text(&mut self.cut, byte) { Vec::new() } else { vec![Fault::InvalidUtf8] }
+    }
+
+    /// What follows from the compressed bytes that came, beyond what followed before.
+    fn inflate(&mut self, context: &[u8], is_whole: bool, message_bytes_max: u128) -> Vec<Fault> {
+        let mut inflated = Vec::new();
+        let stop = inflate(context, &self.deflated, is_whole, &mut inflated, message_bytes_max);
+        let mut faults = Vec::new();
+        for byte in &inflated[self.payload.len()..] {
+            // Behind what is no text nothing is text.
+            if faults.is_empty() {
+                faults = self.push(*byte);
+            }
+        }
+        match stop {
+            None | Some(Stop::More) => {}
+            Some(Stop::TooBig) => faults.push(Fault::MessageTooBig),
+            Some(Stop::Corrupt) => faults.push(Fault::CorruptDeflate),
+        }
+        faults
+    }
+}
+
+/// What a frame costs of the credit.
+const fn cost_of(first: u8) -> u128 {
+    match first & 0x4F {
+        0 | 9 | 10 => FRAME_COST,
+        0x41 | 0x42 => INFLATE_COST,
+        _ => 0,
+    }
+}
+
+/// What a frame with so long a payload gives back.
+const fn use_of(opcode: u8, len: u128) -> u128 {
+    if opcode < 8 { len } else { 0 }
 }
 
 /// How many bytes follow the second one to say how long the frame is (§5.2).
@@ -377,86 +501,5 @@ pub const fn may_be_sent(code: u16) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn server(stream: &[u8]) -> Reader {
-        read(Rules { from_client: false, message_bytes_max: 1_000 }, stream)
-    }
-
-    #[test]
-    fn examples_of_the_rfc() {
-        // §5.7
-        let hello = [Told::Message { is_text: true, payload: b"Hello".into() }];
-        assert_eq!(server(b"\x81\x05Hello").told, hello);
-        assert_eq!(server(b"\x01\x03Hel\x80\x02lo").told, hello);
-        let masked = [0x81, 0x85, 0x37, 0xFA, 0x21, 0x3D, 0x7F, 0x9F, 0x4D, 0x51, 0x58];
-        assert_eq!(read(Rules { from_client: true, message_bytes_max: 5 }, &masked).told, hello);
-        assert_eq!(server(b"\x89\x05Hello").told, [Told::Ping(b"Hello".into())]);
-        let mut long = vec![0x82, 0x7E, 1, 0];
-        long.extend([7; 256]);
-        assert_eq!(server(&long).told, [Told::Message { is_text: false, payload: vec![7; 256] }]);
-        assert_eq!(server(b"\x82\x7F\x00\x00\x00\x00\x00\x01\x00\x00").faults, [Fault::MessageTooBig]);
-    }
-
-    /// Each fault at its byte, and not before.
-    #[test]
-    fn every_fault_at_its_byte() {
-        for (stream, faults) in [
-            (&b"\xC1"[..], &[Fault::ReservedBits][..]),
-            (b"\xA3", &[Fault::ReservedBits, Fault::ReservedOpcode]),
-            (b"\x8F", &[Fault::ReservedOpcode]),
-            (b"\x09", &[Fault::FragmentedControl]),
-            (b"\x89\x7E", &[Fault::ControlTooLong]),
-            (b"\x81\x80", &[Fault::Masked]),
-            (b"\x81\x7E\x00\x7D", &[Fault::LengthNotMinimal]),
-            (b"\x81\x7F\x00\x00\x00\x00\x00\x00", &[Fault::LengthNotMinimal]),
-            (b"\x81\x7F\x80", &[Fault::LengthOverflow]),
-            (b"\x80", &[Fault::UnexpectedContinuation]),
-            (b"\x01\x00\x81", &[Fault::InterleavedMessage]),
-            (b"\x02\x7E\x03\xE9", &[Fault::MessageTooBig]),
-            (b"\x02\x01x\x80\x7E\x03\xE8", &[Fault::MessageTooBig]),
-            (b"\x01\x09\xED\xA0", &[Fault::InvalidUtf8]),
-            (b"\x81\x02\xE2\x82", &[Fault::InvalidUtf8]),
-            (b"\x01\x02\xE2\x82\x80\x00", &[Fault::InvalidUtf8]),
-            (b"\x88\x01", &[Fault::CloseTruncated]),
-            (b"\x88\x7D\x03\xED", &[Fault::CloseCodeInvalid]),
-            (b"\x88\x7D\x03\xE8\xFF", &[Fault::CloseReasonInvalid]),
-            (b"\x88\x03\x03\xE8\xC3", &[Fault::CloseReasonInvalid]),
-        ] {
-            let (all, but_one) = (server(stream), server(&stream[..stream.len() - 1]));
-            assert_eq!((all.faults.as_slice(), but_one.faults.len()), (faults, 0), "{stream:02x?}");
-        }
-        let client = read(Rules { from_client: true, message_bytes_max: 0 }, b"\x81\x05");
-        assert_eq!((client.close_codes(), client.faults), (vec![1002], vec![Fault::Unmasked, Fault::MessageTooBig]));
-    }
-
-    #[test]
-    fn the_work_credit() {
-        let mut stream = b"\x02\x00".to_vec();
-        stream.extend(b"\x00\x00".repeat(16_384));
-        assert!(server(&stream).faults.is_empty());
-        assert_eq!(server(&[&stream[..], b"\x80\x1F"].concat()).faults, [Fault::Flood]);
-        assert!(server(&[&stream[..], b"\x80"].concat()).faults.is_empty());
-        assert!(server(&[&stream[..], b"\x80\x20"].concat()).faults.is_empty(), "it pays for itself");
-        assert_eq!(server(&[&stream[..], b"\x89"].concat()).faults, []);
-        assert_eq!(server(&[&stream[..], b"\x89\x7D"].concat()).faults, [Fault::Flood]);
-        assert!(server(&[&stream[..], b"\x88\x00"].concat()).faults.is_empty());
-        let pongs = b"\x8A\x00".repeat(16_384);
-        assert_eq!(
-            server(&[&pongs[..], b"\x81\x00\x02\x1Fxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\x89\x00"].concat()).faults,
-            [Fault::Flood]
-        );
-        assert_eq!(
-            server(&[&pongs[..], b"\x81\x01x\x02\x1Fxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\x89\x00"].concat()).faults,
-            []
-        );
-    }
-
-    #[test]
-    fn nothing_counts_behind_the_end() {
-        let reader = server(b"\x88\x05\x03\xE8bye\x81");
-        assert_eq!((reader.told, reader.faults.len()), (vec![Told::Close(Some((1000, "bye".into())))], 0));
-        assert_eq!(server(b"\x88\x00\xFF").told, [Told::Close(None)]);
-    }
-}
+#[path = "tests/reference.rs"]
+mod tests;

@@ -1,9 +1,12 @@
 //! Streams through a whole hub, beside the reference: what a raw connection receives, what is written back, and when.
 
-use forebay_core::{ClientRequest, Config, ConnId, EndReason, Event, Hub, Instant, Mode, Options, Peer, Upgraded};
+use forebay_core::wire::deflate::{Agreed, Direction, WindowBits};
+use forebay_core::{
+    ClientRequest, Config, ConnId, DeflateOptions, EndReason, Event, Hub, Instant, Mode, Options, Peer, Upgraded,
+};
 
 use super::compare::fault_of;
-use super::reference::{Reader, Rules, Told};
+use super::reference::{Deflate, Reader, Rules, Told};
 use crate::mini::{Decoder, Item, handshake};
 use crate::stage;
 
@@ -17,8 +20,12 @@ struct House {
     conn: ConnId,
     /// Reads what the hub writes.
     decoder: Decoder,
+    /// Since it was compared.
     received: Vec<Told>,
+    /// Since it was compared.
     pongs: Vec<Vec<u8>>,
+    /// How much of what the reference told was compared.
+    agreed: usize,
     close: Option<Option<u16>>,
     reason: Option<EndReason>,
 }
@@ -32,19 +39,21 @@ impl House {
             inbound_bytes_max: 16 << 20,
             reply_bytes_max: 16 << 20,
             resident_bytes_max: 1 << 30,
+            deflate: Some(DeflateOptions { context_bytes_max: 1 << 20, ..DeflateOptions::default() }),
             ..Options::default()
         };
         let mut hub = Hub::new(Config::try_from(options).expect("good options"), [3; 32], Instant::ZERO);
-        let conn = if rules.from_client { accept(&mut hub) } else { connect(&mut hub) };
+        let conn = if rules.from_client { accept(&mut hub, rules.deflate) } else { connect(&mut hub, rules.deflate) };
         let decoder = if rules.from_client { Decoder::of_server() } else { Decoder::of_client() };
-        Self { hub, conn, decoder, received: Vec::new(), pongs: Vec::new(), close: None, reason: None }
+        Self { hub, conn, decoder, received: Vec::new(), pongs: Vec::new(), agreed: 0, close: None, reason: None }
     }
 
     /// Polls and takes everything.
     fn drain(&mut self) {
         // First of all: a peer's last word is answered when what it said before was taken.
         while let Some(payload) = self.hub.receive(self.conn, Instant::ZERO) {
-            let told = Told::Message { is_text: payload.is_text, payload: payload.bytes.to_vec() };
+            let told =
+                Told::Message { is_text: payload.is_text, is_compressed: false, payload: payload.bytes.to_vec() };
             self.received.push(told);
         }
         while let Some(transmit) = self.hub.poll_transmit() {
@@ -67,13 +76,18 @@ impl House {
         self.hub.check_invariants();
     }
 
-    /// What was received, answered and closed with is what the reference says.
-    fn compare(&self, reader: &Reader, at: usize) {
-        let messages = reader.told.iter().filter(|told| matches!(told, Told::Message { .. }));
-        assert!(messages.eq(&self.received), "received at byte {at}: {:?}", self.received);
-        let pings =
-            reader.told.iter().filter_map(|told| if let Told::Ping(payload) = told { Some(payload) } else { None });
-        assert!(pings.eq(&self.pongs), "pongs at byte {at}: {:?}", self.pongs);
+    /// What was received, answered and closed with is what the reference says, from where it was compared last.
+    fn compare(&mut self, reader: &Reader, at: usize) {
+        let (mut received, mut pongs) = (self.received.drain(..), self.pongs.drain(..));
+        for told in &reader.told[self.agreed..] {
+            match told {
+                Told::Message { .. } => assert_eq!(received.next().as_ref(), Some(told), "received at byte {at}"),
+                Told::Ping(payload) => assert_eq!(pongs.next().as_ref(), Some(payload), "pongs at byte {at}"),
+                Told::Pong(_) | Told::Close(_) => {}
+            }
+        }
+        assert_eq!((received.next(), pongs.next()), (None, None), "and no more at byte {at}");
+        self.agreed = reader.told.len();
         let is_right = match (reader.told.last(), self.close) {
             (Some(Told::Close(theirs)), ours) => ours == Some(theirs.as_ref().map(|(code, _)| *code)),
             (_, None) => reader.faults.is_empty(),
@@ -83,20 +97,29 @@ impl House {
     }
 }
 
-fn accept(hub: &mut Hub) -> ConnId {
+fn accept(hub: &mut Hub, deflate: Deflate) -> ConnId {
     let peer = Peer { mode: Mode::Raw, ..Peer::default() };
-    hub.handle_upgraded(Upgraded { peer, ..Upgraded::default() }, b"", Instant::ZERO).expect("room")
+    let direction = Direction::new(WindowBits::MAX, deflate == Deflate::TakesOver);
+    let agreed = Agreed { server: direction, client: direction };
+    let deflate = (deflate != Deflate::Declined).then_some(agreed);
+    hub.handle_upgraded(Upgraded { peer, deflate, ..Upgraded::default() }, b"", Instant::ZERO).expect("room")
 }
 
-fn connect(hub: &mut Hub) -> ConnId {
+fn connect(hub: &mut Hub, deflate: Deflate) -> ConnId {
     let request = ClientRequest { host: "test", target: "/", ..ClientRequest::default() };
     let conn = hub.connect(request, Instant::ZERO).expect("room");
     let request = String::from_utf8(stage::copy(&hub.poll_transmit().expect("a request"))).expect("text");
     hub.handle_sent(conn, request.len(), Instant::ZERO);
     let (_, behind) = request.split_once("Sec-WebSocket-Key: ").expect("a key");
     let (key, _) = behind.split_once("\r\n").expect("a line");
+    let extension = match deflate {
+        Deflate::Declined => "",
+        Deflate::Alone => "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover\r\n",
+        Deflate::TakesOver => "Sec-WebSocket-Extensions: permessage-deflate\r\n",
+    };
     let response = format!(
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {}\r\n\r\n",
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: {}\r\n{extension}\r\n",
         handshake::accept_of(key)
     );
     hub.handle_bytes(conn, response.as_bytes(), Instant::ZERO);
@@ -104,12 +127,12 @@ fn connect(hub: &mut Hub) -> ConnId {
 }
 
 /// Gives a stream to a hub and to the reference, in pieces of these sizes (for ever again), and compares after every piece
-/// and when the peer has hung up.
+/// and when the peer has hung up. Returns the reference as it is at the end.
 ///
 /// # Panics
 /// If they do not agree, or if the limit of the rules is not one of [`MESSAGE_BYTES`].
-pub fn through(rules: Rules, stream: &[u8], pieces: &[usize]) {
-    let (mut house, mut reader) = (House::new(rules), Reader::new(rules));
+pub fn through(rules: Rules, stream: &[u8], pieces: &[usize]) -> Reader {
+    let (mut house, mut reader) = (House::new(rules), Reader::inflating(rules));
     let (mut sizes, mut rest) = (pieces.iter().cycle(), stream);
     while !rest.is_empty() {
         let size = *sizes.next().expect("for ever");
@@ -134,4 +157,5 @@ pub fn through(rules: Rules, stream: &[u8], pieces: &[usize]) {
     };
     assert!(is_right, "{:?} at the end, for {:?}", house.reason, reader.faults);
     assert_eq!(house.hub.connections(), 0, "nothing is left");
+    reader
 }
