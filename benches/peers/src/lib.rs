@@ -46,11 +46,13 @@ pub enum Kind {
     Binary,
     /// Text messages of ASCII.
     Text,
+    /// Compressed text messages.
+    Compressed,
 }
 
 impl Kind {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Binary, Self::Text];
+    /// Those that are not compressed.
+    pub const PLAIN: [Self; 2] = [Self::Binary, Self::Text];
 
     /// Its name in reports.
     #[must_use]
@@ -58,6 +60,7 @@ impl Kind {
         match self {
             Self::Binary => "binary",
             Self::Text => "text",
+            Self::Compressed => "compressed",
         }
     }
 }
@@ -94,7 +97,11 @@ pub fn json(size: usize) -> String {
 #[must_use]
 pub fn frames(side: Side, kind: Kind, payload: &[u8]) -> Vec<u8> {
     const TOTAL_BYTES_MIN: usize = 1 << 20;
-    let opcode = if kind == Kind::Text { 0x81 } else { 0x82 };
+    let first = match kind {
+        Kind::Binary => 0x82,
+        Kind::Text => 0x81,
+        Kind::Compressed => 0xc1,
+    };
     let mask = if side == Side::Server { 0x80 } else { 0 };
     let mut bytes = Vec::new();
     let mut key = 0x9e37_79b9_u32;
@@ -102,7 +109,7 @@ pub fn frames(side: Side, kind: Kind, payload: &[u8]) -> Vec<u8> {
         if count >= 4 && bytes.len() >= TOTAL_BYTES_MIN {
             break;
         }
-        bytes.push(opcode);
+        bytes.push(first);
         match (u8::try_from(payload.len()), u16::try_from(payload.len())) {
             (Ok(len @ 0..=125), _) => bytes.push(mask | len),
             (_, Ok(len)) => {

@@ -164,13 +164,13 @@ fn client_forebay() -> Work {
         let key = handshake::client_key(fastrand::u128(..).to_ne_bytes());
         out.clear();
         let options = RequestOptions { host: "127.0.0.1:9001", target: "/chat", ..RequestOptions::default() };
-        handshake::put_request(&mut out, &key, &options).expect("a good request");
+        handshake::put_request(&mut out, &key, &options, None).expect("a good request");
         socket.write_all(&out).expect("memory does not fail");
         loop {
             let len = socket.read(&mut buffer).expect("memory does not fail");
             let Some((head, consumed)) = reader.read(&buffer[..len]).expect("a good head") else { continue };
             assert_eq!(consumed, len);
-            handshake::parse_response(head, &key, &[]).expect("a good answer");
+            handshake::parse_response(head, &key, &[], None).expect("a good answer");
             break;
         }
         black_box((socket, Decoder::new(Role::Client, 1 << 20)));

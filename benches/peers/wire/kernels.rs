@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use criterion::Criterion;
 use forebay_core::wire::{Utf8, mask};
-use forebay_peers::{SIZES, payload};
+use forebay_peers::{BUFFER_BYTES, SIZES, payload};
 
 use crate::{Work, bench, group};
 
@@ -23,10 +23,15 @@ fn unmask(c: &mut Criterion) {
     for size in SIZES {
         let mut group = group(c, &format!("unmask/in place/{size}"));
         let mut each = |name: &str, unmask: fn(&mut [u8])| {
-            let mut bytes = payload(size);
+            // One payload behind the other, as in a read: nobody unmasks again what was written just before.
+            let mut bytes = payload(size * (BUFFER_BYTES / size).max(1));
             let work: Work = Box::new(move |count| {
-                for _ in 0..count {
-                    unmask(black_box(&mut bytes));
+                let mut left = count;
+                while left > 0 {
+                    for payload in bytes.chunks_exact_mut(size).take(left.try_into().unwrap_or(usize::MAX)) {
+                        unmask(black_box(payload));
+                        left -= 1;
+                    }
                 }
             });
             bench(&mut group, name, work);

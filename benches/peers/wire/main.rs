@@ -3,6 +3,7 @@
 //! A benchmark is `row/library`; `table` makes the tables of `benches/README.md` of them.
 #![forbid(unsafe_code)]
 
+mod deflate;
 mod encode;
 mod handshake;
 mod kernels;
@@ -47,6 +48,6 @@ fn config() -> Criterion {
 criterion_group! {
     name = benches;
     config = config();
-    targets = parse::rows, encode::rows, kernels::rows, handshake::rows
+    targets = parse::rows, encode::rows, kernels::rows, handshake::rows, deflate::rows
 }
 criterion_main!(benches);

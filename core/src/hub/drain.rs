@@ -4,14 +4,13 @@ use bytes::{Bytes, BytesMut};
 use core::ops::Range;
 
 use super::Hub;
-use super::limits::Units;
+use super::room::{LAST, PAYLOAD_BYTES_MAX, Part, Room, Turn};
 use crate::conn::{Conn, Copied, Outstanding, Segment, Source};
 use crate::delivery::Class;
 use crate::dialect::RAW;
 use crate::id::{ConnId, LaneId};
-use crate::lane::{Mark, Run};
-use crate::latest::{Taken, Which};
-use crate::log::{Log, Plan};
+use crate::latest::Which;
+use crate::log::Log;
 use crate::topics::{Topic, View, ViewMut};
 
 /// Slices of one Transmit: what `writev` takes without a second thought (IOV_MAX is 1,024 on Linux, 16 by POSIX).
@@ -54,12 +53,14 @@ impl<'a> Transmit<'a> {
                 Segment::Again { lane, run, .. } => {
                     (None, Some((hub.source_log(self.conn, Source::Lane(*lane)), *run)))
                 }
+                Segment::Messages { source, run, is_formed: false, copy: None, .. } => {
+                    (None, Some((hub.source_log(self.conn, *source), *run)))
+                }
                 // What a client published within the same poll may have pushed it out of the log.
-                Segment::Messages { source, run, is_formed, copy, .. } => match copy.as_deref() {
+                Segment::Messages { source, run, copy, .. } => match copy.as_deref() {
                     Some(Copied::Form(form)) => (Some(form.piece(*run)), None),
                     Some(Copied::Log(log)) => (None, Some((log, *run))),
-                    None if *is_formed => (Some(hub.source_log(self.conn, *source).form(*run).piece(*run)), None),
-                    None => (None, Some((hub.source_log(self.conn, *source), *run))),
+                    None => (Some(hub.source_log(self.conn, *source).form(*run).piece(*run)), None),
                 },
             };
             one.into_iter().chain(run.into_iter().flat_map(|(log, run)| log.pieces(run)))
@@ -115,28 +116,6 @@ impl<'a> core::ops::Deref for IoSlices<'a> {
         &self.slices[..self.len]
     }
 }
-
-/// What is left of a Transmit's bounds.
-pub(super) struct Room {
-    bytes: usize,
-    /// How much of that may be messages.
-    units: Units,
-    pub(super) slices: usize,
-    has_message: bool,
-    /// How much of what is sent in forms, as it was before.
-    pub(super) payload_bytes: u64,
-    /// How much may still be compressed for it.
-    pub(super) to_compress: usize,
-}
-
-/// When it is a message's turn: by class, and within a class by when it was published.
-pub(super) type Turn = (Class, u64);
-
-/// What is outstanding of a lane is less than 2^32 bytes, compressed as it may be; the message that crosses this included.
-const PAYLOAD_BYTES_MAX: u64 = 1 << 30;
-
-/// Nothing is behind it.
-const LAST: Turn = (Class::Low, u64::MAX);
 
 /// What a lane has next.
 enum Front {
@@ -338,7 +317,7 @@ impl Hub {
         room: &mut Room,
     ) -> bool {
         let conn = self.conn_mut(id);
-        let (dialect, inflates) = (conn.dialect().unwrap_or(RAW), conn.inflates().is_some());
+        let (dialect, inflates) = (conn.dialect().unwrap_or(RAW), conn.agreed.is_some());
         let (topic, place) = self.topics.lane_mut(lane_id);
         if let Some(gap) = topic.take_due_gap(place) {
             let mut frame = BytesMut::new();
@@ -448,82 +427,6 @@ fn add_again(
         is_added = true;
     }
     is_added
-}
-
-/// What goes into a Transmit of a lane that reads a log.
-#[derive(Clone, Copy)]
-pub(super) struct Part {
-    pub(super) run: Run,
-    pub(super) len: usize,
-    slices: usize,
-    /// Whether it is sent as the units of a block's form.
-    is_formed: bool,
-}
-
-impl Part {
-    /// `None`: there is nothing in it.
-    pub(super) fn new(run: Run, plan: Plan, is_formed: bool) -> Option<Self> {
-        let run = Run { after: run.after, through: plan.cut };
-        (!run.is_empty()).then_some(Self { run, len: plan.bytes, slices: plan.slices, is_formed })
-    }
-}
-
-impl Room {
-    /// For messages of a class.
-    pub(super) fn message_bytes(&self, class: Class) -> usize {
-        self.bytes.min(self.units.of(class))
-    }
-
-    /// Whether the next message goes however large it is.
-    pub(super) fn takes_any(&self) -> bool {
-        !self.has_message
-    }
-
-    /// How much of what was published before `limit` goes into the Transmit.
-    pub(super) fn plan(&self, log: &Log, front: Run, (class, limit): Turn) -> Option<Part> {
-        if front.is_empty() {
-            return None;
-        }
-        let through: Mark = if limit == u64::MAX { front.through } else { log.last_before(front, limit) };
-        let run = Run { after: front.after, through };
-        let plan = log.plan(run, self.message_bytes(class), self.slices, !self.has_message);
-        Part::new(run, plan, false)
-    }
-
-    fn take(&mut self, bytes: usize, slices: usize) {
-        self.bytes = self.bytes.saturating_sub(bytes);
-        self.slices -= slices;
-    }
-}
-
-impl Outstanding {
-    fn push(&mut self, segment: Segment, len: usize, room: &mut Room) {
-        self.segments.push(segment);
-        self.len += len;
-        room.take(len, 1);
-    }
-
-    pub(super) fn push_latest(&mut self, lane: LaneId, taken: Taken, room: &mut Room) {
-        let len = taken.frame.len();
-        room.has_message = true;
-        self.push(Segment::Latest { lane, taken }, len, room);
-        room.units.take(len);
-    }
-
-    fn push_messages(&mut self, source: Source, part: Part, room: &mut Room) {
-        let Part { run, len, slices, is_formed } = part;
-        self.segments.push(Segment::Messages { source, run, len, is_formed, copy: None });
-        self.len += len;
-        room.has_message = true;
-        room.take(len, slices);
-        room.units.take(len);
-    }
-
-    /// The parts, for use again.
-    pub(super) fn clear(mut self) -> Self {
-        self.segments.clear();
-        Self { segments: self.segments, len: 0 }
-    }
 }
 
 /// How many emptied Transmits are kept for use again.

@@ -4,7 +4,8 @@
 use alloc::boxed::Box;
 
 use super::Hub;
-use super::drain::{Part, Room, Turn, start_part};
+use super::drain::start_part;
+use super::room::{Part, Room, Turn};
 use crate::compressor::Compressor;
 use crate::conn::{Copied, Outstanding, Source};
 use crate::id::{ConnId, LaneId};

@@ -26,6 +26,7 @@ mod publish;
 mod request;
 mod resume;
 mod retention;
+mod room;
 mod sent;
 mod sessions;
 mod starts;

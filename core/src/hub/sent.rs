@@ -99,10 +99,13 @@ impl Hub {
                 self.sent_again(lane, run.last());
                 left - len
             }
-            Segment::Messages { source, run, len, is_formed, copy } if left >= len => {
-                if is_formed {
-                    self.form_sent(id, source, copy.as_deref(), run);
-                }
+            Segment::Messages { source, run, len, is_formed: true, copy } if left >= len => {
+                self.form_sent(id, source, copy.as_deref(), run);
+                self.lane_sent(source, id, run.through);
+                self.source_progressed(source);
+                left - len
+            }
+            Segment::Messages { source, run, len, .. } if left >= len => {
                 self.lane_sent(source, id, run.through);
                 self.source_progressed(source);
                 left - len

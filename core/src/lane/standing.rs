@@ -77,6 +77,7 @@ impl Standing {
     }
 
     /// What the log must keep for this lane.
+    #[inline]
     pub(crate) fn needs(&self) -> Needs {
         let tail = if self.is_ended() { None } else { Some(self.tail) };
         Needs { tail, held: self.held(), older: Needs::older(self.older()) }

@@ -110,6 +110,7 @@ pub(crate) enum ViewMut<'a> {
 }
 
 /// Changes a lane and tells its log what it needs now.
+#[inline]
 pub(crate) fn change_lane<R>(lane: &mut Standing, log: &mut Log, change: impl FnOnce(&mut Standing, &Log) -> R) -> R {
     let before = lane.needs();
     let result = change(lane, log);
@@ -183,6 +184,7 @@ impl Topic {
     }
 
     /// Changes a lane that reads the log, and tells the log what it needs now.
+    #[inline]
     pub(crate) fn change<R>(&mut self, place: usize, change: impl FnOnce(&mut Standing, &Log) -> R) -> R {
         match self.view_mut(place) {
             ViewMut::Log(lane, log) => change_lane(lane, log, change),

@@ -25,15 +25,22 @@ pub(super) const fn rotate(key: [u8; 4], offset: usize) -> [u8; 4] {
 #[inline]
 pub fn apply(bytes: &mut [u8], key: [u8; 4], offset: usize) {
     let key = rotate(key, offset);
-    let [a, b, c, d] = key;
-    let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
+    let wide = |[a, b, c, d]: [u8; 4]| u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
+    let xor = |word: [u8; 8], key: u64| (u64::from_ne_bytes(word) ^ key).to_ne_bytes();
+    let Some(&last) = bytes.last_chunk() else {
+        for (byte, mask) in bytes.iter_mut().zip(key.into_iter().cycle()) {
+            *byte ^= mask;
+        }
+        return;
+    };
+    // The last eight bytes are one word too, which may overlap the one before.
+    let last = xor(last, wide(rotate(key, bytes.len())));
     // Whole words, which the compiler turns into vectors; a multiple of four, so the key needs no turning.
-    let (words, tail) = bytes.as_chunks_mut::<8>();
-    for word in words {
-        *word = (u64::from_ne_bytes(*word) ^ wide).to_ne_bytes();
+    for word in bytes.as_chunks_mut().0 {
+        *word = xor(*word, wide(key));
     }
-    for (byte, mask) in tail.iter_mut().zip([a, b, c, d, a, b, c]) {
-        *byte ^= mask;
+    if let Some(end) = bytes.last_chunk_mut() {
+        *end = last;
     }
 }
 

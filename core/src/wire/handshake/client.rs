@@ -1,6 +1,8 @@
 //! The client's side of the opening handshake (RFC 6455 §4.1).
 
 use alloc::string::ToString as _;
+use core::mem::MaybeUninit;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::BytesMut;
@@ -223,9 +225,10 @@ fn parse_head(head: &[u8]) -> Result<Fields<'_>, ResponseError> {
         return Err(HandshakeError::Malformed.into());
     }
     let fields = Fields::of(head)?;
-    let mut headers = [httparse::EMPTY_HEADER; FIELDS_MAX];
-    let mut response = httparse::Response::new(&mut headers);
-    match response.parse(head) {
+    let mut headers = [const { MaybeUninit::uninit() }; FIELDS_MAX];
+    let mut response = httparse::Response::new(&mut []);
+    let config = httparse::ParserConfig::default();
+    match config.parse_response_with_uninit_headers(&mut response, head, &mut headers) {
         Ok(httparse::Status::Complete(end)) if end == head.len() => {}
         Err(httparse::Error::TooManyHeaders) => return Err(HandshakeError::TooManyFields.into()),
         Err(httparse::Error::Version) => return Err(HandshakeError::VersionNotSupported.into()),

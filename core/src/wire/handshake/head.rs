@@ -78,26 +78,41 @@ impl HeadReader {
     }
 
     /// Where the head ends in `input`, if it does.
+    ///
+    /// What stands between line ends is passed over eight bytes at a time.
     fn scan(&mut self, input: &[u8]) -> Result<Option<usize>, HandshakeError> {
         let room = self.bytes_max - self.buffer.len();
-        for (at, &byte) in input.iter().enumerate() {
-            #[cfg(test)]
-            {
-                self.work.0 += 1;
-            }
-            if at == room {
-                return Err(HandshakeError::HeadTooLarge);
+        let within = &input[..room.min(input.len())];
+        let mut at = 0;
+        while let Some(&byte) = within.get(at) {
+            let plain = within[at..].first_chunk().map_or(0, plain_bytes);
+            if plain > 0 {
+                if self.matched & 1 != 0 {
+                    return Err(HandshakeError::StrayControl);
+                }
+                self.matched = 0;
+                at += plain;
+                #[cfg(test)]
+                {
+                    self.work.0 += plain;
+                }
+                continue;
             }
             self.matched = match (byte, self.matched) {
                 (b'\r', 0 | 2) | (b'\n', 1 | 3) => self.matched + 1,
                 (b'\r' | b'\n' | 0, _) | (_, 1 | 3) => return Err(HandshakeError::StrayControl),
                 _ => 0,
             };
+            at += 1;
+            #[cfg(test)]
+            {
+                self.work.0 += 1;
+            }
             if self.matched == 4 {
-                return Ok(Some(at + 1));
+                return Ok(Some(at));
             }
         }
-        Ok(None)
+        if within.len() < input.len() { Err(HandshakeError::HeadTooLarge) } else { Ok(None) }
     }
 
     /// Buffers what has to be: an incomplete head, or the end of one that is buffered already.
@@ -136,8 +151,9 @@ pub struct Fields<'a> {
 impl<'a> Fields<'a> {
     /// The fields of a complete head, or an error if its lines do not all end with CRLF.
     pub(super) fn of(head: &'a [u8]) -> Result<Self, HandshakeError> {
-        let stray = |(at, &byte): (usize, &u8)| byte == b'\n' && (at == 0 || head[at - 1] != b'\r');
-        if head.iter().enumerate().any(stray) {
+        // All of it without a branch, so that the compiler turns it into vectors.
+        let pairs = head.iter().zip(head.iter().skip(1));
+        if pairs.fold(head.first() == Some(&b'\n'), |stray, (a, b)| stray | ((*b == b'\n') & (*a != b'\r'))) {
             return Err(HandshakeError::StrayControl);
         }
         let (_, rest) = split_line(head);
@@ -147,11 +163,8 @@ impl<'a> Fields<'a> {
 
     /// Names and values, as they came but for the white space around the values.
     pub fn iter(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> + use<'a> {
-        let mut rest = self.lines;
-        core::iter::from_fn(move || {
-            let (line, after) = split_line(rest);
-            rest = after;
-            let colon = line.iter().position(|&byte| byte == b':')?;
+        self.lines().map_while(|line| {
+            let colon = find(line, b':')?;
             Some((core::str::from_utf8(&line[..colon]).ok()?, trim(&line[colon + 1..])))
         })
     }
@@ -159,19 +172,65 @@ impl<'a> Fields<'a> {
     /// The value of the first field of that name, in any case.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&'a [u8]> {
-        self.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        self.all(name).next()
     }
 
     /// The values of all fields of that name, in any case and in order.
     pub fn all<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
-        self.iter().filter(move |(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        self.lines().filter_map(move |line| {
+            let (start, rest) = line.split_at_checked(name.len())?;
+            let (b':', value) = rest.split_first()? else { return None };
+            start.eq_ignore_ascii_case(name.as_bytes()).then(|| trim(value))
+        })
+    }
+
+    fn lines(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let mut rest = self.lines;
+        core::iter::from_fn(move || {
+            let (line, after) = split_line(rest);
+            let is_end = rest.is_empty();
+            rest = after;
+            (!is_end).then_some(line)
+        })
     }
 }
 
 /// The first line without its CRLF, and what follows it.
 fn split_line(bytes: &[u8]) -> (&[u8], &[u8]) {
-    match bytes.iter().position(|&byte| byte == b'\n') {
+    match find(bytes, b'\n') {
         Some(end) => (&bytes[..end.saturating_sub(1)], &bytes[end + 1..]),
         None => (bytes, &[]),
     }
+}
+
+const fn repeated(byte: u8) -> u64 {
+    u64::from_ne_bytes([byte; 8])
+}
+
+/// How many bytes there are before the first that is below `limit`, which is at most 128.
+const fn bytes_before_less(word: &[u8; 8], limit: u8) -> usize {
+    let word = u64::from_le_bytes(*word);
+    // The lowest of the bits that are set is right (those above it may be borrowed from): the highest bit of a byte that was
+    // below the limit before it was taken away.
+    let below = word.wrapping_sub(repeated(limit)) & !word & repeated(0x80);
+    below.trailing_zeros() as usize / 8
+}
+
+/// How many bytes there are before the first that could be CR, LF or NUL.
+const fn plain_bytes(word: &[u8; 8]) -> usize {
+    bytes_before_less(word, b'\r' + 1)
+}
+
+/// Where a byte is first, looked for eight at a time: `position` looks at one after the other.
+fn find(bytes: &[u8], wanted: u8) -> Option<usize> {
+    let (words, rest) = bytes.as_chunks();
+    for (at, word) in words.iter().enumerate() {
+        let differences = (u64::from_le_bytes(*word) ^ repeated(wanted)).to_le_bytes();
+        let before = bytes_before_less(&differences, 1);
+        if before < 8 {
+            return Some(8 * at + before);
+        }
+    }
+    let before = rest.iter().position(|byte| *byte == wanted)?;
+    Some(8 * words.len() + before)
 }

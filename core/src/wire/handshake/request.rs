@@ -1,7 +1,9 @@
 //! Judging a client's request to upgrade (RFC 6455 §4.2.1).
 
+use core::mem::MaybeUninit;
+
 use super::head::Fields;
-use super::token::{as_text, is_host, is_target_char, is_token, list, list_has};
+use super::token::{as_text, is_host, is_target_char, is_token, list, list_has, trim};
 use super::{FIELDS_MAX, HandshakeError};
 
 /// The longest request target.
@@ -63,9 +65,10 @@ struct Collected<'a> {
 }
 
 impl<'a> Collected<'a> {
-    fn from(fields: &Fields<'a>) -> Result<Self, HandshakeError> {
+    fn from(headers: &[httparse::Header<'a>]) -> Result<Self, HandshakeError> {
         let mut all = Self::default();
-        for (name, value) in fields.iter() {
+        for httparse::Header { name, value } in headers {
+            let value = trim(value);
             let is = |wanted: &str| name.eq_ignore_ascii_case(wanted);
             if is("Host") {
                 all.host.set(value, HandshakeError::HostInvalid)?;
@@ -129,8 +132,7 @@ struct Get<'a> {
 }
 
 fn parse_any(head: &[u8]) -> Result<Get<'_>, HandshakeError> {
-    let (target, fields) = parse_head(head)?;
-    let all = Collected::from(&fields)?;
+    let (target, fields, all) = parse_head(head)?;
     let host = all.host.0.filter(|host| is_host(host)).and_then(as_text).ok_or(HandshakeError::HostInvalid)?;
     if all.body {
         return Err(HandshakeError::BodyNotAllowed);
@@ -139,17 +141,18 @@ fn parse_any(head: &[u8]) -> Result<Get<'_>, HandshakeError> {
     Ok(Get { path, query, host, fields, all })
 }
 
-/// The request target and the fields of a GET in HTTP/1.1.
-fn parse_head(head: &[u8]) -> Result<(&str, Fields<'_>), HandshakeError> {
+/// The request target and the fields of a GET in HTTP/1.1, and those that the handshake is about.
+fn parse_head(head: &[u8]) -> Result<(&str, Fields<'_>, Collected<'_>), HandshakeError> {
     // A server should ignore an empty line before the request (RFC 9112 §2.2); the reader lets at most one through.
     let head = head.strip_prefix(b"\r\n").unwrap_or(head);
     if head.first().is_some_and(u8::is_ascii_whitespace) {
         return Err(HandshakeError::Malformed);
     }
     let fields = Fields::of(head)?;
-    let mut headers = [httparse::EMPTY_HEADER; FIELDS_MAX];
-    let mut request = httparse::Request::new(&mut headers);
-    match request.parse(head) {
+    // Not initialised: that would take longer than to parse what comes.
+    let mut headers = [const { MaybeUninit::uninit() }; FIELDS_MAX];
+    let mut request = httparse::Request::new(&mut []);
+    match request.parse_with_uninit_headers(head, &mut headers) {
         Ok(httparse::Status::Complete(end)) if end == head.len() => {}
         Ok(_) => return Err(HandshakeError::Malformed),
         Err(httparse::Error::TooManyHeaders) => return Err(HandshakeError::TooManyFields),
@@ -166,7 +169,7 @@ fn parse_head(head: &[u8]) -> Result<(&str, Fields<'_>), HandshakeError> {
     if target.len() > TARGET_BYTES_MAX {
         return Err(HandshakeError::TargetTooLong);
     }
-    Ok((target, fields))
+    Ok((target, fields, Collected::from(request.headers)?))
 }
 
 /// Path and query of an origin-form target, or of an absolute-form one that names the host of the Host field

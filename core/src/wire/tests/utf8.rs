@@ -143,3 +143,44 @@ fn the_cases_of_the_autobahn_suite() {
         assert_eq!(text.push(&[bad]), Err(InvalidUtf8), "{good:02x?} {bad:02x}");
     }
 }
+
+/// What is taken in words and blocks, or vectors: a byte of each class near both ends of texts of all lengths about a block, and
+/// about where the vectors take over.
+#[test]
+fn long_texts_with_something_at_every_place() {
+    let mut ascii = [b'a'; 8 + 640];
+    for start in [0, 1, 4] {
+        for len in (0..74).chain([125, 128, 511, 512, 513, 640]) {
+            for at in (0..len).filter(|at| *at < 20 || len - at < 20) {
+                // Ends in the middle of a code point, or of what is none.
+                for special in [b"\x00", b"\x7f", b"\x80", b"\xff", b"\xc3", b"\xe2", b"\xf0"] {
+                    ascii[start + at] = special[0];
+                    let text = &ascii[start..start + len];
+                    let mut utf8 = Utf8::new();
+                    assert_eq!(
+                        state(utf8.push(text), utf8),
+                        model(text),
+                        "{special:02x?} at {at} of {len} from {start}"
+                    );
+                    assert_eq!(is_ascii(text), text.is_ascii(), "{special:02x?} at {at} of {len} from {start}");
+                }
+                ascii[start + at] = b'a';
+            }
+        }
+    }
+}
+
+#[test]
+fn long_texts_cut_in_every_code_point() {
+    let text: alloc::string::String = "a\u{e9}\u{20ac}\u{1f600}".repeat(120);
+    for cut in 0..=text.len() {
+        let (head, tail) = text.as_bytes().split_at(cut);
+        let mut utf8 = Utf8::new();
+        assert_eq!(state(utf8.push(head), utf8), model(head));
+        assert_eq!(utf8.push(tail), Ok(()));
+        assert!(utf8.is_complete());
+        let mut bad = head.to_vec();
+        bad.push(0xff);
+        assert_eq!(Utf8::new().push(&bad), Err(InvalidUtf8));
+    }
+}
