@@ -5,8 +5,8 @@
 //! log; its type's page is the manual for embedding it into an event loop. [`wire`] is the codec, usable alone.
 //!
 //! The crate is `no_std` (it needs `alloc`). Features: `std` (default) for `IoSlice` views; `json` (default) for the
-//! `forebay` dialect, which is specified in `src/dialect/forebay.md`. Without a dialect every connection is raw;
-//! `simd` to validate UTF-8 in the vectors of the processor.
+//! `forebay` dialect, which is specified in `src/dialect/forebay.md`. Without a dialect every connection is raw.
+//! `simd` validates UTF-8 in the vectors of the processor; `deflate`, for compression (RFC 7692), needs a target that has `std`.
 #![no_std]
 #![forbid(unsafe_code)]
 

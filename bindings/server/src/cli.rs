@@ -194,6 +194,9 @@ pub(crate) struct PublishArguments {
     /// Where each line, which is JSON then, says its key: a JSON pointer such as /id
     #[arg(long, value_name = "POINTER", value_parser = |text: &str| Pointer::parse(text))]
     pub(crate) key: Option<Pointer>,
+    /// Send lines compressed, if the server agrees (permessage-deflate)
+    #[arg(long)]
+    pub(crate) deflate: bool,
     /// Messages sent and not yet answered, at most (and 1 MiB of them)
     #[arg(long, value_name = "N", default_value = "1024")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=65_536))]
@@ -247,6 +250,9 @@ pub(crate) struct SubscribeArguments {
     /// Be slow: at most N messages per second, with small buffers, so that the server feels it
     #[arg(long, value_name = "N", value_parser = |text: &str| positive::<NonZeroU32>(text))]
     pub(crate) rate: Option<NonZeroU32>,
+    /// Take compressed messages, if the server agrees (permessage-deflate)
+    #[arg(long)]
+    pub(crate) deflate: bool,
     /// End after N messages
     #[arg(long, value_name = "N", value_parser = |text: &str| positive::<NonZeroU64>(text))]
     pub(crate) count: Option<NonZeroU64>,

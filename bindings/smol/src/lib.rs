@@ -124,11 +124,12 @@ pub use forebay_core::wire::handshake::InvalidOrigin;
 pub use forebay_core::wire::{CloseCode, CloseReason};
 pub use forebay_core::{
     AbandonReason, AcceptError, AckError, Acks, AtLeastOnce, AuthenticateError, Class, ConfigError, ConnectionPressure,
-    Count, CreateTopics, Delivery, Disconnect, DisconnectScope, DocumentError, EndReason, Entry, Event, Excess, Flow,
-    Gap, GapReason, History, Hub, LaneLimits, LaneOptions, LanePressure, Level, Levels, Load, LossReason, Message,
-    Mode, Options, OwnedPayload, Payload, Policies, Policy, Position, Pressure, ProtocolError, PublishError, Published,
-    Rate, ResumeError, ResumeLane, Scope, SessionEnd, SessionPressure, SessionToken, Start, Stats, SubscribeError,
-    TopicError, TopicOptions, TopicPressure, Totals, Transitions, UpgradeRequest, Verdict, VerdictError, Watermarks,
+    Count, CreateTopics, DeflateOptions, Delivery, Disconnect, DisconnectScope, DocumentError, EndReason, Entry, Event,
+    Excess, Flow, Gap, GapReason, History, Hub, LaneLimits, LaneOptions, LanePressure, Level, Levels, Load, LossReason,
+    Message, Mode, Options, OwnedPayload, Payload, Policies, Policy, Position, Pressure, ProtocolError, PublishError,
+    Published, Rate, ResumeError, ResumeLane, Scope, SessionEnd, SessionPressure, SessionToken, Start, Stats,
+    SubscribeError, TopicError, TopicOptions, TopicPressure, Totals, Transitions, UpgradeRequest, Verdict,
+    VerdictError, Watermarks,
 };
 #[cfg(feature = "metrics")]
 pub use forebay_shell::Collector;

@@ -8,6 +8,7 @@ use crate::conn::{PinnedMessage, Source};
 use crate::dialect::RAW;
 use crate::error::{AuthenticateError, ResumeError};
 use crate::id::{ConnId, LaneId, SessionId, TopicId};
+use crate::lane::Run;
 use crate::output::{EndReason, LossReason, SessionEnd, SessionToken};
 use crate::session::Resumable;
 use crate::topics::{Owner, TopicLane};
@@ -115,9 +116,11 @@ impl Hub {
     fn loses_what_is_pinned(&self, conn: ConnId) -> bool {
         let outbound = self.conns.get(conn).and_then(|conn| conn.outbound());
         match outbound.and_then(|outbound| outbound.pinned.as_ref()).map(|pinned| &pinned.message) {
-            Some(PinnedMessage::Logged(Source::Lane(lane), _)) => {
+            Some(PinnedMessage::Logged(Source::Lane(lane), through)) => {
                 let (topic, place) = self.topics.lane(*lane);
-                let is_held = topic.run_lane(place).is_some_and(|lane| !lane.held().is_empty());
+                // What is behind it in a Transmit is held all the same.
+                let has = |held: Run| !held.is_empty() && held.after.messages < through.messages;
+                let is_held = topic.run_lane(place).is_some_and(|lane| has(lane.held()));
                 !is_held && !topic.lanes[place].is_ended() && topic.policy(place).counts_outstanding()
             }
             _ => false,

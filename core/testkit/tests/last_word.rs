@@ -195,7 +195,10 @@ fn what_follows_a_last_word_is_not_kept_and_what_it_cut_off_neither() {
         stage.client(conn).misbehave(&vec![0; 1 << 20]);
         stage.pump();
         let after = stage.hub.connection(conn).expect("there");
-        assert_eq!((after.inbound_bytes, after), (before.inbound.waiting.bytes as usize + inbox_entry(), before));
+        assert_eq!(
+            (after.inbound_bytes, after),
+            (usize::try_from(before.inbound.waiting.bytes).unwrap() + inbox_entry(), before)
+        );
         stage.advance(Duration::from_secs(4));
         assert!(stage.seat_of(conn).stream.len() < 200, "and it is not pinged");
     }

@@ -40,6 +40,8 @@ fn random_worlds_keep_every_promise() {
         sum.rejected += summary.rejected;
         sum.keyed_ledgers += summary.keyed_ledgers;
         sum.resumed += summary.resumed;
+        sum.inflated += summary.inflated;
+        sum.compressed += summary.compressed;
         sum.asked += summary.asked;
         sum.strangers += summary.strangers;
         sum.ledgers += summary.ledgers;
@@ -69,6 +71,8 @@ fn random_worlds_keep_every_promise() {
             ("rejected", sum.rejected),
             ("ledgers by key", sum.keyed_ledgers),
             ("resumed", sum.resumed),
+            ("inflated", sum.inflated),
+            ("compressed", sum.compressed),
             ("asked", sum.asked),
             ("strangers", sum.strangers),
         ] {

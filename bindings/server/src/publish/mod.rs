@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use forebay_threads::{Client, ClientOptions, CloseCode, Closed, EndReason, LaneLimits, Payload, SendError};
+use forebay_threads::{
+    Client, ClientOptions, CloseCode, Closed, DeflateOptions, EndReason, LaneLimits, Payload, SendError,
+};
 
 use crate::cli::PublishArguments;
 use crate::connect::Backoff;
@@ -96,6 +98,7 @@ fn client_options(arguments: &PublishArguments) -> ClientOptions {
     // The window is the bound; the queue below it only has to hold it.
     options.hub.direct_lane =
         LaneLimits { messages_max: arguments.window + 1, bytes_max: (WINDOW_BYTES_MAX + REQUEST_BYTES_MAX) as u64 };
+    options.hub.deflate = arguments.deflate.then(|| DeflateOptions { direct: true, ..DeflateOptions::default() });
     options
 }
 

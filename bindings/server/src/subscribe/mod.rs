@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use forebay_core::wire::WireError;
-use forebay_threads::{Client, ClientOptions, CloseCode, Closed, EndReason, Payload, ReceiveError};
+use forebay_threads::{Client, ClientOptions, CloseCode, Closed, DeflateOptions, EndReason, Payload, ReceiveError};
 
 use crate::cli::{AckMode, SubscribeArguments};
 use crate::connect::Backoff;
@@ -153,6 +153,7 @@ fn connect(arguments: &SubscribeArguments) -> Result<Client, Failure> {
     let ahead = if arguments.rate.is_some() { SLOW_AHEAD_BYTES_MAX } else { AHEAD_BYTES_MAX };
     options.hub.message_bytes_max = arguments.message_bytes_max.unwrap_or(ahead);
     options.hub.inbound_bytes_max = options.hub.message_bytes_max;
+    options.hub.deflate = arguments.deflate.then(DeflateOptions::default);
     options.receive_buffer_bytes = arguments.rate.map(|_| SLOW_RECEIVE_BUFFER_BYTES);
     connect::connect(&arguments.url, options).map(|(client, _)| client)
 }

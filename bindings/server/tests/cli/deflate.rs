@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use crate::packages::{directory, is_there, skip, succeeds, ws_modules};
-use crate::support::server_on;
+use crate::support::{line, publish, server_on, subscriber, write_lines};
 
 const CLIENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli/deflate");
 const WEBSOCKETS: &str = "websockets==15.0.1";
@@ -43,6 +43,23 @@ fn python(binding: &str) {
     let mut client = Command::new(python);
     client.arg(format!("{CLIENTS}/client.py"));
     each_way(binding, "python", &client);
+}
+
+#[test]
+fn commands_compress_both_ways_if_they_are_told_to() {
+    let (_server, url) =
+        server_on("threads", "deflate-commands", "[deflate]\nenabled = true\n[defaults]\ndeflate = true\n");
+    let mut subscribers = [subscriber(&url, &["--deflate", "--count", "500"]), subscriber(&url, &["--count", "500"])];
+    let mut input = Vec::new();
+    write_lines(&mut input, 1..501, 300).unwrap();
+    let summary = publish(&url, &["--deflate"], &input, 0).pop().unwrap();
+    assert!(summary.starts_with("published 500: accepted 500 (matched 1000 deliveries), refused 0"), "{summary}");
+    for subscriber in &mut subscribers {
+        for number in 1..=500 {
+            assert_eq!(subscriber.out.next(), Some(line(number, 300)), "line {number}");
+        }
+        assert_eq!(subscriber.ends(0), ["received 500, missed 0"]);
+    }
 }
 
 /// With memory for contexts and without; the client says what it saw, line by line.

@@ -83,15 +83,13 @@ impl HeadReader {
     fn scan(&mut self, input: &[u8]) -> Result<Option<usize>, HandshakeError> {
         let room = self.bytes_max - self.buffer.len();
         let within = &input[..room.min(input.len())];
-        let mut at = 0;
-        while let Some(&byte) = within.get(at) {
-            let plain = within[at..].first_chunk().map_or(0, plain_bytes);
-            if plain > 0 {
-                if self.matched & 1 != 0 {
-                    return Err(HandshakeError::StrayControl);
-                }
+        let mut rest = within;
+        while let Some((&byte, after)) = rest.split_first() {
+            if self.matched & 1 == 0
+                && let plain @ 1.. = plain_bytes(rest)
+            {
                 self.matched = 0;
-                at += plain;
+                rest = &rest[plain..];
                 #[cfg(test)]
                 {
                     self.work.0 += plain;
@@ -103,13 +101,13 @@ impl HeadReader {
                 (b'\r' | b'\n' | 0, _) | (_, 1 | 3) => return Err(HandshakeError::StrayControl),
                 _ => 0,
             };
-            at += 1;
+            rest = after;
             #[cfg(test)]
             {
                 self.work.0 += 1;
             }
             if self.matched == 4 {
-                return Ok(Some(at));
+                return Ok(Some(within.len() - rest.len()));
             }
         }
         if within.len() < input.len() { Err(HandshakeError::HeadTooLarge) } else { Ok(None) }
@@ -216,9 +214,18 @@ const fn bytes_before_less(word: &[u8; 8], limit: u8) -> usize {
     below.trailing_zeros() as usize / 8
 }
 
-/// How many bytes there are before the first that could be CR, LF or NUL.
-const fn plain_bytes(word: &[u8; 8]) -> usize {
-    bytes_before_less(word, b'\r' + 1)
+/// How many bytes there are before the first that could be CR, LF or NUL, not counting the last seven.
+fn plain_bytes(bytes: &[u8]) -> usize {
+    let words = bytes.as_chunks().0;
+    let mut plain = 0;
+    for word in words {
+        let before = bytes_before_less(word, b'\r' + 1);
+        plain += before;
+        if before < 8 {
+            break;
+        }
+    }
+    plain
 }
 
 /// Where a byte is first, looked for eight at a time: `position` looks at one after the other.

@@ -1,5 +1,7 @@
 //! What a client offers and a server answers of permessage-deflate, from RFC 7692 alone.
 
+use super::inflate::Way;
+
 /// What a server has agreed to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Agreement {
@@ -34,6 +36,18 @@ fn bits(value: &str) -> Result<u8, String> {
 }
 
 impl Agreement {
+    /// What the server sends.
+    #[must_use]
+    pub const fn server(&self) -> Way {
+        Way { window_bits: self.server_bits, takes_over: !self.server_alone }
+    }
+
+    /// What the client sends.
+    #[must_use]
+    pub const fn client(&self) -> Way {
+        Way { window_bits: self.client_bits, takes_over: !self.client_alone }
+    }
+
     /// Reads the server's answer to an offer (§7.1).
     ///
     /// # Errors

@@ -41,11 +41,13 @@ pub struct Manners {
     pub answers_close: bool,
     /// Splits its messages into frames of so many bytes.
     pub fragment: Option<usize>,
+    /// Compresses its messages where that was agreed.
+    pub compresses: bool,
 }
 
 impl Default for Manners {
     fn default() -> Self {
-        Self { answers_pings: true, answers_close: true, fragment: None }
+        Self { answers_pings: true, answers_close: true, fragment: None, compresses: false }
     }
 }
 
@@ -90,6 +92,7 @@ pub struct Client {
     offer: Option<String>,
     answer: ResponseReader,
     decoder: Decoder,
+    compressor: Option<inflate::Compressor>,
     out: VecDeque<u8>,
     masks: SplitMix,
     sent_close: bool,
@@ -151,6 +154,7 @@ impl Client {
             offer: None,
             answer: ResponseReader::default(),
             decoder: Decoder::of_server(),
+            compressor: None,
             out: VecDeque::new(),
             masks,
             sent_close: false,
@@ -186,6 +190,20 @@ impl Client {
         let mut client = Self::silent(seed, is_raw);
         client.phase = Phase::Open;
         client
+    }
+
+    /// The same, where compression was agreed.
+    #[must_use]
+    pub fn upgraded_with(seed: u64, is_raw: bool, agreement: Agreement) -> Self {
+        let mut client = Self::upgraded(seed, is_raw);
+        client.agree_to(agreement);
+        client
+    }
+
+    fn agree_to(&mut self, agreement: Agreement) {
+        self.agreement = Some(agreement);
+        self.decoder.inflate_with(inflate::Inflater::new(agreement.server()));
+        self.compressor = Some(inflate::Compressor::new(agreement.client()));
     }
 
     /// The key of its request.
@@ -244,6 +262,15 @@ impl Client {
     }
 
     fn message(&mut self, opcode: u8, payload: &[u8]) {
+        let compressor = self.compressor.as_mut().filter(|_| self.manners.compresses);
+        match compressor.and_then(|compressor| compressor.compress(payload)) {
+            // The first reserved bit says so (RFC 7692 §6).
+            Some(compressed) => self.pieces(0x40 | opcode, &compressed),
+            None => self.pieces(opcode, payload),
+        }
+    }
+
+    fn pieces(&mut self, opcode: u8, payload: &[u8]) {
         let Some(size) = self.manners.fragment.filter(|size| *size < payload.len()) else {
             return self.frame(true, opcode, payload);
         };
@@ -414,10 +441,7 @@ impl Client {
         }
         let offer = self.offer.as_deref().ok_or("an extension that was not offered")?;
         let agreement = Agreement::read(answer, offer)?;
-        self.agreement = Some(agreement);
-        let Agreement { server_alone, server_bits, .. } = agreement;
-        let way = inflate::Way { window_bits: server_bits, takes_over: !server_alone };
-        self.decoder.inflate_with(inflate::Inflater::new(way));
+        self.agree_to(agreement);
         Ok(())
     }
 

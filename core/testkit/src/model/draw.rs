@@ -111,22 +111,12 @@ impl Swarm {
         if has.is_tight {
             modes = modes.short_of_memory();
         }
-        // Where clocks jump over several deadlines their order is nobody's promise.
-        modes.acks &= !has.jumps;
-        modes.sessions &= !has.jumps;
+        // Where clocks jump, what waited for a rate comes before or behind what else was due: nothing is said about that.
         modes.inbound_rates &= !has.jumps;
         modes.publish_rates &= !has.jumps;
-        modes.batches &= !has.jumps;
-        // Which lanes have refused a publish that waits, where some began full, it waits for its rate, too, or who refused lost
-        // its connection, and in which order levels fall within one call, is nobody's promise.
-        let blocks = policies.contains(&6);
-        modes.starts &= !blocks;
-        modes.sessions &= !blocks;
-        modes.publish_rates &= !blocks;
-        modes.credit &= !(blocks && modes.acks);
-        // Whoever does not keep to deadlines is not promised that a rate goes on at once.
-        modes.outbound_rates &= !has.late;
-        modes.batches &= !modes.outbound_rates;
+        // And whether what waits is too old before its session ends, or is flushed, or behind that.
+        modes.sessions &= !(has.jumps && has.ages);
+        modes.batches &= !(has.jumps && has.ages);
         modes.keeps_latest = (modes.starts || modes.sessions) && policies.iter().any(|policy| matches!(policy, 3 | 4));
         let len_max = if has.is_tight { 300 } else { *choices.pick(&[8, 60, 300]) };
         let limits = Limits {
@@ -204,35 +194,31 @@ impl Swarm {
             handshake_ms: deadline(choices, on || only == 1),
             message_ms: apart(deadline(choices, on || (only == 5 && !is_seen)), 0),
             ping_ms: apart(deadline(choices, on || only == 4), 1),
-            // (Which of two sessions detaches first shows where only so many may be.)
-            pong_ms: apart(deadline(choices, (on && !self.modes.sessions) || (only == 4 && !is_seen)), 1),
+            pong_ms: apart(deadline(choices, on || (only == 4 && !is_seen)), 1),
             // A raw connection of which all became too old counts as not written to until it is polled, and so does one whose
             // gap notice waits for a flush since more was published.
             stall_ms: deadline(
                 choices,
-                (on && !self.modes.sessions && !self.modes.batches && !(self.has.raw && self.has.ages))
-                    || (only == 2 && !is_seen),
+                (on && !self.modes.batches && !(self.has.raw && self.has.ages)) || (only == 2 && !is_seen),
             ),
             close_ms: deadline(choices, on || only == 3),
             block_ms: deadline(choices, on),
             high_percent,
             low_percent: choices.between(1, high_percent - 1),
-            // Where clocks jump, in which order levels fall and ages end is nobody's promise; nor where what is abandoned makes
-            // room for what is parked.
-            dwell_ms: match *choices.pick(&[0, 1, 30, 400, 3_600_000]) {
-                _ if self.has.jumps || self.modes.acks => 0,
-                0 if self.modes.credit || self.modes.publish_rates => 1,
+            // Where clocks jump, in which order levels fall and ages end is nobody's promise; nor where a rate lets something pass
+            // at the moment at which a level may fall.
+            dwell_ms: match *choices.pick(&[0, 1, 33, 403, 3_600_000]) {
+                _ if self.has.jumps => 0,
                 millis => millis,
             },
             is_tight: u64::from(self.has.is_tight) + u64::from(self.has.is_alone),
-            // What one call does beside an acknowledgement, a grant or a request that had waited for its rate, and in which order.
-            takes_levels: u64::from(
-                self.modes.acks || self.modes.credit || self.modes.sessions || self.modes.inbound_rates,
-            ),
             ..Plan::default()
         };
         let delivery = topic[10..].try_into().expect("eleven numbers");
         self.modes.put_into(choices, &mut plan, delivery);
+        if self.modes.sessions && (plan.stall_ms < NEVER_MS || plan.pong_ms < NEVER_MS) {
+            plan.sessions_max = 100; // Which of two sessions detaches first shows where only so many may be.
+        }
         plan
     }
 
@@ -517,7 +503,12 @@ impl Swarm {
             }
             Op::SayResume | Op::Resume => {
                 given.extend([seat, choices.below(4)]);
-                given.push(if choices.one_in(3) { 0 } else { choices.below(17) });
+                // At the head, too, where all was sent and nothing acknowledged.
+                given.push(match choices.below(6) {
+                    0 | 1 => 0,
+                    2 => 1,
+                    _ => choices.below(17),
+                });
                 given.push(if self.modes.credit && choices.one_in(2) { choices.below(8) } else { 0 });
                 given.push(u64::from(!choices.one_in(4)));
             }

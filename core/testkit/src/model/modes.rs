@@ -96,8 +96,7 @@ impl Modes {
         let mut args = [0; 11];
         if self.acks && matches!(policy, 2 | 5 | 6) && !choices.one_in(4) {
             args[0] = *choices.pick(&[1, 2, 5, 128]);
-            // Where what is abandoned makes room for what is parked, it is nobody's promise what of that was low meanwhile.
-            args[1] = if policy == 6 { 3_600_000 } else { *choices.pick(&[1, 10, 60, 3_600_000]) };
+            args[1] = *choices.pick(&[1, 10, 60, 3_600_000]);
             args[2] = choices.between(1, ATTEMPTS_MOST);
         }
         if self.history && !choices.one_in(4) {
@@ -158,9 +157,6 @@ impl Modes {
                 plan.inbound_bytes_burst = choices.between(1, 2_000);
             }
             plan.inbound_refuses = choices.below(2);
-            if plan.inbound_refuses == 0 {
-                plan.connections_max = 1; // Whose turn it is of two that wait for the same moment is nobody's promise.
-            }
         }
         if self.outbound_rates {
             plan.outbound_per_second = *choices.pick(&SPEEDS);

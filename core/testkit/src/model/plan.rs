@@ -98,8 +98,6 @@ plan! {
     reserved_percent,
     /// Whether bounds of memory may be reached.
     is_tight,
-    /// Whether the hub is believed what it says of levels.
-    takes_levels,
 }
 
 /// The policy with that number; 0: none.

@@ -326,7 +326,7 @@ impl World {
                 }
                 Speaker::Client { reader, .. } => {
                     let text = payload.as_text().expect("the dialect is text");
-                    reader.text(text).unwrap_or_else(|violation| panic!("hub A to hub B: {violation}"));
+                    reader.joined(text).unwrap_or_else(|violation| panic!("hub A to hub B: {violation}"));
                     heard.extend(reader.take_told());
                 }
                 Speaker::Dialect => panic!("a message of a dialect's connection"),

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use forebay_core::wire::{CloseCode, CloseReason};
 use forebay_core::{
-    AtLeastOnce, Class, CreateTopics, Delivery, Disconnect, DisconnectScope, Excess, History, LaneLimits, LaneOptions,
-    Options, Policies, Policy, Position, Rate, Start, TopicOptions, Watermarks,
+    AtLeastOnce, Class, CreateTopics, DeflateOptions, Delivery, Disconnect, DisconnectScope, Excess, History,
+    LaneLimits, LaneOptions, Options, Policies, Policy, Position, Rate, Start, TopicOptions, Watermarks,
 };
 
 use crate::mini::{Data, Wish};
@@ -119,7 +119,7 @@ pub(super) fn topic(choices: &mut Choices) -> TopicOptions {
         publish_ids_max: choices.small(1, 4),
         publish_rate: rate(choices, 50, 10),
         publish_excess: excess(choices),
-        deflate: false,
+        deflate: choices.one_in(2),
     }
 }
 
@@ -191,11 +191,47 @@ pub(super) fn key(choices: &mut Choices, key_bytes_max: u32) -> String {
     }
 }
 
+fn deflate(choices: &mut Choices) -> DeflateOptions {
+    let number = |choices: &mut Choices, low, high| u8::try_from(choices.small(low, high)).expect("few");
+    DeflateOptions {
+        level: number(choices, 1, 9),
+        memory_level: number(choices, 1, 9),
+        window_bits: number(choices, 9, 15),
+        message_bytes_min: choices.small(0, 200),
+        direct: choices.one_in(2),
+        // For some, for few, or for none.
+        context_bytes_max: if choices.one_in(2) { choices.index(1 << 20) } else { 0 },
+    }
+}
+
+/// What a client offers, mostly what browsers do.
+pub(super) fn offer(choices: &mut Choices) -> String {
+    let mut offer = "permessage-deflate".to_owned();
+    if !choices.one_in(4) {
+        offer += "; client_max_window_bits";
+        if choices.one_in(4) {
+            offer += &format!("={}", choices.small(8, 15));
+        }
+    }
+    if choices.one_in(4) {
+        offer += &format!("; server_max_window_bits={}", choices.small(9, 15));
+    }
+    for alone in ["; server_no_context_takeover", "; client_no_context_takeover"] {
+        if choices.one_in(4) {
+            offer += alone;
+        }
+    }
+    offer
+}
+
 pub(super) fn options(choices: &mut Choices) -> Options {
     let topic_defaults = topic(choices);
     let message_bytes_max = choices.small(1_300, 4_096);
     let inbound_bytes_max = message_bytes_max + choices.small(0, 4_096);
     let floor = topic_defaults.log_bytes_max.max(inbound_bytes_max as usize * 2);
+    let deflate = choices.one_in(2).then(|| deflate(choices));
+    // Contexts are large beside all else.
+    let contexts = deflate.map_or(0, |deflate| deflate.context_bytes_max);
     Options {
         connections_max: choices.small(4, 16),
         topics_max: choices.small(2, 8),
@@ -205,7 +241,7 @@ pub(super) fn options(choices: &mut Choices) -> Options {
         create_topics: if choices.one_in(5) { CreateTopics::Application } else { CreateTopics::Clients },
         topic_defaults,
         // Often far too little, so that there is shedding.
-        resident_bytes_max: floor + choices.index(64 << 10),
+        resident_bytes_max: floor + choices.index(64 << 10) + contexts,
         transmit_bytes_max: choices.small(1_024, 4_096),
         message_bytes_max,
         inbound_bytes_max,
@@ -231,6 +267,7 @@ pub(super) fn options(choices: &mut Choices) -> Options {
         inbound_excess: excess(choices),
         outbound_bytes_rate: rate(choices, 50_000, 5_000),
         reserved_percent: u8::try_from(choices.small(0, 90)).expect("at most 90"),
+        deflate,
         ..Options::default()
     }
 }

@@ -43,6 +43,8 @@ impl World {
             self.summary.superseded += stats.lanes.lost_by(LossReason::Superseded).messages;
             self.summary.rejected += stats.lanes.lost_by(LossReason::Newest).messages;
             self.summary.opened += stats.opened;
+            self.summary.inflated += stats.inflated.messages;
+            self.summary.compressed += stats.compression.sent.messages;
             self.summary.strangers += stats.refused_requests[HandshakeError::OriginForbidden as usize];
         }
     }

@@ -88,6 +88,10 @@ pub struct Summary {
     pub pauses: u64,
     /// Sessions that another connection has taken over.
     pub resumed: u64,
+    /// Messages that came compressed.
+    pub inflated: u64,
+    /// Messages of lanes that were sent compressed.
+    pub compressed: u64,
     /// Subscriptions whose ledger was found right at the end.
     pub ledgers: u64,
     /// Simulated time, in milliseconds.

@@ -287,3 +287,24 @@ fn cuts_change_nothing() {
         }
     }
 }
+
+/// Each call of the inflater is paid for: with what it brings, or with the connection's work credit.
+#[test]
+fn empty_compressed_messages_are_a_flood_and_useful_ones_are_none() {
+    for (message, most) in [(&b""[..], 32_768), (b"\x00", 34_952)] {
+        let mut house = House::new(plain, ALONE);
+        let one = frame(true, 1 | RSV1, message);
+        for _ in 0..50 {
+            house.feed(&one.repeat(1_000));
+            house.received.truncate(0);
+        }
+        assert_eq!(house.ended, Some(EndReason::Protocol(WireError::Flood)));
+        assert_eq!((house.close_code(), house.hub.stats().received.messages), (Some(1008), most));
+    }
+    let mut house = House::new(plain, ALONE);
+    for _ in 0..50 {
+        house.feed(&compressed(true, b"aaaaaaaaaaaaaaaaaaaa").repeat(1_000));
+        house.received.truncate(0);
+    }
+    assert_eq!((house.ended, house.hub.stats().received.messages), (None, 50_000));
+}

@@ -251,6 +251,7 @@ impl Play {
 
     /// So many bytes of those that were written arrive.
     pub(super) fn deliver(&mut self, side: usize, args: &[u64]) -> Verdict {
+        self.tick()?;
         let now = self.told_now();
         let place = &mut self.sides[side];
         let Some(seat) = place.seat(args[0]).filter(|seat| seat.has_socket) else { return Ok(()) };

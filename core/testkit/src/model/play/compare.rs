@@ -24,8 +24,7 @@ fn check_law(what: &str, totals: &Totals) -> Verdict {
 impl Side {
     /// Ages are compared for themselves.
     fn same_load(&self, what: &str, hub: Load, model: Load) -> Verdict {
-        let level = if self.takes_levels { hub.level } else { model.level };
-        same(what, Load { oldest_age: model.oldest_age, ..hub }, Load { level, ..model })
+        same(what, Load { oldest_age: model.oldest_age, ..hub }, model)
     }
 
     /// A topic that was made has an id that no other has.
@@ -100,12 +99,7 @@ impl Side {
         self.compare_acks()?;
         same("detached", stats.detached as usize, self.model.detached())?;
         let hub = &self.hub;
-        if self.takes_levels {
-            for topic in self.model.topics.values_mut() {
-                topic.mark.level = self.hub.topic_pressure(topic.id).map_or(topic.mark.level, |known| known.level);
-            }
-        }
-        if !self.is_tight && !self.takes_levels {
+        if !self.is_tight {
             self.model.settle_levels(stats.levels, |lane| hub.lane(lane).map(|lane| lane.load.level))?;
             let (levels, expected) = (stats.levels, self.model.levels());
             same("levels of lanes", levels.lanes, expected.lanes)?;
@@ -162,7 +156,7 @@ impl Side {
         }
         same("position", Some(pressure.head.epoch), topic.epoch)?;
         same("log bound", pressure.log_bytes_max, topic.options.log_bytes_max)?;
-        if !self.is_tight && !self.takes_levels {
+        if !self.is_tight {
             same("level of a topic", pressure.level, topic.mark.level)?;
         }
         let load = self.hub.topic_load(topic.id).ok_or("no load")?;

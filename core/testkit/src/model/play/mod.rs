@@ -62,8 +62,6 @@ pub(crate) struct Side {
     pub(crate) locals: [Option<LaneId>; LOCALS],
     /// Whether bounds of memory are near.
     is_tight: bool,
-    /// Whether the hub is believed what it says of levels of lanes, sessions and topics.
-    takes_levels: bool,
     /// Resident bytes of topics' logs after the last call.
     resident: BTreeMap<TopicKey, usize>,
     /// And of the hub.
@@ -123,14 +121,13 @@ impl Side {
         entropy[..8].copy_from_slice(&(plan.entropy ^ number).to_le_bytes());
         let mut model = Reference::new(options, plan.start);
         model.error = error;
-        model.has_no_levels = plan.is_tight > 0 || plan.takes_levels > 0;
+        model.has_no_levels = plan.is_tight > 0;
         Self {
             hub: Hub::new(config, entropy, Instant::from_nanos(plan.start)),
             model,
             seats: Default::default(),
             locals: Default::default(),
             is_tight: plan.is_tight > 0,
-            takes_levels: plan.takes_levels > 0,
             resident: BTreeMap::new(),
             resident_in_all: 0,
             told: BTreeMap::new(),
@@ -216,9 +213,8 @@ impl Play {
 
     fn act_compared(&mut self, act: Act) -> Verdict {
         // No two acts happen at the same time: what is due at the same time may be done in any order.
-        self.now = (self.now + 1).min(NOW_MAX);
+        self.tick()?;
         let side = act.side % self.sides.len();
-        self.keep_soft_deadlines()?;
         self.show(|| act.to_string());
         self.perform(side, act.op, &act.args)?;
         if self.steps.is_multiple_of(STEPS_PER_STATE) {
@@ -228,6 +224,12 @@ impl Play {
             self.compare_mailbox()?;
         }
         Ok(())
+    }
+
+    /// A moment passes: what was due at the same time as something else comes before or behind it.
+    pub(super) fn tick(&mut self) -> Verdict {
+        self.now = (self.now + 1).min(NOW_MAX);
+        self.keep_soft_deadlines()
     }
 
     /// Tells what is done, where somebody wants to see it.

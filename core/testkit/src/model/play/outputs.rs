@@ -55,6 +55,7 @@ impl Play {
 
     /// A Transmit is answered.
     pub(super) fn answer(&mut self, side: usize, args: &[u64]) -> Verdict {
+        self.tick()?;
         let now = self.told_now();
         let place = &mut self.sides[side];
         let Some(seat) = place.seat(args[0]).filter(|seat| seat.has_socket) else { return Ok(()) };
@@ -302,18 +303,13 @@ impl Side {
                     }
                 }
                 let mark = model.mark_of(scope);
-                if self.takes_levels {
-                    mark.into_iter().for_each(|mark| (mark.level, mark.told) = (level, level));
-                    return Ok(());
-                }
                 mark.is_some_and(|mark| level == mark.level && std::mem::replace(&mut mark.told, level) != level)
             }
             Event::Upstream { topic, flow } => {
                 let known = model.topics.values_mut().find(|known| known.id == topic);
                 let is_paused = flow == Flow::Pause;
-                let takes_levels = self.takes_levels;
                 known.is_some_and(|topic| {
-                    (takes_levels || topic.is_braked() == is_paused)
+                    topic.is_braked() == is_paused
                         && std::mem::replace(&mut topic.is_upstream_paused, is_paused) != is_paused
                 })
             }
@@ -356,7 +352,7 @@ impl Side {
             let told = self.told.get(&scope).copied().unwrap_or_default();
             same("a level that is not told", own_level(&self.hub, scope), Some(told))?;
         }
-        if let Some(level) = model.untold().filter(|_| !self.is_tight && !self.takes_levels) {
+        if let Some(level) = model.untold().filter(|_| !self.is_tight) {
             return Err(format!("nothing is told, but {level}"));
         }
         if let Some(topic) = model.drained().next() {

@@ -199,6 +199,7 @@ impl Reference {
         let Some(key) = self.lane_on(conn, topic) else { return false };
         let known = &mut self.lane(key).credit;
         *known = Some(known.unwrap_or(0).saturating_add(credit));
+        self.may_fall_meanwhile(key);
         true
     }
 
@@ -225,6 +226,7 @@ impl Reference {
             sent.way == Way::Sent && sent.attempts >= most && is_due
         };
         let abandoned = self.settle(key, is_over);
+        self.may_fall_meanwhile(key);
         if abandoned.is_empty() {
             return;
         }

@@ -207,7 +207,7 @@ impl Reference {
         let now = self.now;
         let due = self.alarms().into_iter().filter(|(at, _)| *at <= now);
         let due: Vec<Alarm> = due.map(|(_, alarm)| alarm).collect();
-        let is_loose = due.len() > 1;
+        let is_loose = due.len() > 1 || self.looked_for.is_some_and(|at| at <= now);
         for alarm in &due {
             // Before what else is due, or behind it.
             if let Alarm::Level(lane) = alarm
@@ -232,8 +232,7 @@ impl Reference {
                     self.update_patience(id);
                 }
                 Alarm::Parked(id) => {
-                    self.seen.parked_too_long += 1;
-                    self.refuse_parked(id, "full");
+                    self.give_up_parked(id);
                 }
                 Alarm::Age(topic) => {
                     for lane in self.topics[&topic].lanes.clone() {
@@ -250,7 +249,7 @@ impl Reference {
             }
         }
         for topic in self.topics.keys().copied().collect::<Vec<_>>() {
-            self.made_room(topic);
+            self.look_for_units(topic);
         }
         let open = self.conns.iter().filter(|(_, conn)| conn.phase == Phase::Open);
         for id in open.map(|(id, _)| *id).collect::<Vec<_>>() {

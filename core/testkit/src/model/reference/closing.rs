@@ -201,6 +201,7 @@ impl Reference {
         let out = conn.out.take().map(whats).unwrap_or_default();
         let pinned = conn.pinned.take().map(|item| item.what);
         self.take_back_items(id, out.into_iter().chain(pinned).collect(), lost.as_ref());
+        self.look_at_touched(); // What returned counts, too old or not.
         self.detach(id);
         self.counters.closed += 1;
         let conn = self.conn(id);
@@ -291,7 +292,9 @@ impl Reference {
         if conn.last_word.is_some() {
             return;
         }
-        let is_idle = conn.out.is_none() && !self.has_output(id) && !is_waited_for;
+        // Also what waits for a rate.
+        let has_output = self.has_output(id) || self.next_class(id).is_some();
+        let is_idle = conn.out.is_none() && !has_output && !is_waited_for;
         if conn.phase == Phase::Open && self.draining.is_some() && is_idle && conn.parked_since.is_none() {
             self.begin_close(id, EndReason::Drained, Some(1001), None);
         }

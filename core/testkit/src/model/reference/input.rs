@@ -131,11 +131,6 @@ impl Conn {
             _ => None,
         }
     }
-
-    /// Payload bytes of the publish that is parked.
-    pub(super) fn parked_bytes(&self) -> Option<u64> {
-        self.parked_draft().map(|draft| draft.bytes.len() as u64)
-    }
 }
 
 impl Reference {
@@ -475,7 +470,9 @@ impl Reference {
         }
         self.note_refusal(topic, &full, len);
         let now = self.now;
-        self.topics.get_mut(&topic).expect("a topic").parked.push_back(conn);
+        let state = self.topics.get_mut(&topic).expect("a topic");
+        state.refused.awaits_unit |= is_slowed;
+        state.parked.push_back(conn);
         self.counters.parked += 1;
         self.conn(conn).parked_since = Some(now);
         Ok(None)
@@ -509,6 +506,23 @@ impl Reference {
         let taken = taken.unwrap_or_else(|| self.publish_now(topic, draft));
         self.ok_published(conn, request.id.as_deref(), taken);
         self.pump(conn);
+    }
+
+    /// A publish was parked for `block_max`.
+    pub(super) fn give_up_parked(&mut self, conn: ConnId) {
+        let topic = self.topics.iter().find(|(_, topic)| topic.parked.contains(&conn));
+        let (key, has_rate) =
+            topic.map(|(key, topic)| (*key, topic.options.publish_rate.is_some())).expect("its topic");
+        let since = self.conns[&conn].parked_since;
+        if has_rate && self.publish_at(key) <= self.now {
+            // There is a unit at the same moment: it may be for this one.
+            self.try_parked(key);
+            self.retry_parked();
+        }
+        if self.conns.get(&conn).is_some_and(|conn| conn.parked_since == since) {
+            self.seen.parked_too_long += 1;
+            self.refuse_parked(conn, "full");
+        }
     }
 
     /// A parked publish is refused after all.

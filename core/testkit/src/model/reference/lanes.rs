@@ -190,12 +190,13 @@ impl Reference {
         }
         let topic = lane.topic;
         self.touch(key, false);
+        // Before it is looked for room: what is waited for counts on.
+        self.is_waited_for(key, message);
         self.made_room(topic);
         self.sent[TOPICS] += counted;
         if let Some(topic) = self.topics.get_mut(&topic) {
             topic.sent += counted;
         }
-        self.is_waited_for(key, message);
     }
 
     /// The lane's oldest waiting messages are lost.

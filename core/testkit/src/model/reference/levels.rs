@@ -181,19 +181,6 @@ impl Reference {
         }
     }
 
-    /// Lanes for which a publish is parked: it may be tried, and refused, in any call.
-    pub(super) fn look_at_parked(&mut self) {
-        let now = self.now;
-        let waited_for = self.topics.iter().filter_map(|(key, topic)| Some((*key, *topic.parked.front()?)));
-        for (topic, conn) in waited_for.collect::<Vec<_>>() {
-            let Some(len) = self.conns[&conn].parked_bytes() else { continue };
-            for lane in self.full_lanes(topic, len) {
-                let mark = &mut self.lane(lane).mark;
-                (mark.latest, mark.is_loose) = (now, true);
-            }
-        }
-    }
-
     fn changed(&mut self, key: LaneKey) {
         let lane = &self.lanes[&key];
         let (level, owner, topic) = (lane.mark.level, lane.owner, lane.topic);
@@ -211,8 +198,6 @@ impl Reference {
         };
         let keys: Vec<LaneKey> = self.lanes.iter().filter(|(_, lane)| is_open(lane)).map(|(key, _)| *key).collect();
         self.is_open |= !keys.is_empty();
-        // What a parked publish was tried for, and how often, is not told.
-        self.is_open |= self.topics.values().any(|topic| !topic.parked.is_empty());
         for key in keys {
             let lane = self.lane(key);
             let level = lane.id.and_then(&level_of).ok_or("a lane without a level")?;

@@ -129,6 +129,10 @@ pub(crate) struct Refused {
     lanes: BTreeMap<LaneKey, u64>,
     /// Those that held the log at its bound: they must be empty.
     emptied: BTreeSet<LaneKey>,
+    /// Lanes that had no room for the first publish that is parked, and have made none since: so many bytes.
+    keeping: BTreeMap<LaneKey, u64>,
+    /// It found no unit.
+    awaits_unit: bool,
 }
 
 /// A topic.
@@ -441,7 +445,6 @@ impl Reference {
     pub(crate) fn end_call(&mut self) {
         self.look_at_touched();
         self.leave_answered();
-        self.look_at_parked();
         loop {
             self.close_doomed();
             self.find_low();

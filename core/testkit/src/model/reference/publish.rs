@@ -69,6 +69,9 @@ impl Reference {
     /// These lanes have refused so many bytes, of whomever.
     pub(super) fn note_refusal(&mut self, topic: TopicKey, full: &[LaneKey], len: u64) {
         let refused = &mut self.topics.get_mut(&topic).expect("a topic").refused;
+        if !full.is_empty() {
+            refused.keeping = full.iter().map(|lane| (*lane, len)).collect();
+        }
         for lane in full {
             let largest = refused.lanes.entry(*lane).or_default();
             *largest = len.max(*largest);
@@ -119,6 +122,7 @@ impl Reference {
         self.pay_for_publish(topic);
         let stamp = self.stamp_next();
         let state = self.topics.get_mut(&topic).expect("a topic");
+        state.refused.keeping.clear();
         state.head += 1;
         let message = Rc::new(Message {
             seq: state.head,
@@ -214,18 +218,40 @@ impl Reference {
     /// A lane that was low once does not keep anybody waiting any more.
     pub(super) fn find_low(&mut self) {
         let (lanes, low) = (&self.lanes, u64::from(self.options.watermarks.low_percent));
-        for refused in self.topics.values_mut().map(|topic| &mut topic.refused) {
+        let mut low_topics = Vec::new();
+        for (key, topic) in &mut self.topics {
+            let refused = &mut topic.refused;
+            let before = refused.lanes.len();
             refused.lanes.retain(|key, largest| {
                 let Some(lane) = lanes.get(key).filter(|lane| lane.ended.is_none()) else { return false };
                 !lane.fill().is_low(low) || !lane.fits(*largest)
             });
             refused.emptied.retain(|key| lanes.get(key).is_some_and(|lane| lane.all_waiting().messages > 0));
+            if before > 0 && refused.lanes.is_empty() && !topic.parked.is_empty() {
+                low_topics.push(*key);
+            }
+        }
+        low_topics.into_iter().for_each(|topic| self.try_parked(topic));
+    }
+
+    /// Lanes of a topic may have made room: what is parked is tried again once all have that had none.
+    pub(super) fn made_room(&mut self, topic: TopicKey) {
+        let (lanes, topics) = (&self.lanes, &mut self.topics);
+        let Some(refused) = topics.get_mut(&topic).map(|topic| &mut topic.refused) else { return };
+        let before = refused.keeping.len();
+        refused.keeping.retain(|key, bytes| {
+            let lane = lanes.get(key).filter(|lane| lane.ended.is_none());
+            lane.is_some_and(|lane| !lane.fits(*bytes))
+        });
+        if before > 0 && refused.keeping.is_empty() {
+            self.try_parked(topic);
         }
     }
 
-    /// A topic may have room now for a publish that is parked.
-    pub(super) fn made_room(&mut self, topic: TopicKey) {
-        if self.has_room_for_parked(topic) {
+    /// A topic's rate may let pass what waits for it.
+    pub(super) fn look_for_units(&mut self, topic: TopicKey) {
+        if self.topics[&topic].refused.awaits_unit && self.publish_at(topic) <= self.now {
+            self.topics.get_mut(&topic).expect("a topic").refused.awaits_unit = false;
             self.try_parked(topic);
         }
     }
@@ -264,7 +290,9 @@ impl Reference {
             return Some(conn);
         }
         if self.publish_at(topic) > self.now {
-            return Some(conn).filter(|_| self.refuses_excess(topic));
+            let is_refused = self.refuses_excess(topic);
+            self.topics.get_mut(&topic).expect("a topic").refused.awaits_unit |= !is_refused;
+            return Some(conn).filter(|_| is_refused);
         }
         let len = draft.bytes.len() as u64;
         let full = self.full_lanes(topic, len);

@@ -50,8 +50,11 @@ impl Session {
         self.time + self.since.map_or(0, |since| now - since)
     }
 
-    /// When its own time will be that, if nothing changes.
+    /// When its own time will be that, if nothing changes; what has passed has, also where it stands still.
     pub(super) fn moment_of(&self, time: u64) -> Option<u64> {
+        if self.time >= time {
+            return Some(0);
+        }
         self.since.map(|since| since.saturating_add(time.saturating_sub(self.time)))
     }
 }
@@ -282,7 +285,9 @@ impl Reference {
         let known = token.and_then(|token| self.session_with(token));
         let is_good = |key: &SessionKey| {
             let (session, own) = (&self.sessions[key], &self.sessions[&own]);
-            session.ttl.is_some() && session.is_raw == own.is_raw && session.principal == own.principal
+            // One that is to end with its connection at the end of this call has ended.
+            let is_over = session.conn.is_some_and(|conn| self.conns[&conn].is_doomed);
+            session.ttl.is_some() && !is_over && session.is_raw == own.is_raw && session.principal == own.principal
         };
         let Some(key) = known.filter(is_good).filter(|key| *key != own) else {
             return Err(ResumeError::UnknownSession);
@@ -330,6 +335,7 @@ impl Reference {
         let stand = stands.iter().find(|stand| *stand.topic == *name);
         if let Some(credit) = stand.and_then(|stand| stand.credit) {
             self.lane(key).credit = Some(credit);
+            self.may_fall_meanwhile(key);
         }
         let head = self.topics[&topic].head;
         let is_ours = |position: &Position| Some(position.epoch) == epoch;

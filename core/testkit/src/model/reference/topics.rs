@@ -107,7 +107,10 @@ impl Reference {
             }
         }
         for conn in parked {
-            self.refuse_parked(conn, "unknown-topic");
+            // What one of them asked for behind its publish may have ended another.
+            if self.topics[&key].parked.contains(&conn) {
+                self.refuse_parked(conn, "unknown-topic");
+            }
         }
         self.topics.remove(&key);
         self.removed_topics.push(key);

@@ -35,6 +35,10 @@ impl World {
                 client.misbehave(&garbage);
                 client
             }
+            5 | 6 => {
+                let offer = draw::offer(&mut self.choices);
+                Client::offering(seed, &["forebay.v1"], is_raw, &offer)
+            }
             _ => Client::new(seed, &["forebay.v1"], is_raw),
         };
         let is_upgraded = client.phase == crate::mini::Phase::Open;
@@ -54,6 +58,7 @@ impl World {
         }
         client.manners.answers_pings = !self.choices.one_in(8);
         client.manners.answers_close = !self.choices.one_in(8);
+        client.manners.compresses = !self.choices.one_in(4);
         client.manners.fragment = self.choices.one_in(4).then(|| self.choices.size(1, 200));
         let peer = Peer { mode, is_gated, ..Peer::default() };
         let place = &mut self.sides[side];
