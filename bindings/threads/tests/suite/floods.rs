@@ -54,8 +54,7 @@ fn floods_end_while_others_go_on() {
         (masked(0x01, b""), masked(0x00, b"").repeat(400_000)),
         (masked(0x02, b"x"), masked(0x00, b"x").repeat(400_000)),
     ];
-    let mut ended = 0;
-    for (begin, flood) in &floods {
+    for (before, (begin, flood)) in (0..).zip(&floods) {
         let mut stream = opened(&server);
         // Answers are read beside it: nobody can say that the flood was stopped by a full socket.
         let mut reader = stream.try_clone().unwrap();
@@ -66,8 +65,7 @@ fn floods_end_while_others_go_on() {
         }
         let _ = stream.shutdown(Shutdown::Write);
         let all = reader.join().unwrap();
-        ended += 1;
-        until(|| flooded(&server) == ended);
+        until(|| flooded(&server) == before + 1);
         // What was sent behind the verdict may have made the kernel throw it away (RFC 9112 §9.6); if not, it is this.
         if all.windows(2).any(|two| two == [0x88, 36]) {
             is_refused(&all);
