@@ -127,6 +127,10 @@ impl AddAssign<&Compression> for Compression {
     }
 }
 
+fn add_each<const N: usize>(sums: &mut [u64; N], counts: &[u64; N]) {
+    sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+}
+
 /// The numbers of several hubs as one.
 impl AddAssign<&Stats> for Stats {
     fn add_assign(&mut self, other: &Stats) {
@@ -156,6 +160,10 @@ impl AddAssign<&Stats> for Stats {
             rejected_requests,
             opened,
             closed,
+            ended,
+            violations,
+            sessions_ended,
+            error_replies,
             gaps_sent,
             stale_inputs,
             connections,
@@ -184,10 +192,14 @@ impl AddAssign<&Stats> for Stats {
         self.inflated_from += inflated_from;
         self.accepted += accepted;
         self.refused_accepts += refused_accepts;
-        self.refused_requests.iter_mut().zip(refused_requests).for_each(|(sum, count)| *sum += count);
+        add_each(&mut self.refused_requests, refused_requests);
         self.rejected_requests += rejected_requests;
         self.opened += opened;
         self.closed += closed;
+        add_each(&mut self.ended, ended);
+        add_each(&mut self.violations, violations);
+        add_each(&mut self.sessions_ended, sessions_ended);
+        add_each(&mut self.error_replies, error_replies);
         self.gaps_sent += gaps_sent;
         self.stale_inputs += stale_inputs;
         self.connections += connections;
@@ -221,10 +233,12 @@ mod tests {
         totals.send(Count::new(1, 10));
         totals.lose(LossReason::Closed, Count::new(1, 10));
         let one = Stats { lanes: totals, opened: 2, connections: 1, resident_bytes: 100, ..Stats::default() };
+        let one = Stats { violations: core::array::from_fn(|place| place as u64), ..one };
         let mut sum = one;
         sum += &one;
         assert_eq!((sum.lanes.entered, sum.lanes.lost_by(LossReason::Closed)), (Count::new(6, 60), Count::new(2, 20)));
         assert_eq!((sum.opened, sum.connections, sum.resident_bytes), (4, 2, 200));
+        assert!(sum.violations.iter().enumerate().all(|(place, count)| *count == 2 * place as u64));
         assert_eq!(sum.lanes.conservation_error(), 0);
     }
 

@@ -2,10 +2,11 @@
 
 use core::time::Duration;
 
+use crate::dialect::ERROR_CODES;
 use crate::id::{ConnId, LaneId, SessionId, TopicId};
-use crate::output::{LossReason, Position};
+use crate::output::{EndReason, LossReason, Position, SessionEnd};
 use crate::policy::Policy;
-use crate::wire::HandshakeError;
+use crate::wire::{HandshakeError, WireError};
 
 /// Messages and payload bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -394,6 +395,14 @@ pub struct Stats {
     pub rejected_requests: u64,
     /// Connections that ended.
     pub closed: u64,
+    /// The same, by reason in the order of [`EndReason::NAMES`].
+    pub ended: [u64; EndReason::NAMES.len()],
+    /// What peers did wrong on open connections, each of which it ends, in the order of [`WireError::ALL`].
+    pub violations: [u64; WireError::ALL.len()],
+    /// Resumable sessions that ended, by reason in the order of [`SessionEnd::ALL`].
+    pub sessions_ended: [u64; SessionEnd::ALL.len()],
+    /// Requests of clients that were answered with an error, by its code in the order of [`ERROR_CODES`].
+    pub error_replies: [u64; ERROR_CODES.len()],
     /// Gap notices handed to the kernel.
     pub gaps_sent: u64,
     /// Calls with an id that names nothing any more.

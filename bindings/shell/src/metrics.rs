@@ -7,8 +7,10 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use forebay_core::wire::HandshakeError;
-use forebay_core::{AbandonReason, Acks, Compression, Count, Level, LossReason, Stats, Totals};
+use forebay_core::wire::{HandshakeError, WireError};
+use forebay_core::{
+    AbandonReason, Acks, Compression, Count, ERROR_CODES, EndReason, Level, LossReason, SessionEnd, Stats, Totals,
+};
 use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
@@ -235,6 +237,10 @@ fn put_hub(page: &mut Page<'_>, snapshot: &Snapshot) -> fmt::Result {
         refused_requests,
         rejected_requests,
         closed,
+        ended,
+        violations,
+        sessions_ended,
+        error_replies,
         gaps_sent,
         stale_inputs,
         connections,
@@ -284,6 +290,17 @@ fn put_hub(page: &mut Page<'_>, snapshot: &Snapshot) -> fmt::Result {
     let reasons = HandshakeError::ALL.iter().zip(refused_requests);
     let samples = reasons.map(|(error, count)| (vec![("reason", error.name())], *count));
     page.counter(("refused_requests", None, "Opening requests that were refused, by reason"), samples)?;
+    let reasons = EndReason::NAMES.iter().zip(ended);
+    let samples = reasons.map(|(name, count)| (vec![("reason", *name)], *count));
+    page.counter(("connections_ended", None, "Connections that ended, by reason"), samples)?;
+    let samples = WireError::ALL.iter().zip(violations);
+    let samples = samples.map(|(error, count)| (vec![("reason", error.name())], *count));
+    page.counter(("violations", None, "What peers did wrong on open connections, by rule"), samples)?;
+    let samples = SessionEnd::ALL.iter().zip(sessions_ended);
+    let samples = samples.map(|(end, count)| (vec![("reason", end.name())], *count));
+    page.counter(("sessions_ended", None, "Resumable sessions that ended, by reason"), samples)?;
+    let samples = ERROR_CODES.iter().zip(error_replies).map(|(code, count)| (vec![("code", *code)], *count));
+    page.counter(("error_replies", None, "Requests of clients that were answered with an error, by code"), samples)?;
     for (name, help, count) in [
         ("parked_publishes", "Publishes of clients that had to wait for room", parked),
         ("connections_accepted", "Connections that were accepted or started", accepted),

@@ -180,6 +180,17 @@ pub(crate) enum Reply<'a> {
     Limited { retry_after: Duration },
 }
 
+impl Reply<'_> {
+    /// Of what was refused: why.
+    pub(crate) const fn error_code(&self) -> Option<Code> {
+        match self {
+            Reply::Error(code, _) => Some(*code),
+            Reply::Limited { .. } => Some(Code::Limited),
+            _ => None,
+        }
+    }
+}
+
 /// A lane, as its client is told of it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SubscribedLane<'a> {
@@ -205,9 +216,13 @@ macro_rules! codes {
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
         pub(crate) enum Code { $($variant,)* }
 
+        /// The codes of errors that clients are told, in the order of
+        /// [`Stats::error_replies`](crate::Stats::error_replies).
+        pub const ERROR_CODES: [&str; [$($name),*].len()] = [$($name),*];
+
         impl Code {
-            pub(crate) fn name(self) -> &'static str {
-                match self { $(Self::$variant => $name,)* }
+            pub(crate) const fn name(self) -> &'static str {
+                ERROR_CODES[self as usize]
             }
         }
     };

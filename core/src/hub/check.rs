@@ -49,6 +49,7 @@ impl Hub {
         assert_eq!(self.stats.lanes.waiting, waiting, "the hub's lanes");
         assert_eq!((self.stats.lanes_now, self.aging_lanes as usize), (lanes, aging));
         assert_eq!(self.stats.topics as usize, self.topics.slab.len());
+        assert_eq!(self.stats.ended.iter().sum::<u64>(), self.stats.closed, "every end has a reason");
         assert_eq!(self.stats.lanes.conservation_error(), 0, "the queue law of the hub");
         assert_eq!(self.stats.direct.conservation_error(), 0, "the queue law of direct lanes");
         let mut direct = Count::default();

@@ -164,6 +164,7 @@ impl Hub {
         }
         self.timers.remove(timer);
         self.stats.closed += 1;
+        self.stats.ended[reason.place()] += 1;
         self.stats.connections -= 1;
         self.recharge_conn(id);
         self.announce_conn(id);

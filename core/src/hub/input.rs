@@ -182,6 +182,7 @@ impl Hub {
 
     pub(super) fn fail(&mut self, id: ConnId, error: WireError) {
         if self.conn_mut(id).is_open() {
+            self.stats.violations[error as usize] += 1;
             self.hear_last(id, LastWord::Violation(error));
         } else if let Phase::Closing { awaits_peer, .. } = &mut self.conn_mut(id).phase {
             *awaits_peer = false; // There is nothing to wait for.

@@ -337,6 +337,9 @@ impl Hub {
     pub(super) fn reply(&mut self, id: ConnId, reply: &Reply<'_>, request_id: Option<&str>) {
         let Some(conn) = self.conns.get_mut(id) else { return };
         if let Some(dialect) = conn.dialect().filter(|_| conn.is_open()) {
+            if let Some(code) = reply.error_code() {
+                self.stats.error_replies[code as usize] += 1;
+            }
             dialect.put_reply(&mut self.work_mut(id).outbound.replies, reply, request_id);
         }
     }

@@ -163,6 +163,7 @@ impl Hub {
         if let Some(resumable) = session.take_resumable() {
             self.timers.remove(resumable.timer);
             self.events.push_back(News::SessionEnded(id, end));
+            self.stats.sessions_ended[end as usize] += 1;
         }
         if session.conn().is_none() {
             self.sessions.remove(id);

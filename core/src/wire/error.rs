@@ -47,6 +47,51 @@ pub enum WireError {
 }
 
 impl WireError {
+    /// All of them, in the order of [`Stats::violations`](crate::Stats::violations).
+    pub const ALL: [Self; 17] = [
+        Self::ReservedBits,
+        Self::ReservedOpcode,
+        Self::FragmentedControl,
+        Self::ControlTooLong,
+        Self::Unmasked,
+        Self::Masked,
+        Self::LengthNotMinimal,
+        Self::LengthOverflow,
+        Self::UnexpectedContinuation,
+        Self::InterleavedMessage,
+        Self::MessageTooBig,
+        Self::Flood,
+        Self::CorruptDeflate,
+        Self::InvalidUtf8,
+        Self::CloseTruncated,
+        Self::CloseCodeInvalid,
+        Self::CloseReasonInvalid,
+    ];
+
+    /// The violation's name in metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ReservedBits => "reserved_bits",
+            Self::ReservedOpcode => "reserved_opcode",
+            Self::FragmentedControl => "fragmented_control",
+            Self::ControlTooLong => "control_too_long",
+            Self::Unmasked => "unmasked",
+            Self::Masked => "masked",
+            Self::LengthNotMinimal => "length_not_minimal",
+            Self::LengthOverflow => "length_overflow",
+            Self::UnexpectedContinuation => "unexpected_continuation",
+            Self::InterleavedMessage => "interleaved_message",
+            Self::MessageTooBig => "message_too_big",
+            Self::Flood => "flood",
+            Self::CorruptDeflate => "corrupt_deflate",
+            Self::InvalidUtf8 => "invalid_utf8",
+            Self::CloseTruncated => "close_truncated",
+            Self::CloseCodeInvalid => "close_code_invalid",
+            Self::CloseReasonInvalid => "close_reason_invalid",
+        }
+    }
+
     /// The code to close the connection with.
     #[must_use]
     pub const fn close_code(&self) -> CloseCode {

@@ -44,6 +44,7 @@ fn random_worlds_keep_every_promise() {
         sum.compressed += summary.compressed;
         sum.asked += summary.asked;
         sum.strangers += summary.strangers;
+        sum.floods += summary.floods;
         sum.ledgers += summary.ledgers;
         sum.millis += summary.millis;
     }
@@ -75,6 +76,7 @@ fn random_worlds_keep_every_promise() {
             ("compressed", sum.compressed),
             ("asked", sum.asked),
             ("strangers", sum.strangers),
+            ("floods", sum.floods),
         ] {
             assert!(how_many >= 20, "{what}: only {how_many} in {sum:?}");
         }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use forebay_core::wire::HandshakeError;
+use forebay_core::wire::{HandshakeError, WireError};
+use forebay_core::{ERROR_CODES, EndReason, SessionEnd};
 use forebay_threads::{
     AbandonReason, Acks, ConnectionPressure, Count, LaneSnapshot, Level, Levels, Load, LossReason, Snapshot,
     TopicSnapshot, Totals,
@@ -70,6 +71,14 @@ struct Hub {
     /// Opening requests that were refused, by reason.
     refused_requests: BTreeMap<&'static str, u64>,
     closed: u64,
+    /// The same, by reason.
+    ended: BTreeMap<&'static str, u64>,
+    /// What peers did wrong on open connections, by rule.
+    violations: BTreeMap<&'static str, u64>,
+    /// Resumable sessions that ended, by reason.
+    sessions_ended: BTreeMap<&'static str, u64>,
+    /// Requests of clients that were answered with an error, by code.
+    error_replies: BTreeMap<&'static str, u64>,
     gaps_sent: u64,
     stale_inputs: u64,
     /// Publishes that were taken before, by their id.
@@ -231,6 +240,10 @@ impl<'a> From<&'a Snapshot> for Stats<'a> {
             refused_accepts: stats.refused_accepts,
             refused_requests: HandshakeError::ALL.iter().map(|e| e.name()).zip(stats.refused_requests).collect(),
             closed: stats.closed,
+            ended: EndReason::NAMES.into_iter().zip(stats.ended).collect(),
+            violations: WireError::ALL.iter().map(|e| e.name()).zip(stats.violations).collect(),
+            sessions_ended: SessionEnd::ALL.iter().map(|e| e.name()).zip(stats.sessions_ended).collect(),
+            error_replies: ERROR_CODES.into_iter().zip(stats.error_replies).collect(),
             gaps_sent: stats.gaps_sent,
             stale_inputs: stats.stale_inputs,
             duplicates: stats.duplicates,

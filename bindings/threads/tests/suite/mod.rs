@@ -6,6 +6,7 @@ mod clients;
 mod common;
 mod delivery;
 mod documents;
+mod floods;
 mod hostile;
 mod inbound;
 mod kills;

@@ -299,6 +299,16 @@ impl Client {
         self.frame(true, 9, payload);
     }
 
+    /// Sends many of the same frame. Of fragments a message's first comes before, and no last.
+    pub fn flood(&mut self, opcode: u8, payload: &[u8], count: usize) {
+        if opcode == 0 {
+            self.frame(false, 2, b"");
+        }
+        for _ in 0..count {
+            self.frame(opcode != 0, opcode, payload);
+        }
+    }
+
     /// Sends a Close frame.
     pub fn close(&mut self, code: Option<u16>) {
         if !self.sent_close {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use forebay_core::wire::HandshakeError;
+use forebay_core::wire::{HandshakeError, WireError};
 use forebay_core::{AbandonReason, Cause, Class, ConnId, Level, LossReason, Payload, PublishError, wire};
 
 use super::draw::{FLUSH_INTERVAL_MAX_MS, TOPICS};
@@ -45,6 +45,7 @@ impl World {
             self.summary.opened += stats.opened;
             self.summary.inflated += stats.inflated.messages;
             self.summary.compressed += stats.compression.sent.messages;
+            self.summary.floods += stats.violations[WireError::Flood as usize];
             self.summary.strangers += stats.refused_requests[HandshakeError::OriginForbidden as usize];
         }
     }

@@ -66,6 +66,8 @@ pub struct Summary {
     pub asked: u64,
     /// Pages of strangers that were turned away.
     pub strangers: u64,
+    /// Floods of frames that bring nothing that were ended.
+    pub floods: u64,
     /// Messages that hub B, as a client of hub A, passed on.
     pub forwarded: u64,
     /// Messages lost to the log's bound and to the hub's budget.

@@ -1,6 +1,9 @@
 //! The wire under attack: floods, tiny frames, violations, and what they cost.
 
+mod client;
 mod credit;
+mod memory;
+mod violations;
 
 use std::time::Duration;
 
@@ -37,4 +40,22 @@ fn attack(stage: &mut Stage, conn: ConnId, bytes: &[u8]) {
     stage.client(conn).misbehave(bytes);
     stage.pump();
     stage.hub.check_invariants();
+}
+
+/// The hub's client role, open: the mini server is this function.
+fn open_client(stage: &mut Stage) -> ConnId {
+    use forebay_testkit::mini::handshake;
+    let request = forebay_core::ClientRequest { host: "h", target: "/", ..Default::default() };
+    let conn = stage.hub.connect(request, stage.now).unwrap();
+    let transmit = stage.hub.poll_transmit().unwrap();
+    let (head, len) = (String::from_utf8(transmit.slices().flatten().copied().collect()).unwrap(), transmit.len());
+    stage.hub.handle_sent(conn, len, stage.now);
+    let key = head.split("Sec-WebSocket-Key: ").nth(1).and_then(|rest| rest.split("\r\n").next()).unwrap();
+    let answer = format!(
+        "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {}\r\n\r\n",
+        handshake::accept_of(key)
+    );
+    stage.hub.handle_bytes(conn, answer.as_bytes(), stage.now);
+    assert_eq!(stage.hub.connection(conn).map(|pressure| pressure.is_paused), Some(false));
+    conn
 }

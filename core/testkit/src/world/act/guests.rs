@@ -138,7 +138,8 @@ impl World {
         let members = *self.choices.pick(&NONSENSE);
         let client = &mut self.guests.get_mut(&name).expect("a guest").client;
         match what {
-            0 => client.ping(b"ping"),
+            // Also many in one write, which is no crime.
+            0 => client.flood(9, b"ping", if number == 0 { 61 } else { 1 }),
             1 => {
                 let text = client.reader().ping(false);
                 client.text(&text);
@@ -211,6 +212,11 @@ impl World {
                 client.close(Some(1000));
                 client.misbehave(b"");
                 client.text("{\"op\":\"ping\"}");
+            }
+            None if junk[2] < 220 => {
+                // More than anybody has credit for, or is given in the time of a world; nothing, or next to it, is in them.
+                client.misbehave(b"");
+                client.flood([0, 9, 10][usize::from(junk[0] % 3)], &junk[1..1 + usize::from(junk[1] % 2)], 20_000);
             }
             None => client.misbehave(&junk),
         }
