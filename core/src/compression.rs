@@ -12,12 +12,13 @@ pub struct DeflateOptions {
     pub memory_level: u8,
     /// How far back may be referred to in what is sent, at most: 15, that is 2^15 bytes. From 9 to 15. A peer may ask for less.
     pub window_bits: u8,
-    /// Payloads of fewer bytes are sent as they are, unless several are sent as one message: 128.
+    /// Payloads of fewer bytes are sent as they are, unless several are sent as one message, or they may refer to those
+    /// before them (`context_bytes_max`): 128.
     pub message_bytes_min: u32,
     /// Whether direct messages ([`Hub::send`](crate::Hub::send)) are compressed: they are not.
     pub direct: bool,
     /// Memory of all connections for contexts that are taken over from one message to the next (RFC 7692 §7.1.1), in
-    /// bytes: 0, none is. A part of [`Options::resident_bytes_max`](crate::Options::resident_bytes_max). 412 KB
+    /// bytes: 0, none is, and each is compressed once for all who get it. A part of [`Options::resident_bytes_max`](crate::Options::resident_bytes_max). 412 KB
     /// buy a connection of default parameters both directions. Those that come when it is used up are answered
     /// `server_no_context_takeover` and `client_no_context_takeover`.
     pub context_bytes_max: usize,

@@ -1,5 +1,6 @@
 //! Frames with compressed payloads (RFC 7692 §7.2.1): single messages, and the forms of blocks.
 
+use alloc::borrow::Cow;
 use alloc::vec::Vec;
 use bytes::{Bytes, BytesMut};
 
@@ -13,7 +14,7 @@ use crate::wire::{Header, Opcode, frame, mask};
 
 /// Messages that are sent as one are at most so long together, before compression. Larger ones gain little, and are what a lane
 /// that gets only a part of them cannot use.
-const JOINED_BYTES_MAX: usize = 16 << 10;
+pub(crate) const JOINED_BYTES_MAX: usize = 16 << 10;
 
 /// The first reserved bit: the payload is compressed (RFC 7692 §6).
 const RSV1: u8 = 0x40;
@@ -135,11 +136,7 @@ impl Compressor {
                 (is_long && self.compress([message.payload], (bytes, plain_bytes), stats), bytes)
             }
             (_, Some(join)) => {
-                let between = messages
-                    .iter()
-                    .enumerate()
-                    .flat_map(|(nth, message)| [if nth == 0 { join.open } else { join.between }, message.payload]);
-                let pieces: Vec<&[u8]> = between.chain([join.close]).collect();
+                let pieces = joined(join, messages.iter().map(|message| message.payload));
                 let bytes = pieces.iter().map(|piece| piece.len()).sum();
                 (self.compress(pieces, (bytes, plain_bytes), stats), bytes)
             }
@@ -170,6 +167,66 @@ impl Compressor {
             self.units = Vec::new();
         }
     }
+}
+
+/// Consecutive messages, compressed for one connection alone: sent as a whole, or not at all.
+#[derive(Debug)]
+pub(crate) struct OwnUnit {
+    /// Frames.
+    pub(crate) bytes: Bytes,
+    /// The WebSocket messages, as they were before.
+    pub(crate) before: Count,
+}
+
+/// The unit that consists of these frames of our own, for a peer that remembers all that `deflater` was given. It is compressed
+/// whatever comes of that: what `deflater` was given has to be sent.
+pub(crate) fn own_unit(
+    deflater: &mut Deflater,
+    frames: &[Bytes],
+    join: Option<Join>,
+    mut mask: impl FnMut() -> Option<[u8; 4]>,
+    stats: &mut Compression,
+) -> OwnUnit {
+    let messages: Vec<(Opcode, Cow<'_, [u8]>)> = frames.iter().flat_map(|frames| split(frames)).collect();
+    let (mut out, mut compressed, mut before) = (BytesMut::new(), BytesMut::new(), Count::default());
+    let mut put = |opcode: Opcode, pieces: &[&[u8]]| {
+        compressed.clear();
+        deflater.compress(pieces.iter().copied(), &mut compressed);
+        before += Count::new(1, pieces.iter().map(|piece| piece.len() as u64).sum());
+        stats.compressed_to += compressed.len() as u64;
+        put_compressed(&mut out, opcode, mask(), &compressed);
+    };
+    match (join, &*messages) {
+        (Some(join), [(opcode, _), _, ..]) => {
+            put(*opcode, &joined(join, messages.iter().map(|(_, payload)| &**payload)));
+        }
+        _ => messages.iter().for_each(|(opcode, payload)| put(*opcode, &[&**payload])),
+    }
+    stats.compressed += before;
+    OwnUnit { bytes: Bytes::copy_from_slice(&out), before }
+}
+
+/// The opcodes and payloads of frames of our own, one behind another, without their masks.
+fn split(mut frames: &[u8]) -> impl Iterator<Item = (Opcode, Cow<'_, [u8]>)> {
+    core::iter::from_fn(move || {
+        let (header, start) = frame::parse_header(frames).ok().flatten()?;
+        let end = start + usize::try_from(header.len).expect("in memory");
+        let mut payload = Cow::Borrowed(&frames[start..end]);
+        if let Some(key) = header.mask {
+            mask::apply(payload.to_mut(), key, 0);
+        }
+        frames = &frames[end..];
+        Some((header.opcode, payload))
+    })
+}
+
+/// The pieces of messages that are sent as one.
+fn joined<'a>(join: Join, payloads: impl Iterator<Item = &'a [u8]>) -> Vec<&'a [u8]> {
+    let between = payloads.enumerate().flat_map(|(nth, payload)| {
+        let before = if nth == 0 { join.open } else { join.between };
+        [before, payload]
+    });
+    between.chain([join.close]).collect()
 }
 
 /// A message of a block.

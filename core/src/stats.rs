@@ -333,9 +333,10 @@ pub struct Pressure {
 /// What compression makes of what is sent (RFC 7692), in bytes of payloads of WebSocket messages.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Compression {
-    /// What was given to a compressor: messages (several that are sent as one are one), each once for all who get it.
+    /// What was given to a compressor: messages (several that are sent as one are one), each once for all who get it,
+    /// or for one that takes over what it got before (again, if nothing of it was sent).
     pub compressed: Count,
-    /// What became of that, in bytes. Where it is no less, it is not used.
+    /// What became of that, in bytes. Where it is no less it is not used, but for one that takes over.
     pub compressed_to: u64,
     /// What was sent compressed, as it was before.
     pub sent: Count,

@@ -2,7 +2,7 @@
 
 use bytes::BytesMut;
 
-use crate::wire::deflate::{Context, Inflater};
+use crate::wire::deflate::{Context, Deflater, Inflater};
 use crate::wire::{Utf8, WireError};
 
 /// What a connection has of compression that is not in the hub for all: what is taken over from message to message, and an
@@ -11,6 +11,8 @@ use crate::wire::{Utf8, WireError};
 pub(crate) struct Contexts {
     /// How much of `context_bytes_max` is for it.
     pub(crate) reserved: usize,
+    /// What compresses for it alone, and remembers what it got; there once something was compressed.
+    pub(crate) deflater: Option<Deflater>,
     /// What inbound messages may refer to.
     pub(crate) received: Option<Context>,
     /// The inbound message in progress.
@@ -58,13 +60,18 @@ impl Inflating {
 impl Contexts {
     /// Whether it is of no use.
     pub(crate) const fn is_empty(&self) -> bool {
-        self.reserved == 0 && self.received.is_none() && self.inflating.is_none()
+        self.reserved == 0 && self.deflater.is_none() && self.received.is_none() && self.inflating.is_none()
+    }
+
+    /// Resident bytes of what is taken over.
+    pub(crate) fn taken_over(&self) -> usize {
+        let sent = self.deflater.as_ref().map_or(0, Deflater::resident_bytes);
+        sent + self.received.as_ref().map_or(0, Context::resident_bytes)
     }
 
     /// Resident bytes, by allocated capacity.
     pub(crate) fn resident(&self) -> usize {
-        let received = self.received.as_ref().map_or(0, Context::resident_bytes);
         let inflating = if self.inflating.is_some() { Inflater::RESIDENT_BYTES } else { 0 };
-        received + inflating
+        self.taken_over() + inflating
     }
 }

@@ -219,6 +219,12 @@ impl Conn {
         self.agreed?.sent_by(self.role).compressor()
     }
 
+    /// Whether what is compressed for it may refer to what was before.
+    pub(crate) fn takes_over(&self) -> bool {
+        self.agreed.map(|agreed| agreed.sent_by(self.role)).is_some_and(|sent| sent.takes_over())
+            && self.inflates().is_some()
+    }
+
     pub(crate) fn inbound(&self) -> Option<&Inbound> {
         self.work.as_ref().map(|work| &work.inbound)
     }

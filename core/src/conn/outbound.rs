@@ -5,10 +5,11 @@ use alloc::vec::Vec;
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::joined;
+use crate::compressor::OwnUnit;
 use crate::config::Options;
 use crate::id::LaneId;
 use crate::lane::{Mark, Run};
-use crate::latest::{Taken, Unsettled};
+use crate::latest::{Taken, Unsettled, Which};
 use crate::log::{Form, Log};
 use crate::output::Gap;
 use crate::watermark::{HeldGauge, fill};
@@ -75,11 +76,24 @@ pub(crate) enum Segment {
     },
 }
 
-/// What is in a Transmit and not in its log any more.
+impl Segment {
+    /// Whether it was compressed for its connection alone, which cannot be taken back.
+    pub(crate) fn is_own(&self) -> bool {
+        match self {
+            Self::Messages { copy: Some(copy), .. } => matches!(**copy, Copied::Own(_)),
+            Self::Latest { taken, .. } => taken.which == Which::Own,
+            _ => false,
+        }
+    }
+}
+
+/// What is in a Transmit and not in its log, or not any more.
 #[derive(Debug)]
 pub(crate) enum Copied {
     Log(Log),
     Form(Form),
+    /// Compressed for its connection alone.
+    Own(OwnUnit),
 }
 
 impl Copied {
@@ -88,6 +102,7 @@ impl Copied {
             Self::Log(log) => log.resident(),
             // The log may have it, too: then it is charged twice.
             Self::Form(form) => form.resident(),
+            Self::Own(own) => own.bytes.len(),
         }
     }
 }
@@ -167,6 +182,7 @@ impl Outbound {
         let copies = self.outstanding.iter().flat_map(|out| &out.segments).map(|segment| match segment {
             Segment::Messages { copy: Some(copy), .. } => copy.resident(),
             Segment::Notice { frame, .. } => frame.len(),
+            Segment::Latest { taken, .. } if taken.which == Which::Own => taken.frame.len(),
             _ => 0, // In a log, or lent by a topic.
         });
         self.pinned.as_ref().map_or(0, |pinned| pinned.rest.len())

@@ -75,10 +75,19 @@ impl Hub {
     /// The frame of a direct message, where it is sent compressed.
     fn compress_direct(&mut self, id: ConnId, mask: Option<[u8; 4]>, payload: Payload<'_>) -> Option<Bytes> {
         let options = self.config.deflate.as_ref().filter(|options| options.direct)?;
+        if self.has_own_direct(id) {
+            return None; // It is when it is sent.
+        }
         let window_bytes = self.window_bytes(id)?;
         let opcode = dialect::opcode(payload);
         let compressor = self.compressor.get_or_insert_with(|| Box::new(Compressor::new(options)));
         compressor.frame((opcode, mask), payload.as_bytes(), window_bytes, &mut self.stats.compression)
+    }
+
+    /// Whether direct messages are compressed for a connection alone, when they are sent.
+    pub(super) fn has_own_direct(&self, id: ConnId) -> bool {
+        let is_compressed = self.config.deflate.is_some_and(|options| options.direct);
+        is_compressed && self.conns.get(id).is_some_and(Conn::takes_over)
     }
 
     /// The direct lane may have room again, which whoever was refused is told.

@@ -59,6 +59,7 @@ impl<'a> Transmit<'a> {
                 // What a client published within the same poll may have pushed it out of the log.
                 Segment::Messages { source, run, copy, .. } => match copy.as_deref() {
                     Some(Copied::Form(form)) => (Some(form.piece(*run)), None),
+                    Some(Copied::Own(own)) => (Some(whole(&own.bytes)), None),
                     Some(Copied::Log(log)) => (None, Some((log, *run))),
                     None => (Some(hub.source_log(self.conn, *source).form(*run).piece(*run)), None),
                 },
@@ -298,11 +299,17 @@ impl Hub {
     }
 
     fn add_direct(&mut self, id: ConnId, limit: u64, out: &mut Outstanding, room: &mut Room) -> bool {
-        let conn = self.conns.get_mut(id).expect("the connection exists");
-        let direct = conn.direct_mut().expect("its front was just looked at");
-        let head = direct.log.head();
+        let conn = self.conns.get(id).expect("the connection exists");
+        let direct = conn.direct().expect("its front was just looked at");
+        let (head, turn) = (direct.log.head(), (Class::Normal, limit));
         let front = direct.lane.front(head);
-        let Some(part) = room.plan(&direct.log, front, (Class::Normal, limit)) else { return false };
+        let is_own = self.has_own_direct(id);
+        if is_own && !room.takes_any() {
+            return false; // It stands first.
+        }
+        let own = if is_own { self.own_part(id, Source::Direct, (front, turn), None, room) } else { None };
+        let direct = self.conn_mut(id).direct_mut().expect("just looked at");
+        let Some(part) = own.or_else(|| room.plan(&direct.log, front, turn)) else { return false };
         crate::topics::change_lane(&mut direct.lane, &mut direct.log, |lane, _| lane.start(head, part.run.through));
         out.push_messages(Source::Direct, part, room);
         true

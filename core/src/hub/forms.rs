@@ -25,6 +25,11 @@ impl Hub {
         out: &mut Outstanding,
         room: &mut Room,
     ) -> bool {
+        if self.conn_mut(id).takes_over()
+            && let Some(is_added) = self.add_own(id, lane, limit, out, room)
+        {
+            return is_added;
+        }
         let window_bytes = self.window_bytes(id).unwrap_or(0);
         let (topic, place) = self.topics.lane(lane);
         if matches!(topic.view(place), View::Latest(..)) {
@@ -197,6 +202,7 @@ impl Hub {
         }
         let (before, sent_bytes) = match copy {
             Some(Copied::Form(form)) => form.saved(run),
+            Some(Copied::Own(own)) => (own.before, own.bytes.len() as u64),
             _ => self.source_log(id, source).form(run).saved(run),
         };
         let stats = &mut self.stats.compression;

@@ -102,7 +102,7 @@ impl Hub {
     }
 
     /// The contexts of a connection changed.
-    fn settle_contexts(&mut self, id: ConnId) {
+    pub(super) fn settle_contexts(&mut self, id: ConnId) {
         let Some(contexts) = self.contexts.get_mut(&id) else { return };
         let resident = contexts.resident();
         let before = core::mem::replace(&mut contexts.charged, resident);
@@ -129,6 +129,8 @@ impl Hub {
                 is_inflating && conn.is_open() && !conn.is_heard_out(),
                 "a message in progress"
             );
+            assert!(contexts.taken_over() <= contexts.reserved, "what is taken over has memory reserved for it");
+            assert!(contexts.deflater.is_none() || conn.takes_over(), "who takes nothing over has no compressor");
             resident += contexts.charged;
             reserved += contexts.reserved;
         }

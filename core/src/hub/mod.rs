@@ -31,6 +31,7 @@ mod room;
 mod sent;
 mod sessions;
 mod starts;
+mod takeover;
 mod timeouts;
 mod upgrade;
 mod work;

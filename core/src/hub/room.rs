@@ -1,7 +1,10 @@
 //! What is left of a Transmit's bounds, and what goes into it.
 
+use alloc::boxed::Box;
+
 use super::limits::Units;
-use crate::conn::{Outstanding, Segment, Source};
+use crate::compressor::{JOINED_BYTES_MAX, OwnUnit};
+use crate::conn::{Copied, Outstanding, Segment, Source};
 use crate::delivery::Class;
 use crate::id::LaneId;
 use crate::lane::{Mark, Run};
@@ -31,20 +34,26 @@ pub(super) const PAYLOAD_BYTES_MAX: u64 = 1 << 30;
 pub(super) const LAST: Turn = (Class::Low, u64::MAX);
 
 /// What goes into a Transmit of a lane that reads a log.
-#[derive(Clone, Copy)]
 pub(super) struct Part {
     pub(super) run: Run,
     pub(super) len: usize,
     slices: usize,
     /// Whether it is sent as the units of a block's form.
     is_formed: bool,
+    copy: Option<Box<Copied>>,
 }
 
 impl Part {
     /// `None`: there is nothing in it.
     pub(super) fn new(run: Run, plan: Plan, is_formed: bool) -> Option<Self> {
         let run = Run { after: run.after, through: plan.cut };
-        (!run.is_empty()).then_some(Self { run, len: plan.bytes, slices: plan.slices, is_formed })
+        (!run.is_empty()).then_some(Self { run, len: plan.bytes, slices: plan.slices, is_formed, copy: None })
+    }
+
+    /// The same messages, compressed for one connection alone.
+    pub(super) fn own(self, own: OwnUnit) -> Self {
+        let (len, copy) = (own.bytes.len(), Some(Box::new(Copied::Own(own))));
+        Self { run: self.run, len, slices: 1, is_formed: true, copy }
     }
 }
 
@@ -60,13 +69,23 @@ impl Room {
     }
 
     /// How much of what was published before `limit` goes into the Transmit.
-    pub(super) fn plan(&self, log: &Log, front: Run, (class, limit): Turn) -> Option<Part> {
+    pub(super) fn plan(&self, log: &Log, front: Run, turn: Turn) -> Option<Part> {
+        self.plan_up_to(self.message_bytes(turn.0), log, front, turn)
+    }
+
+    /// The same, of what is compressed for one connection alone, as one.
+    pub(super) fn plan_own(&self, log: &Log, front: Run, turn: Turn) -> Option<Part> {
+        self.plan_up_to(self.message_bytes(turn.0).min(JOINED_BYTES_MAX), log, front, turn)
+    }
+
+    #[inline]
+    fn plan_up_to(&self, bytes_max: usize, log: &Log, front: Run, (_, limit): Turn) -> Option<Part> {
         if front.is_empty() {
             return None;
         }
         let through: Mark = if limit == u64::MAX { front.through } else { log.last_before(front, limit) };
         let run = Run { after: front.after, through };
-        let plan = log.plan(run, self.message_bytes(class), self.slices, !self.has_message);
+        let plan = log.plan(run, bytes_max, self.slices, !self.has_message);
         Part::new(run, plan, false)
     }
 
@@ -91,8 +110,8 @@ impl Outstanding {
     }
 
     pub(super) fn push_messages(&mut self, source: Source, part: Part, room: &mut Room) {
-        let Part { run, len, slices, is_formed } = part;
-        self.segments.push(Segment::Messages { source, run, len, is_formed, copy: None });
+        let Part { run, len, slices, is_formed, copy } = part;
+        self.segments.push(Segment::Messages { source, run, len, is_formed, copy });
         self.len += len;
         room.has_message = true;
         room.take(len, slices);

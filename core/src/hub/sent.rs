@@ -40,6 +40,9 @@ impl Hub {
 
     /// Settles one segment of which `left` bytes or more were sent; what is left for the next.
     fn segment_sent(&mut self, id: ConnId, segment: Segment, left: usize) -> usize {
+        if left == 0 && segment.is_own() {
+            self.own_returned(id);
+        }
         match segment {
             Segment::Pinned => {
                 let mut pinned = self.work_mut(id).outbound.pinned.take().expect("it was in the Transmit");
@@ -144,7 +147,7 @@ impl Hub {
     fn latest_answered(&mut self, id: ConnId, lane: LaneId, taken: Taken, left: usize) -> usize {
         let len = taken.frame.len();
         let rest = if left == 0 || left >= len { Bytes::new() } else { Bytes::copy_from_slice(&taken.frame[left..]) };
-        if taken.which == Which::Compressed && left > 0 {
+        if taken.which != Which::Plain && left > 0 {
             self.compressed_sent(taken.plain_bytes as usize, len); // What was begun will be sent.
         }
         let message = self.latest_let_go(lane, taken);
@@ -173,6 +176,7 @@ impl Hub {
         left: usize,
     ) {
         let (cut, rest) = match copy {
+            Some(Copied::Own(own)) => (run.after, Some((run.through, &own.bytes[left..]))),
             Some(Copied::Form(form)) => form.split(run, left),
             None if is_formed => self.source_log(id, source).form(run).split(run, left),
             Some(Copied::Log(log)) => log.split(run, left),

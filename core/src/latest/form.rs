@@ -27,6 +27,8 @@ impl Form {
 pub(crate) enum Which {
     Plain,
     Compressed,
+    /// Compressed for its connection alone, which has it; the plain one is kept for as long.
+    Own,
 }
 
 impl Latest {

@@ -127,7 +127,7 @@ impl LatestLane {
         let message = Unsettled { seq: *seq, bytes: slot.bytes, key: Arc::clone(&slot.key) };
         let frame = match which {
             Which::Compressed => latest.take_form(message.seq, encoding),
-            Which::Plain => {
+            Which::Plain | Which::Own => {
                 if slot.taken[encoding] == 0 {
                     latest.taken_bytes += slot.capacities[encoding];
                 }

@@ -340,6 +340,13 @@ pub(crate) struct Taken {
     pub(crate) frame: Bytes,
 }
 
+impl Taken {
+    /// The same message as it was compressed for one connection alone.
+    pub(crate) fn own(self, frame: Bytes) -> Self {
+        Self { which: Which::Own, frame, ..self }
+    }
+}
+
 /// An outstanding latest message whose frame was let go: for `LatestLane::sent` or `LatestLane::returned`.
 #[derive(Debug)]
 #[must_use = "what is outstanding is settled in its lane"]

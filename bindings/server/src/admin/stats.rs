@@ -96,7 +96,7 @@ struct Hub {
 /// In payload bytes of WebSocket messages.
 #[derive(Serialize)]
 struct Compressed {
-    /// What was given to a compressor, each message once for all who get it.
+    /// What was given to a compressor, each message once for all who get it, or for one that takes over.
     compressed: Messages,
     /// What became of that.
     compressed_to_bytes: u64,

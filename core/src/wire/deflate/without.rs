@@ -38,6 +38,10 @@ impl Deflater {
         match self.0 {}
     }
 
+    pub(crate) const fn resident_bytes(&self) -> usize {
+        match self.0 {}
+    }
+
     pub(crate) fn compress<'a>(&mut self, _: impl IntoIterator<Item = &'a [u8]>, _: &mut BytesMut) {
         match self.0 {}
     }
