@@ -42,6 +42,7 @@ fn random_worlds_keep_every_promise() {
         sum.resumed += summary.resumed;
         sum.inflated += summary.inflated;
         sum.compressed += summary.compressed;
+        sum.referred += summary.referred;
         sum.asked += summary.asked;
         sum.strangers += summary.strangers;
         sum.floods += summary.floods;
@@ -74,6 +75,7 @@ fn random_worlds_keep_every_promise() {
             ("resumed", sum.resumed),
             ("inflated", sum.inflated),
             ("compressed", sum.compressed),
+            ("taken over", sum.referred),
             ("asked", sum.asked),
             ("strangers", sum.strangers),
             ("floods", sum.floods),

@@ -97,6 +97,12 @@ impl Decoder {
         self.inflater = Some(inflater);
     }
 
+    /// Compressed messages that referred to those before them.
+    #[must_use]
+    pub fn referred(&self) -> u64 {
+        self.inflater.as_ref().map_or(0, |inflater| inflater.referred)
+    }
+
     /// Whether nothing is half read.
     #[must_use]
     pub fn is_between_messages(&self) -> bool {

@@ -18,13 +18,15 @@ pub struct Inflater {
     way: Way,
     /// All that was inflated, as far as it may be referred to.
     before: Vec<u8>,
+    /// Messages that referred to those before them.
+    pub referred: u64,
 }
 
 impl Inflater {
     /// One for what comes this way.
     #[must_use]
     pub const fn new(way: Way) -> Self {
-        Self { way, before: Vec::new() }
+        Self { way, before: Vec::new(), referred: 0 }
     }
 
     /// What a message says (§7.2.2).
@@ -40,9 +42,10 @@ impl Inflater {
         let bytes = [payload, &[0, 0, 0xff, 0xff]].concat();
         let mut bits = Bits { bytes: &bytes, at: 0 };
         let window = 1 << self.way.window_bits;
+        let mut farthest = start;
         // Blocks, until the bytes are used up to the last; bits that fill a byte up belong to the stored block before them.
         while bits.at < bytes.len() * 8 {
-            if block(&mut bits, window, &mut out)? {
+            if block(&mut bits, window, &mut out, &mut farthest)? {
                 // The last of a stream (§7.2.3.4): the next begins with a byte.
                 bits.align();
                 if bits.at / 8 + 4 == bytes.len() {
@@ -50,6 +53,7 @@ impl Inflater {
                 }
             }
         }
+        self.referred += u64::from(farthest < start);
         let message = out[start..].to_vec();
         if self.way.takes_over {
             let keep = out.len().saturating_sub(window);
@@ -130,8 +134,8 @@ impl Codes {
     }
 }
 
-/// One block; whether it was the last.
-fn block(bits: &mut Bits<'_>, window: usize, out: &mut Vec<u8>) -> Result<bool, String> {
+/// One block; whether it was the last. `farthest` is the first byte that was referred to.
+fn block(bits: &mut Bits<'_>, window: usize, out: &mut Vec<u8>, farthest: &mut usize) -> Result<bool, String> {
     let is_last = bits.bit()? == 1;
     match bits.number(2)? {
         0 => {
@@ -149,11 +153,11 @@ fn block(bits: &mut Bits<'_>, window: usize, out: &mut Vec<u8>) -> Result<bool, 
                 .into_iter()
                 .flat_map(|(length, times)| std::iter::repeat_n(length, times))
                 .collect();
-            symbols(bits, &Codes::of(&lengths), &Codes::of(&[5; 30]), window, out)?;
+            symbols(bits, [&Codes::of(&lengths), &Codes::of(&[5; 30])], window, out, farthest)?;
         }
         2 => {
             let (literals, distances) = tables(bits)?;
-            symbols(bits, &literals, &distances, window, out)?;
+            symbols(bits, [&literals, &distances], window, out, farthest)?;
         }
         _ => return Err("a block type that there is not".into()),
     }
@@ -194,10 +198,10 @@ fn tables(bits: &mut Bits<'_>) -> Result<(Codes, Codes), String> {
 /// Literals and references, up to the end of a block (RFC 1951 §3.2.5).
 fn symbols(
     bits: &mut Bits<'_>,
-    literals: &Codes,
-    distances: &Codes,
+    [literals, distances]: [&Codes; 2],
     window: usize,
     out: &mut Vec<u8>,
+    farthest: &mut usize,
 ) -> Result<(), String> {
     loop {
         let length = match literals.symbol(bits)? {
@@ -226,6 +230,7 @@ fn symbols(
             return Err(format!("a reference {distance} back, beyond the window of {window}"));
         }
         let from = out.len().checked_sub(distance).ok_or("a reference before the beginning")?;
+        *farthest = from.min(*farthest);
         for place in from..from + length {
             out.push(out[place]);
         }
@@ -307,6 +312,7 @@ mod tests {
         let mut inflater = Inflater::new(ALL);
         assert_eq!(inflater.inflate(&[0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00]), hello);
         assert_eq!(inflater.inflate(&[0xf2, 0x00, 0x11, 0x00, 0x00]), hello);
+        assert_eq!(inflater.referred, 1, "the second to the first");
         assert!(alone(&[0xf2, 0x00, 0x11, 0x00, 0x00]).is_err());
         for bad in [&[0x06][..], &[0x00, 0x05, 0x00, 0xfb, 0xff], &[0xf2, 0x48, 0xcd]] {
             assert!(alone(bad).is_err(), "{bad:02x?}");

@@ -206,6 +206,12 @@ impl Client {
         self.compressor = Some(inflate::Compressor::new(agreement.client()));
     }
 
+    /// Messages that came compressed and referred to those before them.
+    #[must_use]
+    pub fn referred(&self) -> u64 {
+        self.decoder.referred()
+    }
+
     /// The key of its request.
     #[must_use]
     pub fn key(&self) -> &str {

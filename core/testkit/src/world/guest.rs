@@ -122,6 +122,7 @@ impl World {
         self.guest_listens(name);
         if ended {
             let guest = self.guests.remove(&name).expect("a guest");
+            self.summary.referred += guest.client.referred();
             self.pipes.get_mut(&guest.tx).expect("a pipe").finish(self.now);
             self.note_gaps(&guest.client);
             if let Some((session, subs)) =

@@ -94,6 +94,8 @@ pub struct Summary {
     pub inflated: u64,
     /// Messages of lanes that were sent compressed.
     pub compressed: u64,
+    /// Messages that came to clients compressed and referred to those before them.
+    pub referred: u64,
     /// Subscriptions whose ledger was found right at the end.
     pub ledgers: u64,
     /// Simulated time, in milliseconds.

@@ -70,7 +70,7 @@ fn a_window_of_the_peers_is_kept_to() {
 }
 
 /// Carries what one hub wants to write to the other; whether there was anything.
-fn carry(from: &mut Hub, to: &mut Hub, conn: ConnId) -> bool {
+pub(crate) fn carry(from: &mut Hub, to: &mut Hub, conn: ConnId) -> bool {
     let Some(transmit) = from.poll_transmit() else { return false };
     let (id, bytes): (_, Vec<u8>) = (transmit.conn(), transmit.slices().flatten().copied().collect());
     from.handle_sent(id, bytes.len(), NOW);

@@ -1,5 +1,6 @@
 //! What is sent compressed (RFC 7692), and that it is the same as what is not.
 
+mod contexts;
 mod direct;
 mod memory;
 mod partial;
