@@ -48,5 +48,25 @@ async function exchange(perMessageDeflate, expected) {
   socket.close(1000);
 }
 
+/** How much the second of two messages costs that say the same, in bytes. */
+async function repeated() {
+  const socket = new WebSocket(url, "forebay.v1", { perMessageDeflate: { threshold: 0, serverNoContextTakeover: false } });
+  const failed = new Promise((_, reject) => socket.on("error", reject));
+  const next = () => Promise.race([failed, new Promise((resolve) => socket.once("message", resolve))]);
+  await next();
+  socket.send(JSON.stringify({ op: "subscribe", topic: `twice-${contexts}`, id: "s" }));
+  await next();
+  let before;
+  for (let round = 0; round < 2; round += 1) {
+    before = socket._socket.bytesRead;
+    socket.send(JSON.stringify({ op: "publish", topic: `twice-${contexts}`, data: payloads[4] }));
+    await next();
+  }
+  socket.close(1000);
+  return socket._socket.bytesRead - before;
+}
+
+const bytes = await repeated();
+if (contexts === "with" ? bytes > 500 : bytes < 1500) throw new Error(`${bytes} bytes ${contexts} a context`);
 for (const [offer, expected] of offers) await exchange(offer, expected);
 console.log(`${contexts}: ${offers.length} offers, all messages came back`);
