@@ -111,10 +111,8 @@ impl Swarm {
         if has.is_tight {
             modes = modes.short_of_memory();
         }
-        // Where clocks jump, what waited for a rate comes before or behind what else was due: nothing is said about that.
-        modes.inbound_rates &= !has.jumps;
-        modes.publish_rates &= !has.jumps;
-        // And whether what waits is too old before its session ends, or is flushed, or behind that.
+        // Where clocks jump, what waits is too old before its session ends, or is flushed, or behind that: nothing is said
+        // about it.
         modes.sessions &= !(has.jumps && has.ages);
         modes.batches &= !(has.jumps && has.ages);
         modes.keeps_latest = (modes.starts || modes.sessions) && policies.iter().any(|policy| matches!(policy, 3 | 4));
@@ -205,11 +203,9 @@ impl Swarm {
             block_ms: deadline(choices, on),
             high_percent,
             low_percent: choices.between(1, high_percent - 1),
-            // Where clocks jump, in which order levels fall and ages end is nobody's promise; nor where a rate lets something pass
-            // at the moment at which a level may fall.
+            // Where clocks jump, in which order levels fall and ages end is nobody's promise.
             dwell_ms: match *choices.pick(&[0, 1, 33, 403, 3_600_000]) {
                 _ if self.has.jumps => 0,
-                1..=999 if self.modes.inbound_rates || self.modes.outbound_rates || self.modes.publish_rates => 0,
                 millis => millis,
             },
             is_tight: u64::from(self.has.is_tight) + u64::from(self.has.is_alone),
