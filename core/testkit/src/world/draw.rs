@@ -241,7 +241,7 @@ pub(super) fn options(choices: &mut Choices) -> Options {
         create_topics: if choices.one_in(5) { CreateTopics::Application } else { CreateTopics::Clients },
         topic_defaults,
         // Often far too little, so that there is shedding.
-        resident_bytes_max: floor + choices.index(64 << 10) + contexts,
+        resident_bytes_max: floor + choices.index(32 << 10) + contexts,
         transmit_bytes_max: choices.small(1_024, 4_096),
         message_bytes_max,
         inbound_bytes_max,
