@@ -199,8 +199,9 @@ impl Swarm {
                 choices,
                 (on && !self.modes.batches && !(self.has.raw && self.has.ages)) || (only == 2 && !is_seen),
             ),
-            close_ms: deadline(choices, on || only == 3),
-            block_ms: deadline(choices, on),
+            // Who said its last word has lanes until then: late, what is too old in them is lost before that or with it.
+            close_ms: deadline(choices, on || (only == 3 && !self.has.ages)),
+            block_ms: deadline(choices, self.has.deadlines),
             high_percent,
             low_percent: choices.between(1, high_percent - 1),
             // Where clocks jump, in which order levels fall and ages end is nobody's promise.
@@ -311,7 +312,10 @@ impl Swarm {
             weights.extend([(Op::SayCredit, 4), (Op::Grant, 3)]);
         }
         if self.modes.sessions {
-            weights.extend([(Op::SayKeep, 4), (Op::SayResume, 4), (Op::Keep, 3), (Op::Resume, 3), (Op::Eof, 2)]);
+            // What was sent in part before its session was kept, and then ends: each of the three is rare.
+            let often = if has.partial { 3 } else { 1 };
+            weights.extend([(Op::SayKeep, 4), (Op::SayResume, 4), (Op::Keep, 3 * often), (Op::Resume, 3)]);
+            weights.push((Op::Eof, 2 * often));
             if flag(choices) {
                 weights.push((Op::Authenticate, 2));
             }
