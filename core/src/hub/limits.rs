@@ -64,12 +64,16 @@ impl Hub {
         true
     }
 
+    /// Whether there is a unit for a connection that was not read for want of one.
+    pub(super) fn has_waited_for_unit(&self, id: ConnId) -> bool {
+        let has_unit = || self.limits.get(&id).is_some_and(|limits| limits.inbound_at(&self.config) <= self.now);
+        self.conns.get(id).is_some_and(|conn| conn.is_limited) && has_unit()
+    }
+
     /// There may be a unit for a connection that was not read for want of one.
     pub(super) fn resume_limited(&mut self, id: ConnId) {
-        let now = self.now;
-        let has_unit = self.limits.get(&id).is_some_and(|limits| limits.inbound_at(&self.config) <= now);
-        if let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.is_limited && has_unit) {
-            conn.is_limited = false;
+        if self.has_waited_for_unit(id) {
+            self.conn_mut(id).is_limited = false;
             self.pump(id);
         }
     }
@@ -141,18 +145,25 @@ impl Hub {
         Err(PublishError::Full)
     }
 
-    /// `block_max` is over for a publish that is parked: it is refused, for what it waits for now.
-    pub(super) fn give_up_parked(&mut self, id: ConnId, topic_id: TopicId) {
-        let is_waiting = |hub: &Self| {
-            let parked = hub.conns.get(id).and_then(Conn::inbound).and_then(|inbound| inbound.parked);
-            parked.is_some_and(|parked| parked.topic == topic_id && parked.until <= hub.now)
-        };
+    fn parked_for_too_long(&self, id: ConnId) -> Option<TopicId> {
+        let parked = self.conns.get(id).and_then(Conn::inbound).and_then(|inbound| inbound.parked);
+        parked.filter(|parked| parked.until <= self.now).map(|parked| parked.topic)
+    }
+
+    /// Whether `block_max` is over for a publish of the connection that is parked.
+    pub(super) fn has_waited_for_room(&self, id: ConnId) -> bool {
+        self.parked_for_too_long(id).is_some()
+    }
+
+    /// Where `block_max` is over for a publish that is parked, it is refused, for what it waits for now.
+    pub(super) fn give_up_waiting(&mut self, id: ConnId) {
+        let Some(topic_id) = self.parked_for_too_long(id) else { return };
         let topic = self.topics.slab.get(topic_id).expect("a publish waits for a topic that exists");
         if topic.options.publish_rate.is_some() && topic.publish_at() <= self.now {
             // It may be the turn of this one, and at the same moment.
             self.may_have_room(topic_id);
             self.retry_parked();
-            if !is_waiting(self) {
+            if self.parked_for_too_long(id) != Some(topic_id) {
                 return;
             }
         }

@@ -1,5 +1,7 @@
 //! What time brings.
 
+use alloc::vec::Vec;
+
 use bytes::BytesMut;
 
 use super::{Hub, TimerKey};
@@ -13,13 +15,13 @@ use crate::wire::{CloseCode, handshake};
 const TIMERS_PER_CALL: usize = 1_024;
 
 impl Hub {
+    /// Does what is due. What clients ask for comes last: of two timers for the same moment the one that was moved in the
+    /// heap may fire first, and whether a request is carried out before a flush or behind it is not to depend on that.
     pub(super) fn fire_timers(&mut self) {
+        let mut waited: Vec<ConnId> = Vec::new();
         for _ in 0..TIMERS_PER_CALL {
             match self.timers.pop_due(self.now) {
-                None => {
-                    self.is_backlogged = false;
-                    return;
-                }
+                None => break,
                 Some(TimerKey::Hub) => self.update_hub_level(),
                 Some(TimerKey::Session(place)) => {
                     let id = self.sessions.key_at(place).expect("a timer's session exists");
@@ -50,11 +52,34 @@ impl Hub {
                 Some(TimerKey::Conn(place)) => {
                     let id = self.conns.key_at(place).expect("a timer's connection exists");
                     self.time_out(id);
-                    self.refresh(id);
+                    if self.has_waited(id) {
+                        waited.push(id);
+                    } else {
+                        self.refresh(id);
+                    }
                 }
             }
         }
+        self.go_on_with(waited);
         self.is_backlogged = self.timers.next().is_some_and(|at| at <= self.now);
+    }
+
+    /// Whether a request of the connection is not to wait any longer: for room, or for a unit.
+    fn has_waited(&self, id: ConnId) -> bool {
+        self.has_waited_for_room(id) || self.has_waited_for_unit(id)
+    }
+
+    /// First what has waited for too long is answered, then what comes is heard again.
+    fn go_on_with(&mut self, mut waited: Vec<ConnId>) {
+        waited.sort_unstable();
+        waited.dedup();
+        for id in &waited {
+            self.give_up_waiting(*id);
+        }
+        for id in waited {
+            self.resume_limited(id);
+            self.refresh(id);
+        }
     }
 
     /// Does what is due. A deadline that moved since its timer was armed is only armed anew, by `refresh`.
@@ -106,11 +131,6 @@ impl Hub {
                 self.put_ping(id);
             }
         }
-        let parked = self.conn_mut(id).inbound().and_then(|inbound| inbound.parked);
-        if let Some(parked) = parked.filter(|parked| parked.until <= now) {
-            self.give_up_parked(id, parked.topic);
-        }
-        self.resume_limited(id);
     }
 
     /// Brings everything that follows from a connection's state up to date: whether it is over, whether it is read, its

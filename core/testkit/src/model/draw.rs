@@ -111,10 +111,8 @@ impl Swarm {
         if has.is_tight {
             modes = modes.short_of_memory();
         }
-        // Where clocks jump, what waited for a rate comes before or behind what else was due: nothing is said about that.
-        modes.inbound_rates &= !has.jumps;
-        modes.publish_rates &= !has.jumps;
-        // And whether what waits is too old before its session ends, or is flushed, or behind that.
+        // Where clocks jump, what waits is too old before its session ends, or is flushed, or behind that: nothing is said
+        // about it.
         modes.sessions &= !(has.jumps && has.ages);
         modes.batches &= !(has.jumps && has.ages);
         modes.keeps_latest = (modes.starts || modes.sessions) && policies.iter().any(|policy| matches!(policy, 3 | 4));
@@ -201,15 +199,14 @@ impl Swarm {
                 choices,
                 (on && !self.modes.batches && !(self.has.raw && self.has.ages)) || (only == 2 && !is_seen),
             ),
-            close_ms: deadline(choices, on || only == 3),
-            block_ms: deadline(choices, on),
+            // Who said its last word has lanes until then: late, what is too old in them is lost before that or with it.
+            close_ms: deadline(choices, on || (only == 3 && !self.has.ages)),
+            block_ms: deadline(choices, self.has.deadlines),
             high_percent,
             low_percent: choices.between(1, high_percent - 1),
-            // Where clocks jump, in which order levels fall and ages end is nobody's promise; nor where a rate lets something pass
-            // at the moment at which a level may fall.
+            // Where clocks jump, in which order levels fall and ages end is nobody's promise.
             dwell_ms: match *choices.pick(&[0, 1, 33, 403, 3_600_000]) {
                 _ if self.has.jumps => 0,
-                1..=999 if self.modes.inbound_rates || self.modes.outbound_rates || self.modes.publish_rates => 0,
                 millis => millis,
             },
             is_tight: u64::from(self.has.is_tight) + u64::from(self.has.is_alone),
@@ -315,7 +312,10 @@ impl Swarm {
             weights.extend([(Op::SayCredit, 4), (Op::Grant, 3)]);
         }
         if self.modes.sessions {
-            weights.extend([(Op::SayKeep, 4), (Op::SayResume, 4), (Op::Keep, 3), (Op::Resume, 3), (Op::Eof, 2)]);
+            // What was sent in part before its session was kept, and then ends: each of the three is rare.
+            let often = if has.partial { 3 } else { 1 };
+            weights.extend([(Op::SayKeep, 4), (Op::SayResume, 4), (Op::Keep, 3 * often), (Op::Resume, 3)]);
+            weights.push((Op::Eof, 2 * often));
             if flag(choices) {
                 weights.push((Op::Authenticate, 2));
             }

@@ -200,7 +200,7 @@ fn deflate(choices: &mut Choices) -> DeflateOptions {
         message_bytes_min: choices.small(0, 200),
         direct: choices.one_in(2),
         // For some, for few, or for none.
-        context_bytes_max: if choices.one_in(2) { choices.index(1 << 20) } else { 0 },
+        context_bytes_max: if choices.one_in(4) { 0 } else { choices.index(2 << 20) },
     }
 }
 
@@ -230,8 +230,9 @@ pub(super) fn options(choices: &mut Choices) -> Options {
     let inbound_bytes_max = message_bytes_max + choices.small(0, 4_096);
     let floor = topic_defaults.log_bytes_max.max(inbound_bytes_max as usize * 2);
     let deflate = choices.one_in(2).then(|| deflate(choices));
-    // Contexts are large beside all else.
+    // Contexts are large beside all else; memory that may be theirs is not always there.
     let contexts = deflate.map_or(0, |deflate| deflate.context_bytes_max);
+    let for_contexts = if choices.one_in(3) { choices.index(contexts + 1) } else { contexts };
     Options {
         connections_max: choices.small(4, 16),
         topics_max: choices.small(2, 8),
@@ -241,7 +242,7 @@ pub(super) fn options(choices: &mut Choices) -> Options {
         create_topics: if choices.one_in(5) { CreateTopics::Application } else { CreateTopics::Clients },
         topic_defaults,
         // Often far too little, so that there is shedding.
-        resident_bytes_max: floor + choices.index(64 << 10) + contexts,
+        resident_bytes_max: (floor + choices.index(32 << 10) + for_contexts).max(contexts),
         transmit_bytes_max: choices.small(1_024, 4_096),
         message_bytes_max,
         inbound_bytes_max,

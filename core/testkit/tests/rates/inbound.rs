@@ -1,6 +1,6 @@
 //! What comes from a connection.
 
-use forebay_core::{Excess, Level, Options, Policy};
+use forebay_core::{ConnId, Excess, Level, Options, Policy};
 use forebay_testkit::mini::frame;
 use forebay_testkit::stage::{Stage, briefs, is_open, json_of_len};
 
@@ -227,5 +227,40 @@ fn what_waits_is_carried_out_in_order_however_it_came() {
         assert_eq!(briefs(&mut stage, conn).len(), 19, "reads of {read}");
         stage.advance(NS);
         assert_eq!(briefs(&mut stage, conn), ["published 20 0"]);
+    }
+}
+
+#[test]
+fn what_waited_for_a_unit_comes_behind_all_else_that_is_due_then() {
+    let mut stage = Stage::new(|options| options.inbound_rate = Some(rate(100, 1)));
+    let names = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    for name in names {
+        stage.topic(name, |options| options.flush_interval = Some(MS * 10));
+    }
+    let reader = stage.join();
+    for name in names {
+        stage.subscribe(reader, name);
+        stage.advance(MS * 10);
+    }
+    let publishers: Vec<ConnId> = names.iter().map(|_| stage.join()).collect();
+    stage.advance(MS * 10);
+    // Flushes and units are due at the same moments, in whatever order their timers were armed.
+    for publisher in publishers.iter().copied().rev() {
+        for name in names {
+            stage.client(publisher).publish(name, "1", 0);
+        }
+    }
+    stage.pump();
+    briefs(&mut stage, reader);
+    for (round, name) in (0_u64..).zip(names) {
+        let told: Vec<String> = publishers.iter().map(|conn| briefs(&mut stage, *conn).concat()).collect();
+        let expected: Vec<String> = (1..=publishers.len()).map(|n| format!("published {n} 1")).collect();
+        if round > 0 {
+            assert_eq!(told, expected, "{name}: those with a lower id first");
+        }
+        assert_eq!(briefs(&mut stage, reader), NOTHING, "{name} waits for its flush");
+        stage.advance(MS * 10);
+        let told = briefs(&mut stage, reader);
+        assert!(told.len() == 8 && told.iter().all(|told| told.starts_with(&format!("message {name} "))), "{told:?}");
     }
 }

@@ -14,6 +14,8 @@ impl Play {
 
     fn finish_compared(&mut self) -> Verdict {
         self.back = 0;
+        // The clock may just have jumped.
+        self.tick()?;
         for side in 0..self.sides.len() {
             self.sides[side].compare_state()?;
             self.heal(side)?;

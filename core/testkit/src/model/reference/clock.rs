@@ -112,14 +112,15 @@ impl Clock {
 #[derive(Clone, Copy, Debug)]
 enum Alarm {
     Conn(ConnId, EndReason),
-    Parked(ConnId),
+    /// A publish that is parked: it is looked for at the end of every call.
+    Parked,
     Age(TopicKey),
     Level(LaneKey),
     Ping(ConnId),
     Acks(LaneKey),
     Session(SessionKey),
     Flush(TopicKey),
-    /// A topic's rate, or a connection's, lets something pass: it is looked for at the end of every call.
+    /// A topic's rate, or a connection's, lets something pass: the same.
     Rate,
     Drain,
 }
@@ -171,7 +172,7 @@ impl Reference {
             let silence = conn.clock.silence.filter(|_| is_silent).and_then(Patience::ends);
             alarms.extend(silence.map(|at| (at, Alarm::Ping(*id))));
             let patience = nanos(self.options.block_max);
-            alarms.extend(conn.parked_since.map(|since| (since.saturating_add(patience), Alarm::Parked(*id))));
+            alarms.extend(conn.parked_since.map(|since| (since.saturating_add(patience), Alarm::Parked)));
         }
         for lane in self.lanes.values().filter(|lane| lane.ended.is_none()) {
             let Some(age) = lane.age_max else { continue };
@@ -202,8 +203,33 @@ impl Reference {
         self.alarms().into_iter().map(|(at, _)| at).min()
     }
 
-    /// Time passed: what is due happens in its order.
+    /// Time passed: what is due happens in its order, and behind it what clients asked for and was waiting.
     pub(crate) fn timeout(&mut self) {
+        self.fire();
+        for topic in self.topics.keys().copied().collect::<Vec<_>>() {
+            self.look_for_units(topic);
+        }
+        let now = self.now;
+        let patience = nanos(self.options.block_max);
+        let is_over = |conn: &super::Conn| conn.parked_since.is_some_and(|since| since.saturating_add(patience) <= now);
+        let over: Vec<ConnId> = self.conns.iter().filter(|(_, conn)| is_over(conn)).map(|(id, _)| *id).collect();
+        for id in over {
+            if is_over(&self.conns[&id]) {
+                self.give_up_parked(id);
+            }
+        }
+        let open = self.conns.iter().filter(|(_, conn)| conn.phase == Phase::Open);
+        for id in open.map(|(id, _)| *id).collect::<Vec<_>>() {
+            // Who is to be closed at the end of this call is not heard any more.
+            if !self.is_too_fast(id) && !self.conns[&id].is_doomed {
+                self.decode(id);
+            }
+        }
+        self.end_call();
+    }
+
+    /// What happens to whoever asks for nothing.
+    fn fire(&mut self) {
         let now = self.now;
         let due = self.alarms().into_iter().filter(|(at, _)| *at <= now);
         let due: Vec<Alarm> = due.map(|(_, alarm)| alarm).collect();
@@ -216,12 +242,8 @@ impl Reference {
                 self.may_fall_meanwhile(*lane);
             }
         }
-        while let Some((due, alarm)) = self.alarms().into_iter().filter(|(at, _)| *at <= now).min_by_key(|(at, _)| *at)
-        {
-            let is_other = |other: &(u64, Alarm)| other.0 == due && matches!(other.1, Alarm::Parked(_));
-            if matches!(alarm, Alarm::Parked(_)) && self.alarms().iter().filter(|other| is_other(other)).count() > 1 {
-                self.seen.open_orders += 1; // Which of them hears first nobody says.
-            }
+        let is_due = |(at, alarm): &(u64, Alarm)| *at <= now && !matches!(alarm, Alarm::Parked);
+        while let Some((_, alarm)) = self.alarms().into_iter().filter(is_due).min_by_key(|(at, _)| *at) {
             match alarm {
                 Alarm::Conn(id, reason) => self.time_is_up(id, reason),
                 Alarm::Ping(id) => {
@@ -230,9 +252,6 @@ impl Reference {
                     conn.pings += 1;
                     conn.clock.pinged(timeout);
                     self.update_patience(id);
-                }
-                Alarm::Parked(id) => {
-                    self.give_up_parked(id);
                 }
                 Alarm::Age(topic) => {
                     for lane in self.topics[&topic].lanes.clone() {
@@ -243,21 +262,11 @@ impl Reference {
                 Alarm::Acks(lane) => self.send_again(lane, false),
                 Alarm::Session(session) => self.end_session(session, SessionEnd::Expired),
                 Alarm::Flush(topic) => self.flush(topic),
-                Alarm::Rate => unreachable!("it is later than now"),
+                Alarm::Parked | Alarm::Rate => unreachable!("they are not of these"),
                 Alarm::Level(lane) => self.fall(lane, is_loose),
                 Alarm::Drain => self.end_draining(),
             }
         }
-        for topic in self.topics.keys().copied().collect::<Vec<_>>() {
-            self.look_for_units(topic);
-        }
-        let open = self.conns.iter().filter(|(_, conn)| conn.phase == Phase::Open);
-        for id in open.map(|(id, _)| *id).collect::<Vec<_>>() {
-            if !self.is_too_fast(id) {
-                self.decode(id);
-            }
-        }
-        self.end_call();
     }
 
     fn end_draining(&mut self) {
