@@ -312,10 +312,7 @@ impl Swarm {
             weights.extend([(Op::SayCredit, 4), (Op::Grant, 3)]);
         }
         if self.modes.sessions {
-            // What was sent in part before its session was kept, and then ends: each of the three is rare.
-            let often = if has.partial { 3 } else { 1 };
-            weights.extend([(Op::SayKeep, 4), (Op::SayResume, 4), (Op::Keep, 3 * often), (Op::Resume, 3)]);
-            weights.push((Op::Eof, 2 * often));
+            weights.extend([(Op::SayKeep, 4), (Op::SayResume, 4), (Op::Keep, 3), (Op::Resume, 3), (Op::Eof, 2)]);
             if flag(choices) {
                 weights.push((Op::Authenticate, 2));
             }
@@ -411,6 +408,15 @@ impl Swarm {
     /// The next act.
     pub(crate) fn act(&self, choices: &mut Choices, play: &Play) -> Act {
         let side = choices.index(play.sides.len());
+        // A session that is kept amid a message, and whose connection ends amid the rest: rare, unless it is aimed at.
+        if self.modes.sessions
+            && self.has.partial
+            && choices.one_in(4)
+            && let Some(seat) = play.begun(side)
+        {
+            let op = *choices.pick(&[Op::Keep, Op::Writable, Op::Poll, Op::Eof]);
+            return Act::new(side, op, &if op == Op::Poll { [0, 8] } else { [seat, 0] });
+        }
         let mut at = choices.below(self.sum);
         let op = self.weights.iter().find(|(_, weight)| match at.checked_sub(*weight) {
             Some(less) => {

@@ -198,6 +198,13 @@ impl Play {
         text
     }
 
+    /// A seat of which a message was sent in part.
+    pub(crate) fn begun(&self, side: usize) -> Option<u64> {
+        let side = &self.sides[side];
+        let is_begun = |seat: &Option<Seat>| seat.as_ref().is_some_and(|seat| side.model.has_begun(seat.conn));
+        side.seats.iter().position(is_begun).map(|place| place as u64)
+    }
+
     /// Does an act, and compares.
     pub(crate) fn act(&mut self, act: Act) -> Verdict {
         self.steps += 1;
