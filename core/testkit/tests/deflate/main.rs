@@ -2,6 +2,7 @@
 
 mod contexts;
 mod direct;
+mod edges;
 mod memory;
 mod partial;
 mod policies;
