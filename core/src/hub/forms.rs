@@ -188,10 +188,10 @@ impl Hub {
             && self.stats.resident_bytes + resident <= self.resident_bytes_max_for_logs()
     }
 
-    /// A latest message was sent compressed, or begun to be.
-    pub(super) fn compressed_sent(&mut self, plain_bytes: usize, sent_bytes: usize) {
+    /// A latest message with so long a payload was sent compressed, or begun to be.
+    pub(super) fn compressed_sent(&mut self, payload_bytes: usize, sent_bytes: usize) {
         let stats = &mut self.stats.compression;
-        stats.sent += Count::new(1, plain_bytes as u64);
+        stats.sent += Count::new(1, payload_bytes as u64);
         stats.sent_bytes += sent_bytes as u64;
     }
 

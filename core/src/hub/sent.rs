@@ -10,6 +10,7 @@ use crate::id::{ConnId, LaneId};
 use crate::lane::{Mark, Run};
 use crate::latest::{Taken, Which};
 use crate::output::Gap;
+use crate::wire::frame;
 
 impl Hub {
     pub(super) fn sent(&mut self, id: ConnId, bytes: usize) {
@@ -148,7 +149,7 @@ impl Hub {
         let len = taken.frame.len();
         let rest = if left == 0 || left >= len { Bytes::new() } else { Bytes::copy_from_slice(&taken.frame[left..]) };
         if taken.which != Which::Plain && left > 0 {
-            self.compressed_sent(taken.plain_bytes as usize, len); // What was begun will be sent.
+            self.compressed_sent(frame::payload_bytes(taken.plain_bytes as usize), len); // What was begun will be sent.
         }
         let message = self.latest_let_go(lane, taken);
         if left >= len {

@@ -335,7 +335,7 @@ pub(crate) struct Taken {
     message: Unsettled,
     encoding: u8,
     pub(crate) which: Which,
-    /// How long it is as it is; what it is sent as may be shorter.
+    /// How long its frame is as it is; what it is sent as may be shorter.
     pub(crate) plain_bytes: u32,
     pub(crate) frame: Bytes,
 }

@@ -208,6 +208,16 @@ pub const fn frame_bytes(payload_len: usize, masked: bool) -> usize {
     header_bytes(payload_len, masked) + payload_len
 }
 
+/// How long the payload of a whole frame without a mask is.
+pub(crate) const fn payload_bytes(frame_bytes: usize) -> usize {
+    let header = match frame_bytes {
+        0..=127 => 2,
+        128..=0x1_0003 => 4,
+        _ => 10,
+    };
+    frame_bytes - header
+}
+
 /// Appends one unfragmented frame; the copy of the payload is masked if there is a key.
 ///
 /// # Panics

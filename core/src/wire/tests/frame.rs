@@ -43,6 +43,7 @@ fn what_is_written_is_read_and_is_minimal() {
                     if let Ok(payload) = usize::try_from(len) {
                         assert_eq!(header_bytes(payload, mask.is_some()), end);
                         assert_eq!(frame_bytes(payload, mask.is_some()), end + payload);
+                        assert_eq!(payload_bytes(frame_bytes(payload, false)), payload);
                     }
                     if expected.is_ok() {
                         for cut in 0..end {

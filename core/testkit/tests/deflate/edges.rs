@@ -7,6 +7,7 @@ use forebay_core::{
     AtLeastOnce, Class, DeflateOptions, Delivery, LaneLimits, LaneOptions, Mode, Payload, Policy, Rate, Start,
 };
 use forebay_testkit::mini::Told;
+use forebay_testkit::stage::json_of_len;
 
 use crate::{OFFER, heard, inflating, publish, stage, ticks, topic};
 
@@ -42,6 +43,28 @@ fn a_transmit_of_an_own_unit_is_no_longer_than_any_other() {
         assert!(bytes.len() <= transmit_bytes_max as usize, "{len}: {} of {transmit_bytes_max}", bytes.len());
         stage.answer_by(conn, &bytes, bytes.len());
         stage.pump();
+    }
+}
+
+#[test]
+fn latest_messages_are_counted_by_their_payloads() {
+    for is_own in [false, true] {
+        let mut stage = stage(|options| {
+            options.deflate = Some(if is_own { contexts(1) } else { DeflateOptions::default() });
+        });
+        let topic = topic(&mut stage, |options| options.policy = Policy::LatestOnly);
+        let conn = inflating(&mut stage);
+        for taken in [0, 7, usize::MAX] {
+            stage.hub.publish(topic, Payload::Text(&json_of_len(1_000)), stage.now).expect("taken");
+            let bytes = stage.hold(conn);
+            stage.answer_by(conn, &bytes, taken.min(bytes.len()));
+            stage.thaw(conn);
+        }
+        let stats = stage.hub.stats().compression;
+        let again = u64::from(is_own); // Of which nothing was sent.
+        assert_eq!(stats.sent.messages, 3);
+        assert_eq!(stats.compressed.messages, 3 + again);
+        assert_eq!(stats.sent.bytes * (3 + again), stats.compressed.bytes * 3);
     }
 }
 
