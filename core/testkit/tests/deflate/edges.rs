@@ -225,3 +225,65 @@ fn classes_and_a_rate_take_turns_with_units() {
     assert_eq!(told.len(), 3 * 800);
     assert!(stage.client(conn).violation.is_none());
 }
+
+#[test]
+fn a_window_and_retries_go_with_units() {
+    let make = || {
+        let mut stage = stage(|options| options.deflate = Some(contexts(1)));
+        let topic = topic(&mut stage, |options| {
+            options.policy = Policy::Block;
+            options.delivery = Delivery::AtLeastOnce(AtLeastOnce {
+                in_flight_max: 3,
+                ack_timeout: Duration::from_secs(1),
+                ..AtLeastOnce::default()
+            });
+        });
+        let conn = inflating(&mut stage);
+        for tick in ticks(0, 7) {
+            stage.hub.publish(topic, Payload::Text(&tick), stage.now).expect("taken");
+        }
+        (stage, topic, conn)
+    };
+    let len = {
+        let (mut stage, _, conn) = make();
+        stage.hold(conn).len()
+    };
+    let numbers = |told: &[String]| -> Vec<u64> {
+        told.iter().map(|told| told.split(' ').next().and_then(|seq| seq.parse().ok()).expect("a message")).collect()
+    };
+    for taken in 0..=len {
+        let (mut stage, topic, conn) = make();
+        let bytes = stage.hold(conn);
+        stage.freeze(conn);
+        stage.answer_by(conn, &bytes, taken);
+        stage.client(conn).ack("t", 2); // Of what was not sent, unless it was whole.
+        stage.pump();
+        stage.advance(Duration::from_secs(2));
+        stage.thaw(conn);
+        let first = heard(&mut stage, conn);
+        let mut told = numbers(&first);
+        if taken < len {
+            assert_eq!(told, [1, 2, 3], "{taken} of {len}");
+        } else {
+            assert_eq!(told[..3], [1, 2, 3], "{told:?}"); // And two more, and 3 again.
+        }
+        stage.advance(Duration::from_secs(2));
+        let again = numbers(&heard(&mut stage, conn));
+        assert!(!again.is_empty(), "nobody acknowledged");
+        for through in [3, 5, 6, 7] {
+            stage.client(conn).ack("t", through);
+            stage.pump();
+        }
+        publish(&mut stage, topic, &ticks(7, 1));
+        stage.client(conn).ack("t", 8);
+        stage.pump();
+        let mut all = numbers(&heard(&mut stage, conn));
+        all.extend(again);
+        all.append(&mut told);
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all, [1, 2, 3, 4, 5, 6, 7, 8], "{taken} of {len}");
+        let stats = stage.hub.stats();
+        assert_eq!((stats.lanes.sent.messages, stats.acks.acknowledged.messages), (8, 8), "{taken}: {:?}", stats.acks);
+    }
+}
