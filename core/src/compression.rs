@@ -18,7 +18,7 @@ pub struct DeflateOptions {
     /// Whether direct messages ([`Hub::send`](crate::Hub::send)) are compressed: they are not.
     pub direct: bool,
     /// Memory of all connections for contexts that are taken over from one message to the next (RFC 7692 §7.1.1), in
-    /// bytes: 0, none is, and each is compressed once for all who get it. A part of [`Options::resident_bytes_max`](crate::Options::resident_bytes_max). 412 KB
+    /// bytes: 0, none is, and each is compressed once for all who get it. A part of [`Options::resident_bytes_max`](crate::Options::resident_bytes_max). 413 KB
     /// buy a connection of default parameters both directions. Those that come when it is used up are answered
     /// `server_no_context_takeover` and `client_no_context_takeover`.
     pub context_bytes_max: usize,
