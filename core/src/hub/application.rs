@@ -87,7 +87,8 @@ impl Hub {
         ended
     }
 
-    /// Makes a lane for an in-process consumer: [`Event::Ready`] tells when there is something to [`take`](Self::take).
+    /// Makes a lane for an in-process consumer: [`Event::Ready`](crate::Event::Ready) tells when there is something to
+    /// [`take`](Self::take).
     ///
     /// # Errors
     /// See [`SubscribeError`].
@@ -131,7 +132,7 @@ impl Hub {
     /// nothing changed.
     ///
     /// # Errors
-    /// See [`PublishError`]. After `Full`, [`Event::Drained`] tells when to try again.
+    /// See [`PublishError`]. After `Full`, [`Event::Drained`](crate::Event::Drained) tells when to try again.
     pub fn publish<'a>(
         &mut self,
         topic: TopicId,
@@ -225,7 +226,7 @@ impl Hub {
     /// Sends a message to one connection, through its direct lane.
     ///
     /// # Errors
-    /// See [`SendError`]. After `Full`, [`Event::Sendable`] tells when to try again.
+    /// See [`SendError`]. After `Full`, [`Event::Sendable`](crate::Event::Sendable) tells when to try again.
     pub fn send(&mut self, conn: ConnId, payload: Payload<'_>, now: Instant) -> Result<(), SendError> {
         self.advance(now);
         let sent = self.send_direct(conn, payload);
@@ -237,7 +238,7 @@ impl Hub {
     /// ([`SendError::NotWritable`]) rather than kept.
     ///
     /// # Errors
-    /// See [`SendError`]. No [`Event::Sendable`] follows.
+    /// See [`SendError`]. No [`Event::Sendable`](crate::Event::Sendable) follows.
     pub fn send_volatile(&mut self, conn: ConnId, payload: Payload<'_>, now: Instant) -> Result<(), SendError> {
         self.advance(now);
         let sent = self.send_if_writable(conn, payload);
@@ -271,9 +272,9 @@ impl Hub {
     }
 
     /// Answers plain HTTP requests (`GET`) for `path` with a document, for pages and scripts that belong to the
-    /// service; the connection ends then ([`EndReason::Served`]), at the latest after `close_timeout`, however much of it was
-    /// written: for documents of a few hundred KiB. They are not charged to the budget but while they are written. Again
-    /// for the same path: in its place.
+    /// service; the connection ends then ([`EndReason::Served`](crate::EndReason::Served)), at the latest after
+    /// `close_timeout`, however much of it was written: for documents of a few hundred KiB. They are not charged to the
+    /// budget but while they are written. Again for the same path: in its place.
     ///
     /// # Errors
     /// See [`DocumentError`].
