@@ -11,7 +11,8 @@ use std::error::Error;
 use std::io;
 
 use forebay_smol::{
-    Bytes, CreateTopics, Document, Entry, Handle, LaneOptions, Options, Payload, Server, ServerOptions, TopicOptions,
+    Bytes, CreateTopics, Document, Entry, Handle, LaneOptions, Options, Payload, Server, ServerOptions, Subscription,
+    TopicOptions,
 };
 use serde_json::{Value, json};
 use smol::stream::StreamExt;
@@ -36,23 +37,25 @@ fn main() -> io::Result<()> {
     };
     smol::block_on(async {
         let server = Server::bind(address, options).await?;
-        println!("listening on ws://{}", server.local_addr()?);
+        let (address, handle) = (server.local_addr()?, server.handle());
+        let running = smol::spawn(server.run());
         for room in ROOMS {
-            let handle = server.handle();
+            let entries = handle.subscribe(room, LaneOptions::default()).await.map_err(io::Error::other)?;
+            let handle = handle.clone();
             let bot = async move {
-                if let Err(error) = bot(&handle, room).await {
+                if let Err(error) = bot(&handle, room, entries).await {
                     eprintln!("the bot left {room}: {error}");
                 }
             };
             smol::spawn(bot).detach();
         }
-        server.run().await
+        println!("listening on ws://{address}"); // The bots are there already.
+        running.await
     })
 }
 
-async fn bot(handle: &Handle, room: &str) -> Result<(), Box<dyn Error + Send + Sync>> {
+async fn bot(handle: &Handle, room: &str, mut entries: Subscription) -> Result<(), Box<dyn Error + Send + Sync>> {
     let (mut names, mut count) = (BTreeSet::new(), 0);
-    let mut entries = handle.subscribe(room, LaneOptions::default()).await?;
     while let Some(entry) = entries.next().await {
         let payload = match entry {
             Entry::Message { payload, .. } => payload,

@@ -11,7 +11,8 @@ use std::error::Error;
 use std::{io, thread};
 
 use forebay_threads::{
-    Bytes, CreateTopics, Document, Entry, Handle, LaneOptions, Options, Payload, Server, ServerOptions, TopicOptions,
+    Bytes, CreateTopics, Document, Entry, Handle, LaneOptions, Options, Payload, Server, ServerOptions, Subscription,
+    TopicOptions,
 };
 use serde_json::{Value, json};
 
@@ -34,17 +35,22 @@ fn main() -> io::Result<()> {
         ..ServerOptions::default()
     };
     let server = Server::bind(address, options)?;
-    println!("listening on ws://{}", server.local_addr()?);
+    let (address, handle) = (server.local_addr()?, server.handle());
+    let running = thread::spawn(|| server.run());
     for room in ROOMS {
-        let handle = server.handle();
-        thread::spawn(move || bot(&handle, room).unwrap_or_else(|error| eprintln!("the bot left {room}: {error}")));
+        let (handle, entries) =
+            (handle.clone(), handle.subscribe(room, LaneOptions::default()).map_err(io::Error::other)?);
+        thread::spawn(move || {
+            bot(&handle, room, entries).unwrap_or_else(|error| eprintln!("the bot left {room}: {error}"))
+        });
     }
-    server.run()
+    println!("listening on ws://{address}"); // The bots are there already.
+    running.join().expect("the server does not panic")
 }
 
-fn bot(handle: &Handle, room: &str) -> Result<(), Box<dyn Error>> {
+fn bot(handle: &Handle, room: &str, entries: Subscription) -> Result<(), Box<dyn Error>> {
     let (mut names, mut count) = (BTreeSet::new(), 0);
-    for entry in handle.subscribe(room, LaneOptions::default())? {
+    for entry in entries {
         let payload = match entry {
             Entry::Message { payload, .. } => payload,
             Entry::Gap(gap) => {

@@ -18,9 +18,13 @@ fn no_alert_is_behind_what_was_published_after_it(binding: &str) {
     for (name, columns) in rows {
         let [alerts, _p50, _p99, _max, _rate, behind, passed] = columns[..] else { panic!("{table}") };
         assert!(alerts > 50.0 && behind == 0.0, "{table}");
-        // The feed waits, and by class alerts pass it; without they are in the order of their publishes.
-        let passes = name.contains("feed: classes");
-        assert!(if passes { passed > 0.0 } else { passed == 0.0 }, "{name}: {table}");
+        // Without classes they are in the order of their publishes. By class alerts pass what waits: with a rate that is
+        // certain, without one it is if the machine makes the feed faster than the link.
+        match name {
+            "with a feed: classes and rate" => assert!(passed > 0.0, "{table}"),
+            "with a feed: classes" => {}
+            _ => assert!(passed == 0.0, "{name}: {table}"),
+        }
     }
 }
 
