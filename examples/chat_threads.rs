@@ -41,7 +41,7 @@ fn main() -> io::Result<()> {
         let (handle, entries) =
             (handle.clone(), handle.subscribe(room, LaneOptions::default()).map_err(io::Error::other)?);
         thread::spawn(move || {
-            bot(&handle, room, entries).unwrap_or_else(|error| eprintln!("the bot left {room}: {error}"))
+            bot(&handle, room, entries).unwrap_or_else(|error| eprintln!("the bot left {room}: {error}"));
         });
     }
     println!("listening on ws://{address}"); // The bots are there already.
