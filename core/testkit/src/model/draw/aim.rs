@@ -19,6 +19,13 @@ impl Swarm {
             let op = *choices.pick(&[Op::Keep, Op::Writable, Op::Poll, Op::Eof]);
             return Some(Act::new(side, op, &if op == Op::Poll { [0, 8] } else { [seat, 0] }));
         }
+        // A lane that rejected what its topic keeps, and is resumed from behind that.
+        if self.modes.history
+            && choices.one_in(4)
+            && let Some((op, args)) = play.sides[side].towards_rejected()
+        {
+            return Some(Act::new(side, op, &args));
+        }
         None
     }
 }
