@@ -411,7 +411,7 @@ impl Swarm {
     /// The next act.
     pub(crate) fn act(&self, choices: &mut Choices, play: &Play) -> Act {
         let side = choices.index(play.sides.len());
-        if let Some(act) = self.aimed(choices, play, side) {
+        if let Some(act) = self.aimed(choices, &play.sides, side) {
             return act;
         }
         let mut at = choices.below(self.sum);

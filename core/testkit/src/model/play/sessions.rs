@@ -55,31 +55,6 @@ impl Side {
     }
 }
 
-impl Side {
-    /// A session of which a lane rejected the newest of what its topic keeps: what is missing until it is resumed from behind
-    /// that.
-    pub(crate) fn towards_rejected(&self) -> Option<(Op, [u64; 3])> {
-        let (key, back) = self.model.behind_rejected()?;
-        let session = &self.model.sessions[&key];
-        let seat_of = |is_it: &dyn Fn(Option<ConnId>) -> bool| {
-            let place = self.seats.iter().position(|seat| is_it(seat.as_ref().map(|seat| seat.conn)));
-            place.map(|place| place as u64)
-        };
-        let token = self.model.tokens.iter().rev().position(|(_, of)| *of == key);
-        let Some(token) = token.filter(|_| session.ttl.is_some()) else {
-            let seat = seat_of(&|conn| conn.is_some() && conn == session.conn)?;
-            return Some((Op::Keep, [seat, 0, 0]));
-        };
-        if let Some(seat) = seat_of(&|conn| conn.is_some_and(|conn| self.model.may_take(conn, key))) {
-            // One of sixteen is of another epoch.
-            let back = back + u64::from(back % 16 == 15);
-            return Some((Op::Resume, [seat, token as u64, back + 1]));
-        }
-        let seat = seat_of(&|conn| conn.is_none())?;
-        Some((Op::Accept, [seat, u64::from(session.is_raw), 1]))
-    }
-}
-
 /// Where a client stands, as it writes it.
 fn written(stand: &Stand) -> String {
     let position = stand

@@ -2,9 +2,33 @@
 
 use forebay_core::{ConnId, Policy};
 
+use super::output::What;
 use super::{LaneKey, Phase, Reference, SessionKey, count, one};
+use crate::model::act::Op;
 
 impl Reference {
+    /// A lane may lose the message that was begun before its session was kept, but not what is behind it: what is missing
+    /// until the session is kept, the rest and more is in a Transmit, and the connection ends.
+    pub(crate) fn towards_lost_beginning(&self, conn: ConnId) -> Option<Op> {
+        let state = self.conns.get(&conn)?;
+        let (key, begun) = self.lost_beginning(conn)?;
+        let lane = &self.lanes[&key];
+        let is_behind =
+            |what: &What| matches!(what, What::Message(of, message) if *of == key && message.seq > begun.seq);
+        if state.phase != Phase::Open || lane.policy != Policy::DropOldest || lane.ended.is_some() {
+            return None;
+        }
+        match &state.out {
+            Some(out) if self.is_kept(conn) => out.iter().any(|item| is_behind(&item.what)).then_some(Op::Eof),
+            None if !lane.waiting.is_empty() => Some(match () {
+                () if !self.is_kept(conn) => Op::Keep,
+                () if state.is_blocked => Op::Writable,
+                () => Op::Poll,
+            }),
+            _ => None,
+        }
+    }
+
     /// A session of which a lane rejected the newest of what its topic keeps, while what waits in it begins before that and
     /// would fit beside it; and how far from the number behind the head a position is that is before all of it.
     pub(crate) fn behind_rejected(&self) -> Option<(SessionKey, u64)> {
