@@ -1,5 +1,6 @@
 //! One run: every act is done to a hub and to the reference, and what comes of it is compared.
 
+mod aims;
 mod application;
 mod bounds;
 mod client;
@@ -196,13 +197,6 @@ impl Play {
         text.resize(len - 1, b'x');
         text.push(b'"');
         text
-    }
-
-    /// A seat of which a message was sent in part.
-    pub(crate) fn begun(&self, side: usize) -> Option<u64> {
-        let side = &self.sides[side];
-        let is_begun = |seat: &Option<Seat>| seat.as_ref().is_some_and(|seat| side.model.has_begun(seat.conn));
-        side.seats.iter().position(is_begun).map(|place| place as u64)
     }
 
     /// Does an act, and compares.

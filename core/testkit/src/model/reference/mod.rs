@@ -4,6 +4,7 @@
 //! with the hub but the names of what crosses its border.
 
 mod acks;
+mod aims;
 mod clock;
 mod closing;
 mod consumers;

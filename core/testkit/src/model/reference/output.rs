@@ -447,12 +447,6 @@ impl Reference {
         }
     }
 
-    /// Whether a message of the connection was sent in part.
-    pub(crate) fn has_begun(&self, id: ConnId) -> bool {
-        let items = self.conns.get(&id).map(|conn| conn.out.iter().flatten().chain(&conn.pinned));
-        items.is_some_and(|mut items| items.any(|item| item.is_begun && matches!(item.what, What::Message(..))))
-    }
-
     /// The message that was begun, and cannot return because the rest is all there is of it.
     pub(super) fn lost_beginning(&self, id: ConnId) -> Option<(LaneKey, Rc<Message>)> {
         let conn = &self.conns[&id];

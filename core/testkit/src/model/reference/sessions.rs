@@ -29,7 +29,7 @@ pub(crate) struct Session {
     pub(crate) id: Name,
     pub(crate) token: Option<SessionToken>,
     pub(crate) conn: Option<ConnId>,
-    pub(super) is_raw: bool,
+    pub(crate) is_raw: bool,
     principal: Rc<str>,
     /// How long it lives on; `None`: not at all.
     pub(crate) ttl: Option<u64>,
@@ -48,6 +48,11 @@ pub(crate) struct Session {
 impl Session {
     fn time_at(&self, now: u64) -> u64 {
         self.time + self.since.map_or(0, |since| now - since)
+    }
+
+    /// Whether who has the one may have the other.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        self.is_raw == other.is_raw && self.principal == other.principal
     }
 
     /// When its own time will be that, if nothing changes; what has passed has, also where it stands still.
@@ -287,7 +292,7 @@ impl Reference {
             let (session, own) = (&self.sessions[key], &self.sessions[&own]);
             // One that is to end with its connection at the end of this call has ended.
             let is_over = session.conn.is_some_and(|conn| self.conns[&conn].is_doomed);
-            session.ttl.is_some() && !is_over && session.is_raw == own.is_raw && session.principal == own.principal
+            session.ttl.is_some() && !is_over && session.is_like(own)
         };
         let Some(key) = known.filter(is_good).filter(|key| *key != own) else {
             return Err(ResumeError::UnknownSession);
@@ -367,7 +372,7 @@ impl Reference {
     }
 
     /// The messages that wait behind the last hole.
-    fn last_run(&self, key: LaneKey) -> Vec<Rc<Message>> {
+    pub(super) fn last_run(&self, key: LaneKey) -> Vec<Rc<Message>> {
         let waiting = &self.lanes[&key].waiting;
         let mut run: Vec<Rc<Message>> = Vec::new();
         for message in waiting.iter().rev() {
