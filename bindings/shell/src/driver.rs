@@ -9,8 +9,7 @@ use forebay_core::wire::handshake::put_refusal;
 use forebay_core::{
     AcceptError, Cause, ClientRequest, ConnId, ConnectError, Effect, Event, Hub, Instant, Peer, Upgraded,
 };
-use forebay_sys::Watched;
-use polling::Events;
+use forebay_sys::{Events, Watched};
 
 use crate::Clock;
 use crate::linger::Linger;

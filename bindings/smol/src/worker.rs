@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use forebay_shell::Wake;
-use polling::{Events, Poller};
+use forebay_sys::{Events, Poller};
 use smol::future::{self, FutureExt};
 use smol::{Async, Timer};
 
