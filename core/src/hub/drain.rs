@@ -73,6 +73,14 @@ impl<'a> Transmit<'a> {
         self.pieces().map(|(bytes, range)| &bytes[range])
     }
 
+    /// The bytes, where they are one slice, as they most often are: then a plain write will do.
+    #[must_use]
+    pub fn single(&self) -> Option<&'a [u8]> {
+        let mut slices = self.slices();
+        let first = slices.next();
+        first.filter(|_| slices.next().is_none())
+    }
+
     /// The bytes, lent in the form `write_vectored` takes.
     ///
     /// ```no_run
