@@ -106,7 +106,8 @@ impl Hub {
 
     /// Frees `excess` bytes of logs, or changes nothing but idle capacity, histories and publish ids.
     fn shed(&mut self, excess: usize) -> bool {
-        let target = self.stats.resident_bytes.saturating_sub(excess);
+        // More than there is cannot be freed.
+        let Some(target) = self.stats.resident_bytes.checked_sub(excess) else { return false };
         let mut topics: Vec<(usize, TopicId)> = Vec::new();
         let ids: Vec<TopicId> =
             self.topics.slab.iter().filter(|(_, topic)| topic.charged.log > 0).map(|(id, _)| id).collect();
