@@ -110,7 +110,7 @@ pub(crate) type RawSource = std::os::fd::RawFd;
 pub(crate) type RawSource = std::os::windows::io::RawSocket;
 
 /// What the system can watch.
-pub(crate) trait System: polling::AsSource {
+pub trait System: polling::AsSource {
     /// How the system calls it.
     fn raw(&self) -> RawSource;
 }
