@@ -219,6 +219,8 @@ impl Hub {
         let (topic, place) = self.topics.lane(id);
         let Owner::Session(session) = topic.lanes[place].owner(&self.sessions) else { return };
         let Some(conn_id) = self.sessions.get(session).expect("a lane's session exists").conn() else { return };
+        self.spell_out(conn_id);
+        let (topic, place) = self.topics.lane(id);
         let conn = self.conns.get_mut(conn_id).expect("a session's connection exists");
         let log = topic.log(place);
         let out = conn.outbound_mut().and_then(|outbound| outbound.outstanding.as_mut());
