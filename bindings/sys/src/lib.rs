@@ -1,4 +1,4 @@
-//! Socket options, queries and poller registration: the only crate of Forebay in which `unsafe` may stand.
+//! Socket options, queries, poller registration, wide vectors: the only crate of Forebay in which `unsafe` may stand.
 //!
 //! Everything it offers is safe to use.
 
@@ -9,6 +9,10 @@ use std::time::Duration;
 
 use polling::{AsRawSource, AsSource, Event, PollMode, Poller};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+mod mask;
+
+pub use mask::{WideMask, wide_mask};
 
 mod sealed {
     pub trait Sealed {}
