@@ -57,7 +57,12 @@ impl Fleet {
     /// The same, with a policy of the lanes.
     #[must_use]
     pub fn with_policy(speech: Speech, conns: usize, topics: usize, policy: Policy) -> Self {
-        let options = Options { resident_bytes_max: 1 << 30, connections_max: 1 << 20, ..Options::default() };
+        let options = Options {
+            resident_bytes_max: 1 << 30,
+            connections_max: 1 << 20,
+            topics_max: 1 << 20,
+            ..Options::default()
+        };
         let config = Config::try_from(options).expect("good options");
         let mut fleet = Self {
             hub: Hub::new(config, [7; 32], Instant::ZERO),

@@ -208,7 +208,7 @@ pub struct Options {
     pub topic_defaults: TopicOptions,
 
     /// Resident bytes of the whole hub by allocated capacity (logs, partial messages, replies, parked publishes):
-    /// 256 MiB.
+    /// 256 MiB. Logs get 15/16 of it at most; a message that has no room even in that alone is refused (`Overloaded`).
     pub resident_bytes_max: usize,
     /// Bytes of one Transmit, plus the rest of the message that crosses it: 128 KiB. At most 1 GiB.
     pub transmit_bytes_max: u32,

@@ -100,6 +100,22 @@ impl<K: Key, T> Slab<K, T> {
         }
     }
 
+    /// What is at a place now.
+    pub(crate) fn at(&self, index: u32) -> Option<&T> {
+        match self.slots.get(index as usize)? {
+            Slot { entry: Entry::Used(value), .. } => Some(value),
+            _ => None,
+        }
+    }
+
+    /// The same, to be changed, with its id.
+    pub(crate) fn at_mut(&mut self, index: u32) -> Option<(K, &mut T)> {
+        match self.slots.get_mut(index as usize)? {
+            Slot { generation, entry: Entry::Used(value) } => Some((K::new(index, *generation), value)),
+            _ => None,
+        }
+    }
+
     pub(crate) fn remove(&mut self, key: K) -> Option<T> {
         self.get(key)?;
         let slot = &mut self.slots[key.index() as usize];
@@ -151,6 +167,11 @@ mod tests {
             } else {
                 let key = slab.insert_with(|_| step);
                 assert_eq!(slab.key_at(key.index).map(ConnId::to_bits), Some(key.to_bits()));
+                assert_eq!(slab.at(key.index), Some(&step));
+                assert_eq!(
+                    slab.at_mut(key.index).map(|(key, value)| (key.to_bits(), *value)),
+                    Some((key.to_bits(), step))
+                );
                 assert!(model.insert(key.to_bits(), step).is_none());
                 assert!(!gone.contains(&key.to_bits()));
             }
@@ -158,6 +179,10 @@ mod tests {
         }
         for bits in gone {
             assert!(slab.get(ConnId::from_bits(bits)).is_none());
+            assert_eq!(
+                slab.at(ConnId::from_bits(bits).index).is_some(),
+                slab.key_at(ConnId::from_bits(bits).index).is_some()
+            );
             assert!(slab.remove(ConnId::from_bits(bits)).is_none());
             assert!(slab.key_at(ConnId::from_bits(bits).index).is_none_or(|key| key.to_bits() != bits));
         }

@@ -14,7 +14,7 @@ use bytes::{Bytes, BytesMut};
 pub(crate) use contexts::{Contexts, Inflating};
 pub(crate) use inbound::{INBOX_ENTRY_BYTES, Inbound, Parked};
 pub(crate) use limits::{Limits, reserved};
-pub(crate) use outbound::{Copied, Outbound, Outstanding, Pinned, PinnedMessage, Segment, Source};
+pub(crate) use outbound::{Copied, Outbound, Outstanding, Pinned, PinnedMessage, Plain, Segment, Source};
 pub(crate) use work::{Direct, Work};
 
 use crate::config::Options;
@@ -145,6 +145,8 @@ pub(crate) struct Conn {
     pub(crate) speech: Speech,
     pub(crate) session: SessionId,
     pub(crate) timer: TimerId,
+    /// A Transmit that was not answered, where it is a plain one: then there is no `work`.
+    pub(crate) plain: Option<Plain>,
     pub(crate) work: Option<Box<Work>>,
     /// There is no unit for the next message from it: decoding stops and it is not read.
     pub(crate) is_limited: bool,
@@ -166,7 +168,6 @@ pub(crate) struct Conn {
     pub(crate) inbound_level: ToldLevel,
     /// Of what is to go to it: the highest of its session, its direct lane and its replies.
     pub(crate) outbound_level: ToldLevel,
-    pub(crate) kernel_bytes: u32,
     /// Resident bytes, as charged to the hub.
     pub(crate) charged: usize,
 }
@@ -250,6 +251,12 @@ impl Conn {
         self.direct().is_some_and(|direct| direct.lane.load(direct.log.head()).messages > 0)
     }
 
+    /// Whether a Transmit was not answered.
+    pub(crate) fn has_outstanding(&self) -> bool {
+        self.plain.is_some() || self.outstanding().is_some()
+    }
+
+    /// A Transmit that was not answered, unless it is a plain one.
     pub(crate) fn outstanding(&self) -> Option<&Outstanding> {
         self.outbound().and_then(|outbound| outbound.outstanding.as_ref())
     }
@@ -265,7 +272,7 @@ impl Conn {
 
     /// Whether something is on its way to the peer.
     pub(crate) fn is_writing(&self) -> bool {
-        self.is_blocked || self.outstanding().is_some()
+        self.is_blocked || self.has_outstanding()
     }
 
     /// A bound, or a rate, was reached: decoding stops and the connection is not read.

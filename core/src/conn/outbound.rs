@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use bytes::{Buf, Bytes, BytesMut};
+use core::num::NonZeroU32;
 
 use super::joined;
 use crate::compressor::OwnUnit;
@@ -104,6 +105,24 @@ impl Copied {
             Self::Form(form) => form.resident(),
             Self::Own(own) => own.bytes.len(),
         }
+    }
+}
+
+/// The usual Transmit: nothing but what is outstanding of one lane, as it is in its log. What is in it follows from where the
+/// lane stands, so no more is kept than the lane's place among all lanes, from 1, and no [`Work`](super::Work) is needed. (The
+/// lane does not go while something of it is outstanding.)
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plain(NonZeroU32);
+
+impl Plain {
+    /// `None`: no lane has that place.
+    pub(crate) fn new(lane: u32) -> Option<Self> {
+        lane.checked_add(1).and_then(NonZeroU32::new).map(Self)
+    }
+
+    /// The lane's place among all lanes.
+    pub(crate) fn lane(self) -> u32 {
+        self.0.get() - 1
     }
 }
 

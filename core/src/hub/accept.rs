@@ -88,6 +88,7 @@ impl Hub {
             speech: Speech::Raw(None),
             session: sessions.insert_with(|_| Session::new(id)),
             timer: timers.add(TimerKey::Conn(id.index)),
+            plain: None,
             work: None,
             is_limited: false,
             is_blocked: false,
@@ -99,7 +100,6 @@ impl Hub {
             news: ConnNews::default(),
             inbound_level: ToldLevel::default(),
             outbound_level: ToldLevel::default(),
-            kernel_bytes: 0,
             charged: 0,
         });
         self.stats.accepted += 1;

@@ -4,10 +4,10 @@ use alloc::vec::Vec;
 
 use super::Hub;
 use crate::conn::{Phase, Segment, Source, Work};
-use crate::id::LaneId;
+use crate::id::{ConnId, LaneId};
 use crate::lane::{Needs, Run, Standing};
 use crate::stats::{Count, Totals};
-use crate::topics::{Owner, Topic, TopicLane, Window, latest_place};
+use crate::topics::{Owner, PlainRun, Topic, TopicLane, Window, latest_place};
 use crate::wire::decoder::WORK_CREDIT;
 
 impl Hub {
@@ -74,6 +74,8 @@ impl Hub {
             self.check_limits(id, conn);
         }
         assert_eq!(self.stats.direct.waiting, direct, "direct lanes");
+        let is_there = |id: &ConnId| self.conns.get(*id).is_some_and(|conn| !conn.is_ended());
+        assert!(self.kernel_bytes.keys().all(is_there), "the kernel holds something for connections that are there");
         assert_eq!(taken, 0, "a latest message is taken for as long as it is in a Transmit");
         assert_eq!(self.stats.resident_bytes, resident, "resident bytes");
         assert!(resident <= self.config.resident_bytes_max, "the budget");
@@ -102,6 +104,12 @@ impl Hub {
 
     fn check_conn(&self, conn: &crate::conn::Conn) {
         assert!(conn.spent(self.now) <= WORK_CREDIT, "no more is spent than there was");
+        if let Some(plain) = conn.plain {
+            assert!(conn.work.is_none() && conn.is_open() && !conn.is_blocked, "a plain Transmit is all there is");
+            let PlainRun { log, run, bytes } = self.topics.plain(plain);
+            let pieces: usize = log.pieces(run).map(|(_, range)| range.len()).sum();
+            assert!(bytes == pieces && bytes > 0, "the length of a plain Transmit");
+        }
         let Some(Work { inbound, outbound, direct }) = conn.work.as_deref() else { return };
         let payloads: usize = inbound.messages().map(|m| m.bytes.len() + crate::conn::INBOX_ENTRY_BYTES).sum();
         assert_eq!(inbound.inbox_bytes(), payloads, "the inbox");

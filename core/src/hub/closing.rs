@@ -143,8 +143,9 @@ impl Hub {
         conn.phase = Phase::Ended { reason, owes_effect };
         conn.is_limited = false;
         self.limits.remove(&id);
+        self.kernel_bytes.remove(&id);
         let conn = self.conn_mut(id);
-        (conn.is_blocked, conn.is_ready, conn.stalled_since, conn.kernel_bytes) = (false, false, None, 0);
+        (conn.is_blocked, conn.is_ready, conn.stalled_since) = (false, false, None);
         // The application is told of the end when it has taken what came before it. For the budget it has to go.
         let is_kept = conn.dialect().is_none()
             && !matches!(reason, EndReason::Closed(_) | EndReason::Drained | EndReason::Overloaded);
@@ -175,6 +176,7 @@ impl Hub {
 
     /// What is in a Transmit, or pinned, will not be answered any more.
     fn lose_outstanding(&mut self, id: ConnId) {
+        self.spell_out(id);
         let Some(outbound) = self.conn_mut(id).outbound_mut() else { return };
         let pinned = outbound.pinned.take().map(|pinned| pinned.message);
         let segments = outbound.outstanding.take().map_or_else(Vec::new, |out| out.segments);
@@ -224,7 +226,7 @@ impl Hub {
     /// A closing connection with nothing left to flush is over; one that is draining begins to close.
     pub(super) fn drain_further(&mut self, id: ConnId) {
         let Some(conn) = self.conns.get(id) else { return };
-        let is_flushed = conn.outstanding().is_none() && !conn.has_control();
+        let is_flushed = !conn.has_outstanding() && !conn.has_control();
         match conn.phase {
             Phase::Closing { reason, awaits_peer: false, .. } if is_flushed => self.end(id, reason, true),
             Phase::Answering { last, is_answered: true, .. } if !conn.has_direct_waiting() => self.take_leave(id, last),

@@ -9,9 +9,10 @@ use crate::conn::{Conn, Copied, Outstanding, Segment, Source};
 use crate::delivery::Class;
 use crate::dialect::RAW;
 use crate::id::{ConnId, LaneId};
+use crate::lane::Run;
 use crate::latest::Which;
 use crate::log::Log;
-use crate::topics::{Topic, View, ViewMut};
+use crate::topics::{PlainRun, Topic, View, ViewMut};
 
 /// Slices of one Transmit: what `writev` takes without a second thought (IOV_MAX is 1,024 on Linux, 16 by POSIX).
 pub(super) const SLICES_MAX: usize = 64;
@@ -23,7 +24,16 @@ pub(super) const SLICES_MAX: usize = 64;
 pub struct Transmit<'a> {
     hub: &'a Hub,
     conn: ConnId,
-    outstanding: &'a Outstanding,
+    len: usize,
+    content: Content<'a>,
+}
+
+/// What is in a Transmit.
+#[derive(Clone, Copy, Debug)]
+enum Content<'a> {
+    /// A run of a log.
+    Plain(&'a Log, Run),
+    Spelled(&'a Outstanding),
 }
 
 impl<'a> Transmit<'a> {
@@ -37,11 +47,19 @@ impl<'a> Transmit<'a> {
     #[must_use]
     #[expect(clippy::len_without_is_empty, reason = "a Transmit is never empty")]
     pub fn len(&self) -> usize {
-        self.outstanding.len
+        self.len
     }
 
     fn pieces(self) -> impl Iterator<Item = (&'a Bytes, Range<usize>)> {
-        let Transmit { hub, conn, outstanding } = self;
+        let (plain, outstanding) = match self.content {
+            Content::Plain(log, run) => (Some((log, run)), None),
+            Content::Spelled(outstanding) => (None, Some(self.spelled(outstanding))),
+        };
+        plain.into_iter().flat_map(|(log, run)| log.pieces(run)).chain(outstanding.into_iter().flatten())
+    }
+
+    fn spelled(self, outstanding: &'a Outstanding) -> impl Iterator<Item = (&'a Bytes, Range<usize>)> {
+        let Transmit { hub, conn, .. } = self;
         let outbound = hub.conns.get(conn).and_then(Conn::outbound).expect("a Transmit's connection exists");
         outstanding.segments.iter().flat_map(move |segment| {
             let whole = |bytes: &'a Bytes| (bytes, 0..bytes.len());
@@ -73,6 +91,17 @@ impl<'a> Transmit<'a> {
         self.pieces().map(|(bytes, range)| &bytes[range])
     }
 
+    /// The bytes, where they are one slice, as they most often are: then a plain write will do.
+    #[must_use]
+    pub fn single(&self) -> Option<&'a [u8]> {
+        if let Content::Plain(log, run) = self.content {
+            return log.single(run);
+        }
+        let mut slices = self.slices();
+        let first = slices.next();
+        first.filter(|_| slices.next().is_none())
+    }
+
     /// The bytes, lent in the form `write_vectored` takes.
     ///
     /// ```no_run
@@ -85,13 +114,16 @@ impl<'a> Transmit<'a> {
     #[cfg(feature = "std")]
     #[must_use]
     pub fn io_slices(&self) -> IoSlices<'a> {
+        if let Some(single) = self.single() {
+            return IoSlices(Slices::One([std::io::IoSlice::new(single)]));
+        }
         let mut slices = [std::io::IoSlice::new(&[]); SLICES_MAX];
         let mut len = 0;
         for slice in self.slices() {
             slices[len] = std::io::IoSlice::new(slice);
             len += 1;
         }
-        IoSlices { slices, len }
+        IoSlices(Slices::Many(slices, len))
     }
 
     /// The bytes, shared: for an embedder that writes them later. Drop them before `handle_sent`; what is kept longer is
@@ -104,9 +136,15 @@ impl<'a> Transmit<'a> {
 /// The slices of a [`Transmit`], on the stack.
 #[cfg(feature = "std")]
 #[derive(Debug)]
-pub struct IoSlices<'a> {
-    slices: [std::io::IoSlice<'a>; SLICES_MAX],
-    len: usize,
+pub struct IoSlices<'a>(Slices<'a>);
+
+/// One, as most often, is not laid out among 64.
+#[cfg(feature = "std")]
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "it is on the stack")]
+enum Slices<'a> {
+    One([std::io::IoSlice<'a>; 1]),
+    Many([std::io::IoSlice<'a>; SLICES_MAX], usize),
 }
 
 #[cfg(feature = "std")]
@@ -114,7 +152,10 @@ impl<'a> core::ops::Deref for IoSlices<'a> {
     type Target = [std::io::IoSlice<'a>];
 
     fn deref(&self) -> &Self::Target {
-        &self.slices[..self.len]
+        match &self.0 {
+            Slices::One(slice) => slice,
+            Slices::Many(slices, len) => &slices[..*len],
+        }
     }
 }
 
@@ -152,6 +193,9 @@ impl Hub {
             if conn.is_ended() || conn.is_writing() {
                 continue;
             }
+            if self.start_plain(id) {
+                return Some(id);
+            }
             self.expire_session(id);
             let outstanding = self.build(id);
             if outstanding.len == 0 {
@@ -185,7 +229,12 @@ impl Hub {
 
     pub(super) fn transmit(&self, id: ConnId) -> Transmit<'_> {
         let conn = self.conns.get(id).expect("just built");
-        Transmit { hub: self, conn: id, outstanding: conn.outstanding().expect("just built") }
+        if let Some(plain) = conn.plain {
+            let PlainRun { log, run, bytes } = self.topics.plain(plain);
+            return Transmit { hub: self, conn: id, len: bytes, content: Content::Plain(log, run) };
+        }
+        let outstanding = conn.outstanding().expect("just built");
+        Transmit { hub: self, conn: id, len: outstanding.len, content: Content::Spelled(outstanding) }
     }
 
     pub(super) fn source_log(&self, conn: ConnId, source: Source) -> &Log {

@@ -22,6 +22,7 @@ mod levels;
 mod limits;
 mod outputs;
 mod overflow;
+mod plain;
 mod pressure;
 mod publish;
 mod request;
@@ -110,6 +111,8 @@ pub struct Hub {
     entropy: Entropy,
     conns: Slab<ConnId, Conn>,
     sessions: Slab<SessionId, Session>,
+    /// What the kernel still held of what was written, where that was looked at and it held something.
+    kernel_bytes: BTreeMap<ConnId, u32>,
     /// Of connections of which a bucket is not full, or was not a moment ago.
     limits: BTreeMap<ConnId, Limits>,
     /// Of connections that take over what was compressed before, or of which a part of a compressed message came.
@@ -177,6 +180,7 @@ impl Hub {
             entropy: Entropy::new(entropy),
             conns: Slab::new(),
             sessions: Slab::new(),
+            kernel_bytes: BTreeMap::new(),
             limits: BTreeMap::new(),
             contexts: BTreeMap::new(),
             contexts_reserved: 0,
@@ -265,6 +269,9 @@ impl Hub {
     /// connection is blocked until [`handle_writable`](Self::handle_writable).
     pub fn handle_sent(&mut self, conn: ConnId, bytes: usize, now: Instant) {
         self.advance(now);
+        if self.plain_sent(conn, bytes) {
+            return self.update_hub_level(); // What was freed.
+        }
         self.sent(conn, bytes);
         self.settle(conn);
     }
@@ -276,7 +283,7 @@ impl Hub {
             None => self.stale(),
             Some(state) => {
                 // While a Transmit is outstanding its answer decides.
-                state.is_blocked &= state.outstanding().is_some();
+                state.is_blocked &= state.has_outstanding();
                 self.settle(conn);
             }
         }
@@ -308,9 +315,10 @@ impl Hub {
 
     /// What the kernel still holds of what was written, in bytes. Optional; shown by [`connection`](Self::connection).
     pub fn handle_kernel(&mut self, conn: ConnId, unsent: u32) {
-        match self.conns.get_mut(conn) {
+        match self.conns.get(conn) {
             None => self.stale(),
-            Some(conn) => conn.kernel_bytes = unsent,
+            Some(state) if unsent == 0 || state.is_ended() => _ = self.kernel_bytes.remove(&conn),
+            Some(_) => _ = self.kernel_bytes.insert(conn, unsent),
         }
     }
 

@@ -192,8 +192,8 @@ impl Hub {
         Some(SessionPressure { conn: session.conn(), lanes, load })
     }
 
-    pub(super) fn pressure_of_conn(&self, conn: ConnId) -> Option<ConnectionPressure> {
-        let conn = self.conns.get(conn)?;
+    pub(super) fn pressure_of_conn(&self, id: ConnId) -> Option<ConnectionPressure> {
+        let conn = self.conns.get(id)?;
         let (options, now): (&Options, _) = (&self.config, self.now);
         let inbound = conn.inbound().map_or_else(Load::default, |inbound| inbound.load(options, now));
         let session = self.pressure_of_session(conn.session);
@@ -206,8 +206,11 @@ impl Hub {
             outbound: Load { level: conn.outbound_level.level(), ..outbound },
             inbound_bytes: conn.inbound().map_or(0, Inbound::bytes),
             reply_bytes: conn.reply_bytes(),
-            outstanding_bytes: conn.outbound().map_or(0, Outbound::outstanding_bytes),
-            kernel_bytes: conn.kernel_bytes,
+            outstanding_bytes: match conn.plain {
+                Some(plain) => self.topics.plain(plain).bytes,
+                None => conn.outbound().map_or(0, Outbound::outstanding_bytes),
+            },
+            kernel_bytes: self.kernel_bytes.get(&id).copied().unwrap_or(0),
             lanes,
             is_blocked: conn.is_blocked,
             is_paused: !conn.wants_read(),

@@ -54,8 +54,7 @@ impl Hub {
         let old = self.sessions.get(id)?.conn()?;
         let conn = self.conn_mut(old);
         conn.news.resumed = false;
-        let is_between =
-            conn.outstanding().is_none() && conn.outbound().is_none_or(|outbound| outbound.pinned.is_none());
+        let is_between = !conn.has_outstanding() && conn.outbound().is_none_or(|outbound| outbound.pinned.is_none());
         if conn.is_open() && is_between {
             // Nothing of the session is on its way there. What is left of the connection has one of its own, without lanes.
             let other = self.sessions.insert_with(|_| Session::new(old));
@@ -90,6 +89,7 @@ impl Hub {
 
     /// Lanes that have ended while their messages were on their way are the new session's.
     fn bequeath_outstanding(&mut self, conn: ConnId, heir: SessionId) {
+        self.spell_out(conn);
         let Some(outbound) = self.conns.get(conn).and_then(Conn::outbound) else { return };
         let lanes: Vec<LaneId> = outbound.lanes().collect();
         for lane in lanes {

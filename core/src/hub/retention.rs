@@ -106,7 +106,8 @@ impl Hub {
 
     /// Frees `excess` bytes of logs, or changes nothing but idle capacity, histories and publish ids.
     fn shed(&mut self, excess: usize) -> bool {
-        let target = self.stats.resident_bytes.saturating_sub(excess);
+        // More than there is cannot be freed.
+        let Some(target) = self.stats.resident_bytes.checked_sub(excess) else { return false };
         let mut topics: Vec<(usize, TopicId)> = Vec::new();
         let ids: Vec<TopicId> =
             self.topics.slab.iter().filter(|(_, topic)| topic.charged.log > 0).map(|(id, _)| id).collect();
@@ -218,6 +219,8 @@ impl Hub {
         let (topic, place) = self.topics.lane(id);
         let Owner::Session(session) = topic.lanes[place].owner(&self.sessions) else { return };
         let Some(conn_id) = self.sessions.get(session).expect("a lane's session exists").conn() else { return };
+        self.spell_out(conn_id);
+        let (topic, place) = self.topics.lane(id);
         let conn = self.conns.get_mut(conn_id).expect("a session's connection exists");
         let log = topic.log(place);
         let out = conn.outbound_mut().and_then(|outbound| outbound.outstanding.as_mut());

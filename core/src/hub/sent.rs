@@ -15,6 +15,7 @@ use crate::wire::frame;
 impl Hub {
     pub(super) fn sent(&mut self, id: ConnId, bytes: usize) {
         let now = self.now;
+        self.spell_out(id);
         let Some(conn) = self.conns.get_mut(id) else { return self.stale() };
         let outstanding = conn.outbound_mut().and_then(|outbound| outbound.outstanding.take());
         let Some(mut outstanding) = outstanding else { return self.stale() };

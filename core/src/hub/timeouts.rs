@@ -51,6 +51,7 @@ impl Hub {
                 }
                 Some(TimerKey::Conn(place)) => {
                     let id = self.conns.key_at(place).expect("a timer's connection exists");
+                    self.spell_out(id); // Its timer is not what a plain Transmit leaves it at any more.
                     self.time_out(id);
                     if self.has_waited(id) {
                         waited.push(id);

@@ -40,6 +40,7 @@ impl Hub {
 
     /// What a connection has that is not idle.
     pub(super) fn work_mut(&mut self, id: ConnId) -> &mut Work {
+        self.spell_out(id);
         let conn = self.conns.get_mut(id).expect("the connection exists");
         let spent = conn.spent(self.now);
         conn.work.get_or_insert_with(|| {

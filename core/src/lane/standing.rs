@@ -300,6 +300,18 @@ impl Standing {
         count
     }
 
+    /// Where what waits begins, in a lane that has nothing to remember and nothing outstanding.
+    #[inline]
+    pub(crate) fn plain_tail(&self) -> Option<Mark> {
+        (self.rare.is_none() && self.out_messages == 0).then_some(self.tail)
+    }
+
+    /// What is outstanding, in a lane that has nothing to remember.
+    #[inline]
+    pub(crate) fn plain_outstanding(&self) -> Option<Run> {
+        self.rare.is_none().then(|| self.before_tail())
+    }
+
     /// The number of the next message that waits and is not outstanding.
     pub(crate) fn next(&self, head: Mark) -> Option<u64> {
         let front = self.front(head);

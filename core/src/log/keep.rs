@@ -47,6 +47,46 @@ impl Log {
         }
     }
 
+    /// The same, where a lane's tail moves over `run`, which is outstanding from now on and was not before.
+    pub(crate) fn start(&mut self, run: Run) {
+        self.add_start(run.through);
+        for place in self.places(run) {
+            let block = &mut self.blocks[place];
+            (block.held, block.refs) = (block.held + 1, block.refs + 1);
+        }
+        self.remove_start(run.after);
+    }
+
+    /// The same, if `run` is all of the newest block, which is no longer than `bytes_max`: the usual case, without looking for
+    /// anything. Whether it is.
+    #[inline]
+    pub(crate) fn start_newest_block(&mut self, run: Run, bytes_max: usize) -> bool {
+        let Some(block) = self.blocks.back_mut() else { return false };
+        if block.first != run.first() || block.last != run.last() || block.is_open || block.bytes.len() > bytes_max {
+            return false;
+        }
+        block.starts = block.starts.checked_sub(1).expect("a tail is removed where it was added");
+        (block.held, block.refs) = (block.held + 1, block.refs + 1);
+        self.caught_up += 1;
+        true
+    }
+
+    /// The same, where `run` was outstanding, directly before the tail, and was sent.
+    pub(crate) fn sent(&mut self, run: Run) {
+        if let Some(block) = self.blocks.back_mut()
+            && block.first <= run.first()
+            && (block.refs > 1 || block.starts > 0)
+        {
+            (block.held, block.refs) = (block.held - 1, block.refs - 1);
+            return; // The usual case: others need the newest block, too.
+        }
+        let places = self.places(run);
+        places.clone().for_each(|place| self.blocks[place].held -= 1);
+        if self.release(places) {
+            self.collect();
+        }
+    }
+
     /// A message is needed for itself, whatever lanes need.
     pub(crate) fn keep(&mut self, seq: u64) {
         let place = self.find(seq);

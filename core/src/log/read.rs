@@ -41,7 +41,8 @@ impl Log {
             if cut == plan.cut.messages {
                 break;
             }
-            plan = Plan { cut: self.mark(cut), bytes: plan.bytes + end - from, slices: plan.slices + 1 };
+            let cut_at = if cut == run.last() { run.through } else { self.mark(cut) };
+            plan = Plan { cut: cut_at, bytes: plan.bytes + end - from, slices: plan.slices + 1 };
             if cut < last {
                 break;
             }
@@ -125,6 +126,23 @@ impl Log {
             let end = self.offset_after(block, block.last.min(run.last()));
             (&block.bytes, start..end)
         })
+    }
+
+    /// The bytes of `run`, where they lie in one block.
+    pub(crate) fn single(&self, run: Run) -> Option<&[u8]> {
+        let last = run.last();
+        let block = match self.blocks.back() {
+            Some(block) if block.first == run.first() && block.last == last => return Some(&block.bytes),
+            _ => &self.blocks[self.find(run.first())],
+        };
+        (block.last >= last)
+            .then(|| &block.bytes[self.offset_before(block, run.first())..self.offset_after(block, last)])
+    }
+
+    /// How long `run` is, in bytes of frames.
+    pub(crate) fn run_bytes(&self, run: Run) -> usize {
+        let all = || self.pieces(run).map(|(_, range)| range.len()).sum();
+        self.single(run).map_or_else(all, <[u8]>::len)
     }
 
     /// How far `sent` bytes of `run` reach: the cut behind the last message covered, and of the message they end in the cut

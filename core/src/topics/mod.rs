@@ -4,6 +4,7 @@ mod batches;
 mod gates;
 mod history;
 mod origin;
+mod plain;
 mod settings;
 mod watch;
 mod window;
@@ -32,6 +33,7 @@ use crate::timers::TimerId;
 use crate::watermark::ToldLevel;
 use gates::Gate;
 pub(crate) use origin::Origin;
+pub(crate) use plain::PlainRun;
 pub(crate) use settings::Settings;
 use settings::SettingsTable;
 pub(crate) use watch::Refusal;
@@ -346,6 +348,13 @@ impl Topics {
     pub(crate) fn lane(&self, id: LaneId) -> (&Topic, usize) {
         let (topic, place) = self.of_lane(id).expect("the lane exists");
         (self.slab.get(topic).expect("a lane's topic exists"), place)
+    }
+
+    /// The topic of the lane at a place among all lanes, and the lane's place in it.
+    pub(crate) fn lane_at(&mut self, index: u32) -> (TopicId, &mut Topic, usize) {
+        let LanePlace { topic, place } = self.lanes.at(index).expect("the lane exists");
+        let (id, topic) = self.slab.at_mut(*topic).expect("a lane's topic exists");
+        (id, topic, place.get() as usize - 1)
     }
 
     /// The id of a topic's lane.

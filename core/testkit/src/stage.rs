@@ -75,6 +75,8 @@ pub fn copy(transmit: &Transmit<'_>) -> Vec<u8> {
     let buffers = transmit.io_slices();
     assert!(buffers.len() <= 64, "at most 64 slices");
     assert!(buffers.iter().flat_map(|slice| slice.iter()).eq(bytes.iter()), "io_slices are the slices");
+    let single = (transmit.slices().count() == 1).then_some(&bytes[..]);
+    assert_eq!(transmit.single(), single, "a slice that is all there is");
     let owned: Vec<u8> = transmit.segments().flat_map(|segment| segment.to_vec()).collect();
     assert_eq!(owned, bytes, "segments are the slices");
     bytes

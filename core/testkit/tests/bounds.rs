@@ -177,6 +177,39 @@ fn what_idle_topics_keep_gives_way() {
 }
 
 #[test]
+fn a_message_that_the_whole_budget_does_not_hold_is_refused() {
+    let mut answers = Vec::new();
+    for resident_bytes_max in (4_224..4_800).step_by(8) {
+        let mut stage = Stage::new(|options| {
+            options.message_bytes_max = 64;
+            options.inbound_bytes_max = 64;
+            options.topic_defaults.message_bytes_max = 64;
+            options.topic_defaults.lane.bytes_max = 64;
+            options.topic_defaults.keys_bytes_max = 64;
+            options.topic_defaults.log_bytes_max = 4_224;
+            options.resident_bytes_max = resident_bytes_max;
+        });
+        let topic = stage.topic("t", |options| {
+            (options.message_bytes_max, options.lane.bytes_max, options.keys_bytes_max) = (64, 64, 64);
+            options.log_bytes_max = 1 << 20;
+        });
+        let conn = stage.join();
+        stage.subscribe(conn, "t");
+        // A second encoding.
+        let local = LaneOptions::default();
+        let local = stage.hub.subscribe_local(topic, local, Start::Latest, stage.now).expect("a lane");
+        let published = stage.publish(topic, &json_of_len(60));
+        stage.hub.check_invariants();
+        assert!(stage.hub.pressure().resident_bytes <= resident_bytes_max);
+        assert_eq!(stage.hub.take(local, stage.now).is_some(), published.is_ok());
+        assert_eq!(stage.hub.stats().refused_overloaded, u64::from(published.is_err()));
+        answers.push(published.is_ok());
+    }
+    assert!(answers.is_sorted(), "what a budget has room for, a larger one has, too");
+    assert!(!answers[0] && answers[answers.len() - 1], "{answers:?}");
+}
+
+#[test]
 fn the_budget_is_kept_by_shedding() {
     let mut stage = Stage::new(|options| {
         options.resident_bytes_max = 64 << 10;

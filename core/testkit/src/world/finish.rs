@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use forebay_core::wire::{HandshakeError, WireError};
-use forebay_core::{AbandonReason, Cause, Class, ConnId, Level, LossReason, Payload, PublishError, wire};
+use forebay_core::{AbandonReason, Cause, Class, ConnId, Level, LossReason, Payload, PublishError, TopicId, wire};
 
 use super::draw::{FLUSH_INTERVAL_MAX_MS, TOPICS};
 use super::{Side, Speaker, World};
@@ -186,6 +186,10 @@ impl World {
                         self.truth.refused(side, tag);
                         break self.sides[side].hub.topic_pressure(id).expect("found").head.seq;
                     }
+                    Err(PublishError::Overloaded) if self.sides[side].is_small(id) => {
+                        self.truth.refused(side, tag);
+                        break self.sides[side].hub.topic_pressure(id).expect("found").head.seq;
+                    }
                     Err(error) => panic!("{error:?} on {name}, but all is at rest: {pressure:?}"),
                 }
             };
@@ -263,5 +267,15 @@ impl Side {
         let stats = self.hub.stats();
         assert_eq!((stats.topics, self.hub.poll_timeout()), (0, None));
         assert!(stats.resident_bytes <= 4_096, "resident in an empty hub: {}", stats.resident_bytes);
+    }
+}
+
+impl Side {
+    /// Whether the topic's log, or the hub's budget, has no room for a largest message in two encodings
+    /// (`TopicOptions::log_bytes_max`, `Options::resident_bytes_max`).
+    fn is_small(&self, topic: TopicId) -> bool {
+        let options = self.hub.topic_options(topic).expect("found");
+        let budget = self.options.resident_bytes_max;
+        options.log_bytes_max.min(budget - budget / 16) < 2 * (2 * options.message_bytes_max as usize + 4_096)
     }
 }
