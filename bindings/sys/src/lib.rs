@@ -1,4 +1,4 @@
-//! Socket options, queries and poller registration: the only crate of Forebay in which `unsafe` may stand.
+//! Socket options, queries, poller registration, wide vectors: the only crate of Forebay in which `unsafe` may stand.
 //!
 //! Everything it offers is safe to use.
 
@@ -9,10 +9,12 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
+mod mask;
 #[cfg_attr(any(target_os = "linux", target_os = "android"), path = "poller_epoll.rs")]
 #[cfg_attr(not(any(target_os = "linux", target_os = "android")), path = "poller_portable.rs")]
 mod poller;
 
+pub use mask::{WideMask, wide_mask};
 pub use poller::{Events, Poller};
 
 mod sealed {
