@@ -28,7 +28,7 @@ pub(crate) fn run(mut options: Options) -> Result<(), Failure> {
         let now = Instant::now();
         match &run {
             None if now >= warm_until => run = Some((Run::begin(&options.pid)?, echoes, now + measured)),
-            Some((run, before, end)) if now >= *end => return run.end(echoes - before, Vec::new()),
+            Some((run, before, end)) if now >= *end => return run.end(echoes - before, Vec::new(), || Ok(())),
             _ => {}
         }
         clients.poll(Duration::from_millis(5), |client, messages| {
@@ -55,5 +55,5 @@ pub(crate) fn idle(mut options: Options) -> Result<(), Failure> {
         clients.open(options.port, None)?;
     }
     thread::sleep(Duration::from_secs(1));
-    run.end(connections as u64, Vec::new())
+    run.end(connections as u64, Vec::new(), || Ok(()))
 }

@@ -63,7 +63,10 @@ pub(crate) fn run(mut options: Options, slow: bool) -> Result<(), Failure> {
                 flight.latencies.clear();
                 run = Some((Run::begin(&options.pid)?, flight.deliveries, now + measured));
             }
-            Some((run, before, end)) if now >= *end => return run.end(flight.deliveries - before, flight.latencies),
+            Some((run, before, end)) if now >= *end => {
+                let settle = || clients.settle(Duration::from_millis(200));
+                return run.end(flight.deliveries - before, flight.latencies, settle);
+            }
             _ => {}
         }
         let publisher = &mut clients.list[subscribers];

@@ -53,10 +53,16 @@ impl Run {
     }
 
     /// Prints what it has cost: `deliveries` is what it is divided by, `latencies` are in microseconds, `tcp_bytes` is what the
-    /// kernel keeps for the sockets of all processes.
-    pub(crate) fn end(&self, deliveries: u64, mut latencies: Vec<u64>) -> Result<(), Failure> {
+    /// kernel keeps for the sockets of all processes once `settle` has read what was on its way.
+    pub(crate) fn end(
+        &self,
+        deliveries: u64,
+        mut latencies: Vec<u64>,
+        settle: impl FnOnce() -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
         let seconds = self.began.elapsed().as_secs_f64();
         let (server, load) = (Usage::of(&self.pid)?, Usage::of("self")?);
+        settle()?;
         latencies.sort_unstable();
         let at = |share: usize| latencies.get(latencies.len() * share / 100).copied().unwrap_or(0);
         let cpu_s = server.seconds() - self.server.seconds();
