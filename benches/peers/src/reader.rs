@@ -2,12 +2,17 @@
 
 use std::io::Read;
 
+use forebay_core::wire::mask::Wide;
 use forebay_core::wire::{Decoder, Item, Role};
 
 use crate::{MESSAGE_BYTES_MAX, Side, Socket};
 
 /// What is read at a time where it is ours to choose: it stays in the nearest cache.
 pub const BUFFER_BYTES: usize = 16 << 10;
+
+/// What is read at a time between messages. Of one that is longer just what it lacks is read then, so that the next begins
+/// where the buffer does, and nothing has to be moved there.
+const READ_BYTES: usize = 4 << 10;
 
 /// Reads into one buffer and lends each message out of it, whole.
 ///
@@ -17,6 +22,7 @@ pub const BUFFER_BYTES: usize = 16 << 10;
 pub struct Reader {
     socket: Socket,
     decoder: Decoder,
+    wide: Option<Wide>,
     buffer: Vec<u8>,
     /// Where the message in progress is: `..at` of the buffer is done with, but for the bytes of `message`.
     message: std::ops::Range<usize>,
@@ -26,12 +32,13 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// A reader of what arrives at this side.
+    /// A reader of what arrives at this side, with the loop of `forebay-sys` for long payloads if it is `wide`.
     #[must_use]
-    pub fn new(side: Side, socket: Socket) -> Self {
+    pub fn new(side: Side, is_wide: bool, socket: Socket) -> Self {
         let role = if side == Side::Server { Role::Server } else { Role::Client };
         let decoder = Decoder::new(role, MESSAGE_BYTES_MAX as u64);
-        Self { socket, decoder, buffer: vec![0; BUFFER_BYTES], message: 0..0, at: 0, end: 0 }
+        let wide = if is_wide { forebay_sys::wide_mask() } else { None };
+        Self { socket, decoder, wide, buffer: vec![0; BUFFER_BYTES], message: 0..0, at: 0, end: 0 }
     }
 
     /// The next message.
@@ -40,7 +47,7 @@ impl Reader {
     /// If the peer violates the protocol.
     pub fn next_message(&mut self) -> &[u8] {
         loop {
-            let decoded = self.decoder.decode(&mut self.buffer[self.at..self.end]).expect("good frames");
+            let decoded = self.decoder.decode_with(&mut self.buffer[self.at..self.end], self.wide).expect("good frames");
             let Some(item) = decoded.item else {
                 self.at += decoded.consumed;
                 self.fill();
@@ -71,14 +78,18 @@ impl Reader {
     fn fill(&mut self) {
         let begin = if self.message.is_empty() { self.at } else { self.message.start };
         let kept = self.end - begin;
-        if begin >= 4 * kept || (self.end == self.buffer.len() && begin > 0) {
+        let wanted = match self.decoder.frame_left() {
+            0 => READ_BYTES,
+            left => usize::try_from(left).unwrap_or(usize::MAX).min(BUFFER_BYTES),
+        };
+        if begin > 0 && (begin >= 4 * kept || self.buffer.len() - self.end < wanted) {
             self.buffer.copy_within(begin..self.end, 0);
             self.message = 0..self.message.len();
             (self.at, self.end) = (self.at - begin, kept);
         }
-        if self.end == self.buffer.len() {
-            self.buffer.resize(2 * self.end, 0);
+        if self.buffer.len() - self.end < wanted {
+            self.buffer.resize(2 * self.buffer.len(), 0);
         }
-        self.end += self.socket.read(&mut self.buffer[self.end..]).expect("memory does not fail");
+        self.end += self.socket.read(&mut self.buffer[self.end..][..wanted]).expect("memory does not fail");
     }
 }

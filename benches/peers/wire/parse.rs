@@ -10,8 +10,9 @@ use crate::{Work, bench, group};
 
 type Peer = fn(Side, Kind, Socket, usize) -> Work;
 
-const LIBRARIES: [(&str, Peer); 6] = [
-    ("forebay", forebay),
+const LIBRARIES: [(&str, Peer); 7] = [
+    ("forebay", forebay_wide),
+    ("(safe alone)", forebay),
     ("tungstenite", tungstenite),
     ("fastwebsockets", fastwebsockets),
     ("tokio-websockets", tokio_websockets),
@@ -33,8 +34,15 @@ pub(crate) fn rows(c: &mut Criterion) {
     }
 }
 
+fn forebay_wide(side: Side, _: Kind, socket: Socket, size: usize) -> Work {
+    forebay_by(Reader::new(side, true, socket), size)
+}
+
 fn forebay(side: Side, _: Kind, socket: Socket, size: usize) -> Work {
-    let mut reader = Reader::new(side, socket);
+    forebay_by(Reader::new(side, false, socket), size)
+}
+
+fn forebay_by(mut reader: Reader, size: usize) -> Work {
     Box::new(move |count| {
         for _ in 0..count {
             assert_eq!(reader.next_message().len(), size);

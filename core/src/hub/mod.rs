@@ -6,6 +6,7 @@ mod age;
 mod agreements;
 mod application;
 mod batches;
+mod calm;
 mod check;
 mod closing;
 mod direct;
@@ -59,7 +60,7 @@ use crate::id::{ConnId, LaneId, SessionId, TopicId};
 use crate::output::{Deadline, Effect, EndReason, Event, Peer, SessionEnd, Upgraded};
 use crate::session::Session;
 use crate::slab::Slab;
-use crate::stats::Stats;
+use crate::stats::{Count, Stats};
 use crate::time::Instant;
 use crate::timers::Timers;
 use crate::topics::Topics;
@@ -108,6 +109,8 @@ enum News {
 #[derive(Debug)]
 pub struct Hub {
     config: Config,
+    /// What fills a direct lane to its high mark.
+    direct_high: Count,
     now: Instant,
     entropy: Entropy,
     conns: Slab<ConnId, Conn>,
@@ -178,6 +181,7 @@ impl Hub {
     pub fn new(config: Config, entropy: [u8; 32], now: Instant) -> Self {
         Self {
             level: HubLevel::new(&config),
+            direct_high: config.direct_lane.least(config.watermarks.high()),
             config,
             now,
             entropy: Entropy::new(entropy),

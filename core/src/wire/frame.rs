@@ -173,9 +173,10 @@ pub fn encode_header(out: &mut [u8; HEADER_BYTES_MAX], header: &Header) -> usize
 fn put_header(out: &mut impl BufMut, header: &Header) {
     let first = (u8::from(header.fin) << 7) | header.opcode as u8;
     let masked = if header.mask.is_some() { 0x80 } else { 0 };
-    match header.len {
-        0..=125 => out.put_slice(&[first, masked | header.len as u8]),
-        126..=0xffff => {
+    match (header.len, header.mask) {
+        (0..=125, Some([a, b, c, d])) => return out.put_slice(&[first, 0x80 | header.len as u8, a, b, c, d]),
+        (0..=125, None) => out.put_slice(&[first, header.len as u8]),
+        (126..=0xffff, _) => {
             let [high, low] = (header.len as u16).to_be_bytes();
             out.put_slice(&[first, masked | 126, high, low]);
         }
@@ -228,20 +229,8 @@ pub fn put_frame(out: &mut BytesMut, opcode: Opcode, mask: Option<[u8; 4]>, payl
     out.reserve(frame_bytes(payload.len(), mask.is_some()));
     put_header(out, &Header { fin: true, opcode, mask, len: payload.len() as u64 });
     match mask {
-        Some(key) => put_masked(out, key, payload),
+        Some(key) => mask::put(out, payload, key),
         None => out.extend_from_slice(payload),
-    }
-}
-
-/// Masks while copying, in pieces that are still in the nearest cache when the zeros they begin as are written over; a multiple
-/// of four, so the key needs no turning.
-#[inline]
-fn put_masked(out: &mut BytesMut, key: [u8; 4], payload: &[u8]) {
-    const PIECE_BYTES: usize = 4 << 10;
-    for piece in payload.chunks(PIECE_BYTES) {
-        let start = out.len();
-        out.resize(start + piece.len(), 0);
-        mask::copy(&mut out[start..], piece, key);
     }
 }
 

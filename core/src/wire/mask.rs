@@ -1,5 +1,16 @@
 //! Masking (RFC 6455 §5.3). XOR is its own inverse, so the same call masks and unmasks.
 
+use bytes::BytesMut;
+
+/// A loop that unmasks a whole payload as [`apply`] does, with wider vectors than the compiler may use, if the processor has them:
+/// to choose at run time takes `unsafe`, which is not here. `forebay-sys` has one.
+///
+/// It returns whether all that comes out is ASCII: `false` where that is not known, which only takes longer to validate.
+pub type Wide = fn(&mut [u8], [u8; 4]) -> bool;
+
+/// From here on a [`Wide`] loop is faster than its call is long.
+const WIDE_BYTES_MIN: usize = 2 << 10;
+
 /// The key as it applies to bytes that come `offset` bytes into the payload.
 #[inline]
 pub(super) const fn rotate(key: [u8; 4], offset: usize) -> [u8; 4] {
@@ -13,12 +24,26 @@ pub(super) const fn rotate(key: [u8; 4], offset: usize) -> [u8; 4] {
     u32::from_le_bytes(key).rotate_right(turns).to_le_bytes()
 }
 
-const fn wide([a, b, c, d]: [u8; 4]) -> u64 {
-    u64::from_ne_bytes([a, b, c, d, a, b, c, d])
+/// A number of bytes that the compiler knows, a multiple of four: it makes a few vectors of them.
+#[inline]
+fn xor<const N: usize>(mut bytes: [u8; N], key: [u8; 4]) -> [u8; N] {
+    for word in bytes.as_chunks_mut().0 {
+        *word = (u32::from_ne_bytes(*word) ^ u32::from_ne_bytes(key)).to_ne_bytes();
+    }
+    bytes
 }
 
-const fn xor(word: [u8; 8], key: u64) -> [u8; 8] {
-    (u64::from_ne_bytes(word) ^ key).to_ne_bytes()
+#[inline]
+fn or<const N: usize>(mut bytes: [u8; N], others: &[u8; N]) -> [u8; N] {
+    for (word, other) in bytes.as_chunks_mut().0.iter_mut().zip(others.as_chunks().0) {
+        *word = (u32::from_ne_bytes(*word) | u32::from_ne_bytes(*other)).to_ne_bytes();
+    }
+    bytes
+}
+
+#[inline]
+fn is_ascii<const N: usize>(bytes: &[u8; N]) -> bool {
+    bytes.as_chunks().0.iter().fold(0, |any, word| any | u32::from_ne_bytes(*word)) & 0x8080_8080 == 0
 }
 
 /// Masks or unmasks `bytes` in place. `offset` is how many bytes of the frame's payload came before them; only its
@@ -32,39 +57,97 @@ const fn xor(word: [u8; 8], key: u64) -> [u8; 8] {
 /// ```
 #[inline]
 pub fn apply(bytes: &mut [u8], key: [u8; 4], offset: usize) {
-    let key = rotate(key, offset);
-    let Some(&last) = bytes.last_chunk() else {
-        for (byte, mask) in bytes.iter_mut().zip(key.into_iter().cycle()) {
-            *byte ^= mask;
-        }
-        return;
+    run::<false>(bytes, rotate(key, offset));
+}
+
+/// Unmasks a payload from its beginning. Whether the result is ASCII, as most text is: to see that costs nothing while it is in
+/// the processor's registers. It is `false` for what is not text, which nobody asks about.
+#[inline]
+pub(super) fn unmask(bytes: &mut [u8], key: [u8; 4], is_text: bool, wide: Option<Wide>) -> bool {
+    match wide {
+        Some(wide) if bytes.len() >= WIDE_BYTES_MIN => wide(bytes, key) && is_text,
+        _ if is_text => run::<true>(bytes, key),
+        _ => run::<false>(bytes, key),
+    }
+}
+
+/// Nothing is read from where it is written: processors wait for what was written a moment ago in other sizes. So the last bytes,
+/// which may overlap those before, are read first and written last.
+#[inline]
+fn run<const IS_TEXT: bool>(bytes: &mut [u8], key: [u8; 4]) -> bool {
+    let Some(last) = bytes.last_chunk() else {
+        return run_short(bytes, key);
     };
-    // The last eight bytes are one word too, which may overlap the one before.
-    let last = xor(last, wide(rotate(key, bytes.len())));
-    // Whole words, which the compiler turns into vectors; a multiple of four, so the key needs no turning.
-    for word in bytes.as_chunks_mut().0 {
-        *word = xor(*word, wide(key));
+    let last: [u8; 16] = xor(*last, rotate(key, bytes.len()));
+    let (mut any, mut any_block) = (last, [0; 64]);
+    let (blocks, rest) = bytes.as_chunks_mut();
+    for block in blocks {
+        *block = xor(*block, key);
+        if IS_TEXT {
+            any_block = or(any_block, block);
+        }
+    }
+    for vector in rest.as_chunks_mut().0 {
+        *vector = xor(*vector, key);
+        if IS_TEXT {
+            any = or(any, vector);
+        }
     }
     if let Some(end) = bytes.last_chunk_mut() {
         *end = last;
     }
+    if !IS_TEXT {
+        return false;
+    }
+    for quarter in any_block.as_chunks().0 {
+        any = or(any, quarter);
+    }
+    is_ascii(&any)
 }
 
-/// Masks or unmasks from one place into another of the same length, from the beginning of a payload. Nothing is read from where
-/// it is written: processors wait for what was written a moment ago in other sizes.
+/// Less than 16 bytes.
 #[inline]
-pub(super) fn copy(to: &mut [u8], from: &[u8], key: [u8; 4]) {
-    let from = &from[..to.len()];
-    let (Some(end), Some(last)) = (to.len().checked_sub(8), from.last_chunk()) else {
-        for ((to, from), mask) in to.iter_mut().zip(from).zip(key.into_iter().cycle()) {
-            *to = from ^ mask;
-        }
+fn run_short(bytes: &mut [u8], key: [u8; 4]) -> bool {
+    if let Some(is_ascii) = run_between::<8>(bytes, key).or_else(|| run_between::<4>(bytes, key)) {
+        return is_ascii;
+    }
+    for (byte, mask) in bytes.iter_mut().zip(key) {
+        *byte ^= mask;
+    }
+    bytes.is_ascii()
+}
+
+/// `N` to twice `N` bytes.
+#[inline]
+fn run_between<const N: usize>(bytes: &mut [u8], key: [u8; 4]) -> Option<bool> {
+    let (first, last) = (bytes.first_chunk::<N>()?, bytes.last_chunk::<N>()?);
+    let (first, last) = (xor(*first, key), xor(*last, rotate(key, bytes.len())));
+    *bytes.first_chunk_mut()? = first;
+    *bytes.last_chunk_mut()? = last;
+    Some(is_ascii(&or(first, &last)))
+}
+
+/// Appends a payload, masked.
+#[inline]
+pub(super) fn put(out: &mut BytesMut, payload: &[u8], key: [u8; 4]) {
+    let Some(last) = payload.last_chunk::<16>() else {
+        let start = out.len();
+        out.extend_from_slice(payload);
+        run_short(&mut out[start..], key);
         return;
     };
-    for (to, from) in to.as_chunks_mut().0.iter_mut().zip(from.as_chunks().0) {
-        *to = xor(*from, wide(key));
+    let (blocks, rest) = payload.as_chunks::<64>();
+    for block in blocks {
+        out.extend_from_slice(&xor(*block, key));
     }
-    to[end..].copy_from_slice(&xor(*last, wide(rotate(key, end))));
+    let (vectors, rest) = rest.as_chunks::<16>();
+    for vector in vectors {
+        out.extend_from_slice(&xor(*vector, key));
+    }
+    if !rest.is_empty() {
+        let last = xor(*last, rotate(key, payload.len()));
+        out.extend_from_slice(&last[16 - rest.len()..]);
+    }
 }
 
 #[cfg(test)]
@@ -87,9 +170,23 @@ mod tests {
                 assert_eq!(bytes, expected, "{len} at {offset}");
                 apply(&mut bytes, KEY, offset);
                 assert_eq!(bytes, plain);
-                bytes.fill(0xff);
-                copy(&mut bytes, &plain, rotate(KEY, offset));
-                assert_eq!(bytes, expected, "{len} at {offset}");
+                let mut put_bytes = BytesMut::from(&b"head"[..]);
+                put(&mut put_bytes, &plain, rotate(KEY, offset));
+                assert_eq!(put_bytes[4..], expected, "{len} at {offset}");
+            }
+        }
+    }
+
+    #[test]
+    fn tells_of_every_byte_whether_it_is_ascii() {
+        for len in 0..200usize {
+            let mut masked = alloc::vec![b'a'; len];
+            apply(&mut masked, KEY, 0);
+            assert!(unmask(&mut masked.clone(), KEY, true, None), "{len}");
+            for at in 0..len {
+                masked[at] ^= 0x80;
+                assert!(!unmask(&mut masked.clone(), KEY, true, None), "{at} of {len}");
+                masked[at] ^= 0x80;
             }
         }
     }

@@ -11,7 +11,7 @@ use crate::wire::deflate::{Agreed, Offer};
 
 use super::head::Fields;
 use super::response::accept_bytes;
-use super::token::{is_host, is_ours, is_target_char, is_token, is_value, list_has};
+use super::token::{is_host, is_ours, is_target_char, is_token, is_value, list_has, trim};
 use super::{EXTENSIONS, FIELDS_MAX, HandshakeError};
 
 /// What a client asks for.
@@ -188,39 +188,74 @@ pub fn parse_response<'a>(
     offered: &[&str],
     offer: Option<Offer>,
 ) -> Result<Response<'a>, ResponseError> {
-    let fields = parse_head(head)?;
-    if !fields.all("Upgrade").any(|value| value.eq_ignore_ascii_case(b"websocket")) {
+    let (fields, all) = parse_head(head)?;
+    if !all.upgrade {
         return Err(ResponseError::Upgrade);
     }
-    if !fields.all("Connection").any(|value| list_has(value, b"upgrade")) {
+    if !all.connection {
         return Err(ResponseError::Connection);
     }
-    let mut accepts = fields.all("Sec-WebSocket-Accept");
-    if accepts.next() != Some(&accept_bytes(key)) || accepts.next().is_some() {
+    if all.accept != Some(Once::One(&accept_bytes(key))) {
         return Err(ResponseError::Accept);
     }
-    let mut extensions = fields.all(EXTENSIONS);
     let deflate = match offer {
-        Some(offer) => offer.accept(extensions).map_err(|_| ResponseError::Extension)?,
-        None if extensions.next().is_some() => return Err(ResponseError::Extension),
-        None => None,
+        _ if !all.has_extensions => None,
+        Some(offer) => offer.accept(fields.all(EXTENSIONS)).map_err(|_| ResponseError::Extension)?,
+        None => return Err(ResponseError::Extension),
     };
-    let mut chosen = fields.all("Sec-WebSocket-Protocol");
-    let protocol = match chosen.next() {
+    let protocol = match all.protocol {
         None => None,
-        Some(value) => {
+        Some(Once::One(value)) => {
             let name = core::str::from_utf8(value).ok().filter(|name| offered.contains(name));
             Some(name.ok_or(ResponseError::Protocol)?)
         }
+        Some(Once::More) => return Err(ResponseError::Protocol),
     };
-    if chosen.next().is_some() {
-        return Err(ResponseError::Protocol);
-    }
     Ok(Response { protocol, deflate, fields })
 }
 
+/// The value of a field that may be there once.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Once<'a> {
+    One(&'a [u8]),
+    More,
+}
+
+/// What the fields say, seen in one pass.
+#[derive(Default)]
+struct Collected<'a> {
+    accept: Option<Once<'a>>,
+    protocol: Option<Once<'a>>,
+    upgrade: bool,
+    connection: bool,
+    has_extensions: bool,
+}
+
+impl<'a> Collected<'a> {
+    fn from(headers: &[httparse::Header<'a>]) -> Self {
+        let mut all = Self::default();
+        for httparse::Header { name, value } in headers {
+            let value = trim(value);
+            let is = |wanted: &str| name.eq_ignore_ascii_case(wanted);
+            let once = |before: Option<Once<'_>>| Some(if before.is_none() { Once::One(value) } else { Once::More });
+            if is("Upgrade") {
+                all.upgrade |= value.eq_ignore_ascii_case(b"websocket");
+            } else if is("Connection") {
+                all.connection |= list_has(value, b"upgrade");
+            } else if is("Sec-WebSocket-Accept") {
+                all.accept = once(all.accept);
+            } else if is("Sec-WebSocket-Protocol") {
+                all.protocol = once(all.protocol);
+            } else if is(EXTENSIONS) {
+                all.has_extensions = true;
+            }
+        }
+        all
+    }
+}
+
 /// The fields of a 101 in HTTP/1.1.
-fn parse_head(head: &[u8]) -> Result<Fields<'_>, ResponseError> {
+fn parse_head(head: &[u8]) -> Result<(Fields<'_>, Collected<'_>), ResponseError> {
     if !head.starts_with(b"HTTP/") {
         return Err(HandshakeError::Malformed.into());
     }
@@ -236,7 +271,7 @@ fn parse_head(head: &[u8]) -> Result<Fields<'_>, ResponseError> {
     }
     // A refusal may well come in HTTP/1.0, from a server that did not understand; its status is what to tell.
     match response.code {
-        Some(101) if response.version == Some(1) => Ok(fields),
+        Some(101) if response.version == Some(1) => Ok((fields, Collected::from(response.headers))),
         Some(101) => Err(HandshakeError::VersionNotSupported.into()),
         Some(status) => Err(ResponseError::Status(status)),
         None => Err(HandshakeError::Malformed.into()),

@@ -25,12 +25,15 @@ pub struct Request<'a> {
     pub key: &'a str,
     /// All header fields.
     pub fields: Fields<'a>,
+    /// There is something to look for among them.
+    has_protocols: bool,
 }
 
 impl<'a> Request<'a> {
     /// The subprotocols offered, most wanted first, across repeated fields. All are tokens.
     pub fn protocols(&self) -> impl Iterator<Item = &'a str> + use<'a> {
-        self.fields.all(PROTOCOL).flat_map(list).filter_map(|name| core::str::from_utf8(name).ok())
+        let fields = self.has_protocols.then(|| self.fields.all(PROTOCOL));
+        fields.into_iter().flatten().flat_map(list).filter_map(|name| core::str::from_utf8(name).ok())
     }
 
     /// The value of the first field of that name, in any case.
@@ -61,6 +64,7 @@ struct Collected<'a> {
     key: Once<'a>,
     upgrade: bool,
     connection: bool,
+    protocols: bool,
     body: bool,
 }
 
@@ -82,8 +86,11 @@ impl<'a> Collected<'a> {
                 all.key.set(value, HandshakeError::KeyInvalid)?;
             } else if is("Sec-WebSocket-Version") {
                 all.version.set(value, HandshakeError::WebSocketVersion)?;
-            } else if is(PROTOCOL) && !list(value).all(is_token) {
-                return Err(HandshakeError::ProtocolInvalid);
+            } else if is(PROTOCOL) {
+                all.protocols = true;
+                if !list(value).all(is_token) {
+                    return Err(HandshakeError::ProtocolInvalid);
+                }
             }
             // Even `Content-Length: 0`: what an intermediary makes of it is not worth a guess.
             all.body |= is("Content-Length") || is("Transfer-Encoding");
@@ -111,7 +118,7 @@ pub fn parse_request(head: &[u8]) -> Result<Request<'_>, HandshakeError> {
         return Err(HandshakeError::WebSocketVersion);
     }
     let key = all.key.0.filter(|key| is_key(key)).and_then(as_text).ok_or(HandshakeError::KeyInvalid)?;
-    Ok(Request { path, query, host, origin, key, fields })
+    Ok(Request { path, query, host, origin, key, fields, has_protocols: all.protocols })
 }
 
 /// Parses a complete head as [`parse_request`] does, but asks for no upgrade: the path of any GET without a body.

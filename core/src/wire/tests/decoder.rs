@@ -33,6 +33,9 @@ enum Event {
 #[path = "credit.rs"]
 mod credit;
 
+#[path = "wide.rs"]
+mod wide;
+
 /// A connection's receiving side as an embedder would write it: unconsumed bytes are presented again.
 struct Receiver {
     decoder: Decoder,
