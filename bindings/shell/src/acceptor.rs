@@ -6,8 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forebay_core::{Instant, Mode, Peer};
-use forebay_sys::{Tuning, Watched};
-use polling::{Events, Poller};
+use forebay_sys::{Events, Poller, Tuning, Watched};
 
 use crate::Driver;
 

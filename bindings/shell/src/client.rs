@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 
 use forebay_core::wire::CloseCode;
 use forebay_core::{Cause, ClientRequest, Config, ConnId, EndReason, Event, Hub, OwnedPayload, SendError as LaneError};
-use forebay_sys::{Tuning, Watched};
-use polling::{Events, Poller};
+use forebay_sys::{Events, Poller, Tuning, Watched};
 
 use crate::{
     Answer, Application, BATCH_BYTES_MAX, BATCH_MAX, ClientOptions, Clock, Closed, ConnectError, Driver, Inbox,

@@ -9,19 +9,20 @@ use forebay_core::wire::handshake::put_refusal;
 use forebay_core::{
     AcceptError, Cause, ClientRequest, ConnId, ConnectError, Effect, Event, Hub, Instant, Peer, Upgraded,
 };
-use forebay_sys::Watched;
-use polling::Events;
+use forebay_sys::{Events, Watched};
 
 use crate::Clock;
 use crate::linger::Linger;
-use crate::sockets::{Interest, Socket, Sockets};
+use crate::sockets::{Interest, Slot, Socket, Sockets};
 
-/// One read: what a hub decodes at a time.
-const READ_BYTES: usize = 64 << 10;
+/// One read: what a publisher sends in a tick is to come in one.
+const READ_BYTES: usize = 256 << 10;
 /// Reads of one connection per readiness, the second only if the first was full: nobody is starved by one who floods.
 const READS_MAX: usize = 2;
-/// Writes per turn; then there is input again.
-const WRITES_MAX: usize = 256;
+/// Writes per turn, and what they take at most, but for the last one; then there is input again. A turn writes to everybody who
+/// is ready, where it can: input that comes in between is one write more to each of them.
+const WRITES_MAX: usize = 4_096;
+const WRITE_BYTES_MAX: usize = 32 << 20;
 /// Events per turn.
 const EVENTS_MAX: usize = 4_096;
 /// Rounds of a turn: what is said while events are told is written at once, but not without end.
@@ -63,6 +64,29 @@ fn conn_key(index: usize) -> usize {
 
 fn linger_key(index: usize) -> usize {
     index << 1 | 1
+}
+
+/// What a turn may still write.
+struct Writes {
+    count: usize,
+    bytes: usize,
+}
+
+impl Default for Writes {
+    fn default() -> Self {
+        Self { count: WRITES_MAX, bytes: WRITE_BYTES_MAX }
+    }
+}
+
+impl Writes {
+    fn is_none(&self) -> bool {
+        self.count == 0 || self.bytes == 0
+    }
+
+    fn take(&mut self, bytes: usize) {
+        self.count -= 1;
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
 }
 
 impl<S: Socket> Driver<S> {
@@ -111,7 +135,7 @@ impl<S: Socket> Driver<S> {
     fn turn_away(&mut self, mut socket: S, error: AcceptError) {
         let mut answer = BytesMut::new();
         put_refusal(&mut answer, 503, &error.to_string());
-        if write_once(&mut socket, &[io::IoSlice::new(&answer)]).is_ok_and(|written| written == answer.len()) {
+        if written(|| socket.write(&answer)).is_ok_and(|written| written == answer.len()) {
             // What it has sent, or is sending, must not make a reset that overtakes the answer.
             self.linger.close(socket, linger_key, &mut self.buffer, self.now);
         }
@@ -228,7 +252,7 @@ impl<S: Socket> Driver<S> {
         let now = self.tick();
         self.hub.handle_timeout(now);
         self.linger.expire(now);
-        let (mut writes_left, mut events_left, mut rounds_left) = (WRITES_MAX, EVENTS_MAX, ROUNDS_MAX);
+        let (mut writes_left, mut events_left, mut rounds_left) = (Writes::default(), EVENTS_MAX, ROUNDS_MAX);
         let hub_deadline = loop {
             self.write(&mut writes_left);
             self.carry_out_effects();
@@ -238,7 +262,7 @@ impl<S: Socket> Driver<S> {
             match self.hub.poll_timeout() {
                 Some(deadline) if deadline.cause == Cause::Output => {
                     rounds_left -= 1;
-                    if writes_left == 0 || events_left == 0 || rounds_left == 0 {
+                    if writes_left.is_none() || events_left == 0 || rounds_left == 0 {
                         break Some(self.now);
                     }
                 }
@@ -249,16 +273,19 @@ impl<S: Socket> Driver<S> {
         Some(deadline.since(self.clock.now()))
     }
 
-    fn write(&mut self, writes_left: &mut usize) {
-        while *writes_left > 0 {
+    fn write(&mut self, writes_left: &mut Writes) {
+        while !writes_left.is_none() {
             let Some(transmit) = self.hub.poll_transmit() else { return };
-            *writes_left -= 1;
             let (conn, len) = (transmit.conn(), transmit.len());
             let result = match self.sockets.get(conn) {
-                Some(slot) => write_once(&mut slot.socket, &transmit.io_slices()),
+                Some(Slot { socket, .. }) => match transmit.single() {
+                    Some(slice) => written(|| socket.write(slice)),
+                    None => written(|| socket.write_vectored(&transmit.io_slices())),
+                },
                 None => Err(io::ErrorKind::NotConnected.into()),
             };
-            if writes_left.is_multiple_of(WRITES_PER_CLOCK) {
+            writes_left.take(len);
+            if writes_left.count.is_multiple_of(WRITES_PER_CLOCK) {
                 self.now = self.clock.now();
             }
             match result {
@@ -338,9 +365,9 @@ impl Driver<Watched<TcpStream>> {
 }
 
 /// What the socket takes now: nothing where it would block.
-fn write_once(socket: &mut impl Socket, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
+fn written(mut write: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
     loop {
-        match socket.write_vectored(slices) {
+        match write() {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

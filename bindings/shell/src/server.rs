@@ -8,8 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use forebay_core::{Config, Event, Hub, Instant, Upgraded};
-use forebay_sys::{Tuning, Watched};
-use polling::{Events, Poller};
+use forebay_sys::{Events, Poller, Tuning, Watched};
 
 use crate::acceptor::{Acceptor, Entrance};
 use crate::calls::{Adopt, Calls, Handover};

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use forebay_shell::Wake;
-use polling::{Events, Poller};
+use forebay_sys::{Events, Poller};
 use smol::future::{self, FutureExt};
 use smol::{Async, Timer};
 
@@ -19,6 +19,9 @@ use smol::{Async, Timer};
 const EVENTS_MAX: NonZeroUsize = NonZeroUsize::new(1_024).expect("not zero");
 /// A timer this much too late is left as it is, because setting one wakes the reactor.
 const TIMER_SLACK: Duration = Duration::from_micros(500);
+/// How long the task works at a time, plus the rest of a turn. Letting others have theirs makes smol ask its reactor, which is
+/// half a dozen system calls, too many for each message of a busy connection.
+const WORK_MAX: Duration = Duration::from_millis(1);
 
 /// A poller and what it told.
 pub(crate) struct Waiter {
@@ -31,6 +34,8 @@ pub(crate) struct Waiter {
     timer: Timer,
     /// When `timer` fires, if it does.
     timer_at: Option<Instant>,
+    /// Since when no other task of this thread had its turn.
+    works_since: Instant,
     events: Events,
 }
 
@@ -52,20 +57,25 @@ impl Waiter {
             task,
             timer: Timer::never(),
             timer_at: None,
+            works_since: Instant::now(),
             events: Events::with_capacity(EVENTS_MAX),
         })
     }
 
     /// Waits for sockets, but not if there is work, and not longer than `timeout`; says what they told.
     pub(crate) async fn wait(&mut self, timeout: Option<Duration>, has_work: impl Fn() -> bool) -> io::Result<&Events> {
-        // While there is something to do the reactor is left alone; other tasks of this thread have their turn.
+        // While there is something to do the reactor is left alone.
         if self.gather()? || has_work() || timeout == Some(Duration::ZERO) {
-            future::yield_now().await;
+            if self.works_since.elapsed() >= WORK_MAX {
+                future::yield_now().await;
+                self.works_since = Instant::now();
+            }
             return Ok(&self.events);
         }
         self.set_timer(timeout);
         let slept = future::poll_fn(|context| self.poll_sleep(context, &has_work)).await;
         self.wake.end_sleep();
+        self.works_since = Instant::now();
         slept?;
         self.gather()?;
         Ok(&self.events)

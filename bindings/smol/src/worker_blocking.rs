@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forebay_shell::Wake;
-use polling::{Events, Poller};
+use forebay_sys::{Events, Poller};
 
 /// What a poller tells at a time.
 const EVENTS_MAX: NonZeroUsize = NonZeroUsize::new(1_024).expect("not zero");

@@ -7,25 +7,39 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use polling::{AsRawSource, AsSource, Event, PollMode, Poller};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 mod mask;
+#[cfg_attr(any(target_os = "linux", target_os = "android"), path = "poller_epoll.rs")]
+#[cfg_attr(not(any(target_os = "linux", target_os = "android")), path = "poller_portable.rs")]
+mod poller;
 
 pub use mask::{WideMask, wide_mask};
+pub use poller::{Events, Poller};
 
 mod sealed {
-    pub trait Sealed {}
+    pub trait Sealed: crate::poller::System {}
     impl Sealed for std::net::TcpStream {}
     impl Sealed for std::net::TcpListener {}
 }
 
+/// What is to be told of a socket, or was.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Event {
+    /// The socket, as whoever watches it calls it. Not `usize::MAX`.
+    pub key: usize,
+    /// It can be read.
+    pub readable: bool,
+    /// It can be written to.
+    pub writable: bool,
+}
+
 /// What can be watched. Sealed, because it must be certain that the socket stays the same and open while it is owned.
-pub trait Source: AsSource + sealed::Sealed {}
+pub trait Source: sealed::Sealed {}
 impl Source for TcpStream {}
 impl Source for TcpListener {}
 
-/// A socket that is taken out of its poller before it is closed, which is what [`Poller::add_with_mode`] demands.
+/// A socket that is taken out of its poller before it is closed, as pollers demand.
 #[derive(Debug)]
 pub struct Watched<S: Source> {
     // Only ever lent as `&S`: neither std type can be closed or exchanged through that.
@@ -49,19 +63,12 @@ impl<S: Source> Watched<S> {
     ///
     /// # Errors
     /// The system refused.
-    pub fn watch(&mut self, key: usize, reads: bool, writes: bool) -> io::Result<()>
-    where
-        for<'a> &'a S: AsRawSource,
-    {
-        let interest = Event::new(key, reads, writes);
-        let mode = if self.poller.supports_level() { PollMode::Level } else { PollMode::Oneshot };
+    pub fn watch(&mut self, key: usize, reads: bool, writes: bool) -> io::Result<()> {
+        let interest = Event { key, readable: reads, writable: writes };
         if self.is_added {
-            return self.poller.modify_with_mode(&self.source, interest, mode);
+            return self.poller.modify(&self.source, interest);
         }
-        // SAFETY: `self` owns the socket, which nobody can close or exchange through the `&S` that is lent, and `drop`
-        // deletes it from this same poller, which the `Arc` keeps alive, before it is closed. Should `self` be
-        // forgotten, the socket stays open.
-        unsafe { self.poller.add_with_mode(&self.source, interest, mode)? };
+        self.poller.add(&self.source, interest)?;
         self.is_added = true;
         Ok(())
     }

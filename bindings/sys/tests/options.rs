@@ -2,11 +2,11 @@
 
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use forebay_sys::{Tuning, Watched, connect, tune, unsent_bytes};
-use polling::{Events, Poller};
+use forebay_sys::{Events, Poller, Tuning, Watched, connect, tune, unsent_bytes};
 
 fn pair(receive_buffer_bytes: Option<u32>) -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -52,7 +52,7 @@ fn a_watched_socket_is_told_of_until_it_is_dropped() {
     let mut watched = Watched::new(server, Arc::clone(&poller));
     watched.watch(7, true, false).unwrap();
     client.write_all(b"x").unwrap();
-    let mut events = Events::new();
+    let mut events = Events::with_capacity(NonZeroUsize::new(16).unwrap());
     poller.wait(&mut events, None).unwrap();
     assert_eq!(events.iter().map(|event| (event.key, event.readable)).collect::<Vec<_>>(), [(7, true)]);
     watched.watch(8, false, true).unwrap();
@@ -63,8 +63,36 @@ fn a_watched_socket_is_told_of_until_it_is_dropped() {
     drop(watched);
     events.clear();
     poller.wait(&mut events, Some(Duration::ZERO)).unwrap();
-    assert_eq!(events.iter().count(), 0);
+    assert!(events.is_empty() && events.iter().count() == 0);
     drop(again);
+}
+
+#[test]
+fn a_poller_can_be_woken_before_it_waits_and_says_nothing_of_it() {
+    let poller = Arc::new(Poller::new().unwrap());
+    let mut events = Events::with_capacity(NonZeroUsize::new(16).unwrap());
+    for _ in 0..3 {
+        poller.notify().unwrap();
+        poller.wait(&mut events, None).unwrap();
+        assert!(events.is_empty());
+    }
+    let waiting = std::thread::spawn({
+        let poller = Arc::clone(&poller);
+        move || poller.wait(&mut events, None).map(|()| events.is_empty())
+    });
+    poller.notify().unwrap();
+    assert!(waiting.join().unwrap().unwrap());
+}
+
+#[test]
+fn a_poller_waits_until_its_timeout() {
+    let poller = Poller::new().unwrap();
+    let mut events = Events::with_capacity(NonZeroUsize::new(16).unwrap());
+    for timeout in [Duration::ZERO, Duration::from_nanos(1), Duration::from_micros(1_500)] {
+        let began = Instant::now();
+        poller.wait(&mut events, Some(timeout)).unwrap();
+        assert!(began.elapsed() >= timeout && events.is_empty());
+    }
 }
 
 #[test]

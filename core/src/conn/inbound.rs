@@ -114,9 +114,12 @@ impl Inbound {
         fill(self.inbox_bytes as u64, u64::from(options.inbound_bytes_max))
     }
 
-    pub(crate) fn push(&mut self, message: OwnedPayload, came: Instant) {
-        self.inbox_bytes += message.bytes.len() + INBOX_ENTRY_BYTES;
+    /// A whole message came; how much more is resident then.
+    pub(crate) fn push(&mut self, message: OwnedPayload, came: Instant) -> usize {
+        let (bytes, capacity) = (message.bytes.len(), self.inbox.capacity());
+        self.inbox_bytes += bytes + INBOX_ENTRY_BYTES;
         self.inbox.push_back(Waiting { message, came });
+        bytes + (self.inbox.capacity() - capacity) * INBOX_ENTRY_BYTES
     }
 
     pub(crate) fn pop(&mut self) -> Option<OwnedPayload> {

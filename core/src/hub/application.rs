@@ -139,7 +139,7 @@ impl Hub {
         message: impl Into<Message<'a>>,
         now: Instant,
     ) -> Result<Published, PublishError> {
-        self.advance(now);
+        self.pass(now);
         let published = self.publish_checked(topic, message.into());
         self.retry_parked();
         published
@@ -260,13 +260,17 @@ impl Hub {
             self.recharge_conn(conn);
             self.rest(conn);
             self.update_hub_level();
-        } else if message.is_some() {
-            if state.is_stopped() {
-                self.pump(conn);
+            return message;
+        }
+        match &message {
+            Some(taken) if self.is_settled_without(conn, taken.bytes.len()) => self.update_hub_level(),
+            Some(_) => {
+                if self.conn_mut(conn).is_stopped() {
+                    self.pump(conn);
+                }
+                self.settle(conn);
             }
-            self.settle(conn);
-        } else {
-            self.answered(conn);
+            None => self.answered(conn),
         }
         message
     }

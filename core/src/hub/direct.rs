@@ -12,7 +12,7 @@ use crate::error::SendError;
 use crate::id::ConnId;
 use crate::output::Payload;
 use crate::stats::Count;
-use crate::wire::frame;
+use crate::wire::{Role, frame};
 
 impl Hub {
     pub(super) fn send_if_writable(&mut self, id: ConnId, payload: Payload<'_>) -> Result<(), SendError> {
@@ -35,18 +35,22 @@ impl Hub {
         if bytes > limits.bytes_max {
             return Err(SendError::TooLarge);
         }
-        if !self.conns.get(id).is_some_and(Conn::is_open) {
-            return Err(SendError::UnknownConnection);
+        let conn = self.conns.get_mut(id).filter(|conn| conn.is_open()).ok_or(SendError::UnknownConnection)?;
+        if conn.work.is_none() {
+            self.work_mut(id);
         }
-        let direct = self.work_mut(id).direct.get_or_insert_with(|| Box::new(Direct::new(limits)));
+        let conn = self.conns.get_mut(id).expect("just looked up");
+        let is_client = conn.role == Role::Client;
+        let work = conn.work.as_mut().expect("just made");
+        let direct = work.direct.get_or_insert_with(|| Box::new(Direct::new(limits)));
         if !direct.lane.fits(direct.log.head(), Count::new(1, bytes)) {
             (direct.owes_sendable, direct.was_full) = (true, true);
             self.refresh(id);
             return Err(SendError::Full);
         }
-        let mask = self.mask(id);
+        let mask = if is_client { self.mask(id) } else { None };
         let compressed = self.compress_direct(id, mask, payload);
-        let plain = frame::frame_bytes(payload.as_bytes().len(), mask.is_some());
+        let plain = frame::frame_bytes(payload.as_bytes().len(), is_client);
         let len = compressed.as_ref().map_or(plain, Bytes::len);
         let direct = self.conn_mut(id).direct_mut().expect("just made");
         let growth = direct.log.growth(len);
@@ -57,7 +61,7 @@ impl Hub {
         }
         let (stamp, now) = (self.stamp + 1, self.now);
         let direct = self.conn_mut(id).direct_mut().expect("just made");
-        let was_frozen = !direct.log.is_open();
+        let (was_frozen, resident) = (!direct.log.is_open(), direct.log.resident());
         direct.log.begin_tick(now);
         direct.log.append((bytes, len), (stamp, now), room, |out| match &compressed {
             Some(frame) => out.extend_from_slice(frame),
@@ -68,7 +72,9 @@ impl Hub {
         if was_frozen {
             self.unfrozen_direct.push(id);
         }
-        self.refresh(id);
+        if !self.is_settled_with_more(id, resident) {
+            self.refresh(id);
+        }
         Ok(())
     }
 

@@ -77,11 +77,13 @@ impl Hub {
 
     /// Decodes until more bytes are needed, a bound is reached, or the connection is over. What is left is kept.
     fn decode(&mut self, id: ConnId, bytes: &mut [u8]) -> Then {
-        let (mut from, now) = (0, self.now);
+        let (mut from, len, now) = (0, bytes.len(), self.now);
         let spent = self.conn_mut(id).spent(now);
         self.work_mut(id).inbound.decoder.set_spent(spent);
+        let is_unlimited = self.config.inbound_rate.is_none() && self.config.inbound_bytes_rate.is_none();
+        let mut follows_message = false;
         loop {
-            let Some(conn) = self.conns.get_mut(id) else { return Then::Stop };
+            let Some(mut conn) = self.conns.get_mut(id) else { return Then::Stop };
             if conn.is_ended() || conn.is_heard_out() {
                 return Then::Stop;
             }
@@ -90,7 +92,12 @@ impl Hub {
                 self.keep_undecoded(id, &bytes[from..]);
                 return Then::Stop;
             }
-            let decoded = match self.work_mut(id).inbound.decoder.decode(&mut bytes[from..]) {
+            if conn.work.is_none() {
+                self.work_mut(id);
+                conn = self.conns.get_mut(id).expect("just looked up");
+            }
+            let inbound = &mut conn.work.as_mut().expect("just made").inbound;
+            let decoded = match inbound.decoder.decode(&mut bytes[from..]) {
                 Ok(decoded) => decoded,
                 Err(error) => {
                     self.fail(id, error);
@@ -99,14 +106,47 @@ impl Hub {
             };
             let consumed = decoded.consumed;
             from += consumed;
-            self.conn_mut(id).keep_spent(now); // What the item asks for may end with a connection that is idle again.
-            if let Some(item) = decoded.item {
-                self.item(id, item);
-            } else if consumed == 0 || from == bytes.len() {
+            conn.keep_spent(now); // What the item asks for may end with a connection that is idle again.
+            let Some(item) = decoded.item else {
+                if consumed > 0 && from < len {
+                    continue;
+                }
                 self.keep_undecoded(id, &bytes[from..]);
                 return Then::Continue;
+            };
+            let is_bare = is_unlimited && conn.is_open() && conn.dialect().is_none();
+            match item {
+                Item::Data { kind, payload, first: true, last: true, is_compressed: false } if is_bare => {
+                    let is_text = kind == MessageKind::Text;
+                    if !(follows_message && self.queue_behind(id, is_text, payload)) {
+                        self.message(id, is_text, payload);
+                    }
+                    follows_message = true;
+                }
+                item => {
+                    self.item(id, item);
+                    follows_message = false;
+                }
             }
         }
+    }
+
+    /// Puts a message into the inbox of a raw connection directly behind another that came in the same read, so that all but
+    /// its bytes is settled; `false`, and nothing is done, if room has to be made for it.
+    fn queue_behind(&mut self, id: ConnId, is_text: bool, bytes: &[u8]) -> bool {
+        let Some(conn) = self.conns.get_mut(id) else { return false };
+        let Some(work) = conn.work.as_mut().filter(|work| work.inbound.first().is_some()) else { return false };
+        // As `make_room_for`, but nothing goes for it.
+        let wanted = self.stats.resident_bytes + 2 * (bytes.len() + crate::conn::INBOX_ENTRY_BYTES);
+        if wanted > self.config.resident_bytes_max {
+            return false;
+        }
+        let message = OwnedPayload { is_text, bytes: Bytes::copy_from_slice(bytes) };
+        let growth = work.inbound.push(message, self.now);
+        conn.charged += growth;
+        self.stats.resident_bytes += growth;
+        self.stats.received += Count::new(1, bytes.len() as u64);
+        true
     }
 
     fn item(&mut self, id: ConnId, item: Item<'_>) {

@@ -6,6 +6,7 @@ mod age;
 mod agreements;
 mod application;
 mod batches;
+mod calm;
 mod check;
 mod closing;
 mod direct;
@@ -35,6 +36,7 @@ mod starts;
 mod takeover;
 mod timeouts;
 mod upgrade;
+mod wake;
 mod work;
 
 use alloc::boxed::Box;
@@ -58,7 +60,7 @@ use crate::id::{ConnId, LaneId, SessionId, TopicId};
 use crate::output::{Deadline, Effect, EndReason, Event, Peer, SessionEnd, Upgraded};
 use crate::session::Session;
 use crate::slab::Slab;
-use crate::stats::Stats;
+use crate::stats::{Count, Stats};
 use crate::time::Instant;
 use crate::timers::Timers;
 use crate::topics::Topics;
@@ -107,6 +109,8 @@ enum News {
 #[derive(Debug)]
 pub struct Hub {
     config: Config,
+    /// What fills a direct lane to its high mark.
+    direct_high: Count,
     now: Instant,
     entropy: Entropy,
     conns: Slab<ConnId, Conn>,
@@ -129,6 +133,8 @@ pub struct Hub {
     timers: Timers<TimerKey>,
     /// Connections that have something to send and may; each at most once.
     ready: VecDeque<ConnId>,
+    /// Topics with lanes that are to be woken, in the order in which they were published to: behind all of `ready`.
+    waking: VecDeque<TopicId>,
     /// Topics, and connections with direct lanes, that were written to since the last poll.
     unfrozen: Vec<TopicId>,
     unfrozen_direct: Vec<ConnId>,
@@ -175,6 +181,7 @@ impl Hub {
     pub fn new(config: Config, entropy: [u8; 32], now: Instant) -> Self {
         Self {
             level: HubLevel::new(&config),
+            direct_high: config.direct_lane.least(config.watermarks.high()),
             config,
             now,
             entropy: Entropy::new(entropy),
@@ -190,6 +197,7 @@ impl Hub {
             topics: Topics::new(),
             timers: Timers::new(),
             ready: VecDeque::new(),
+            waking: VecDeque::new(),
             unfrozen: Vec::new(),
             unfrozen_direct: Vec::new(),
             room: Vec::new(),
@@ -268,10 +276,11 @@ impl Hub {
     /// `bytes` of the outstanding Transmit were written. Answers exactly one [`Transmit`]; fewer than its length: the
     /// connection is blocked until [`handle_writable`](Self::handle_writable).
     pub fn handle_sent(&mut self, conn: ConnId, bytes: usize, now: Instant) {
-        self.advance(now);
+        self.pass(now);
         if self.plain_sent(conn, bytes) {
             return self.update_hub_level(); // What was freed.
         }
+        self.wake_all();
         self.sent(conn, bytes);
         self.settle(conn);
     }

@@ -145,8 +145,19 @@ impl Log {
         self.blocks.back().is_some_and(|block| block.is_open)
     }
 
+    /// Whether `len` bytes can be appended with nothing to be made for them: the usual case within a tick.
+    fn takes_one_more(&self, len: usize) -> bool {
+        self.index.len() < self.index.capacity()
+            && self.blocks.len() < self.blocks.capacity()
+            && self.is_open()
+            && self.buffer.capacity() - self.buffer.len() >= len
+    }
+
     /// How many resident bytes appending `len` bytes adds at the least.
     pub(crate) fn growth(&mut self, len: usize) -> usize {
+        if self.takes_one_more(len) {
+            return 0;
+        }
         let chunk = if self.has_room(len) { 0 } else { len };
         chunk + self.index_growth()
     }
@@ -173,12 +184,14 @@ impl Log {
         room: usize,
         write: impl FnOnce(&mut BytesMut),
     ) {
-        let index_growth = self.index_growth();
-        if !self.has_room(len) {
-            self.open_chunk(len, room.saturating_sub(index_growth));
-        }
-        self.grow_index();
         let seq = self.head.messages + 1;
+        if !self.takes_one_more(len) {
+            let index_growth = self.index_growth();
+            if !self.has_room(len) {
+                self.open_chunk(len, room.saturating_sub(index_growth));
+            }
+            self.grow_index();
+        }
         if !self.is_open() {
             let chunk = self.next_chunk - 1;
             self.chunks.get_mut(&chunk).expect("a chunk was opened").blocks += 1;

@@ -12,8 +12,7 @@ use std::time::{Duration, Instant};
 use crate::binding::{LossReason, Options, Payload, Server, ServerOptions};
 use bytes::BytesMut;
 use forebay_core::wire::{Decoder, Item, Opcode, Role, frame};
-use forebay_sys::Watched;
-use polling::{Events, Poller};
+use forebay_sys::{Events, Poller, Watched};
 
 const SUBSCRIBERS: usize = 1_000;
 /// Every tenth.

@@ -1,0 +1,48 @@
+//! What one message of many brings about: a charge, and nothing else to settle. A read may bring hundreds, and each is taken and
+//! answered by calls of its own.
+
+use super::Hub;
+use crate::conn::{Conn, Phase};
+use crate::id::ConnId;
+use crate::stats::Level;
+
+impl Hub {
+    /// Whether all that `refresh` would look at is as it left it, but for the queues of messages: whatever they do, nothing is
+    /// due to fall, to be paused or resumed, to be counted against a rate, or to end.
+    fn is_calm(&self, conn: &Conn) -> bool {
+        matches!(conn.phase, Phase::Open { .. })
+            && self.draining.is_none()
+            && self.limits.is_empty()
+            && self.acking_lanes == 0
+            && !conn.is_stopped()
+            && conn.inbox_level() == Level::Nominal
+            && conn.own_outbound_level() == Level::Nominal
+    }
+
+    /// A message of so many bytes was taken out of the inbox of a connection; whether all is settled now, because there are more.
+    pub(super) fn is_settled_without(&mut self, id: ConnId, bytes: usize) -> bool {
+        let is_calm = self.conns.get(id).is_some_and(|conn| conn.has_messages() && self.is_calm(conn));
+        if is_calm {
+            let conn = self.conn_mut(id);
+            conn.charged -= bytes;
+            self.recharge(bytes, 0);
+        }
+        is_calm
+    }
+
+    /// A message was put into the direct lane of a connection, the log of which held so many bytes before; whether all is
+    /// settled now, because it is to be written to anyway and the lane is far from full.
+    pub(super) fn is_settled_with_more(&mut self, id: ConnId, resident_before: usize) -> bool {
+        let Some(conn) = self.conns.get(id).filter(|conn| conn.is_ready || conn.is_writing()) else { return false };
+        let Some(direct) = conn.direct().filter(|_| self.is_calm(conn)) else { return false };
+        let (load, resident) = (direct.lane.load(direct.log.head()), direct.log.resident());
+        let is_low = load.messages < self.direct_high.messages && load.bytes < self.direct_high.bytes;
+        if !is_low || self.stats.resident_bytes + resident > self.config.resident_bytes_max + resident_before {
+            return false;
+        }
+        let conn = self.conn_mut(id);
+        conn.charged = conn.charged - resident_before + resident;
+        self.recharge(resident_before, resident);
+        true
+    }
+}
