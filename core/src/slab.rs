@@ -1,5 +1,6 @@
 //! A table with generations: the one place where ids are given out and looked up.
 
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::marker::PhantomData;
 
@@ -15,6 +16,13 @@ const NOWHERE: u32 = u32::MAX;
 pub(crate) fn grow_by_an_eighth<T>(vec: &mut Vec<T>) {
     if vec.len() == vec.capacity() {
         vec.reserve_exact((vec.len() / 8).max(16));
+    }
+}
+
+/// The same of a deque.
+pub(crate) fn grow_deque_by_an_eighth<T>(deque: &mut VecDeque<T>) {
+    if deque.len() == deque.capacity() {
+        deque.reserve_exact((deque.len() / 8).max(16));
     }
 }
 

@@ -47,7 +47,8 @@ impl Reader {
     /// If the peer violates the protocol.
     pub fn next_message(&mut self) -> &[u8] {
         loop {
-            let decoded = self.decoder.decode_with(&mut self.buffer[self.at..self.end], self.wide).expect("good frames");
+            let decoded =
+                self.decoder.decode_with(&mut self.buffer[self.at..self.end], self.wide).expect("good frames");
             let Some(item) = decoded.item else {
                 self.at += decoded.consumed;
                 self.fill();

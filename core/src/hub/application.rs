@@ -139,7 +139,7 @@ impl Hub {
         message: impl Into<Message<'a>>,
         now: Instant,
     ) -> Result<Published, PublishError> {
-        self.advance(now);
+        self.pass(now);
         let published = self.publish_checked(topic, message.into());
         self.retry_parked();
         published

@@ -6,10 +6,11 @@ use crate::topics::Topic;
 
 impl Hub {
     /// A message was published: it is sent now, or with the next flush.
-    pub(super) fn flush_or_wait(&mut self, topic_id: TopicId) {
+    pub(super) fn flush_or_wait(&mut self, topic_id: TopicId, wakes_later: bool) {
         let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
         let Some(interval) = topic.options.flush_interval.filter(|_| self.draining.is_none()) else {
-            return self.flush(topic_id);
+            self.flush_log(topic_id);
+            return if wakes_later { self.wake_later(topic_id) } else { self.wake_idle(topic_id) };
         };
         let timer = *topic.flush_timer.get_or_insert_with(|| self.timers.add(TimerKey::Flush(topic_id.index)));
         if self.timers.deadline(timer).is_none() {
@@ -19,9 +20,16 @@ impl Hub {
 
     /// Everything that was published to a topic may be sent.
     pub(super) fn flush(&mut self, topic_id: TopicId) {
+        if self.flush_log(topic_id) {
+            self.wake_idle(topic_id);
+        }
+    }
+
+    /// Whether there was anything to flush.
+    fn flush_log(&mut self, topic_id: TopicId) -> bool {
         let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
         if topic.flushed.messages == topic.head.messages {
-            return;
+            return false;
         }
         topic.flushed = topic.head;
         // Not before: a batch that is frozen as a whole is one slice.
@@ -29,7 +37,7 @@ impl Hub {
         if has_log && !core::mem::replace(&mut topic.is_unfrozen, true) {
             self.unfrozen.push(topic_id);
         }
-        self.wake_idle(topic_id);
+        true
     }
 
     /// While the hub drains nothing waits for a flush.

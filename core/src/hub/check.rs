@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use super::Hub;
 use crate::conn::{Phase, Segment, Source, Work};
-use crate::id::{ConnId, LaneId};
+use crate::id::{ConnId, LaneId, TopicId};
 use crate::lane::{Needs, Run, Standing};
 use crate::stats::{Count, Totals};
 use crate::topics::{Owner, PlainRun, Topic, TopicLane, Window, latest_place};
@@ -41,7 +41,7 @@ impl Hub {
             }
             for (place, lane) in topic.lanes.iter().enumerate() {
                 assert_eq!(self.topics.of_lane(self.topics.id(lane)), Some((id, place)), "a lane is where its id says");
-                self.check_owner(topic, place);
+                self.check_owner(id, topic, place);
                 self.check_acks(topic, place);
             }
         }
@@ -84,7 +84,7 @@ impl Hub {
         assert!(self.room.is_empty(), "parked publishes are tried at the end of each call");
     }
 
-    fn check_owner(&self, topic: &Topic, place: usize) {
+    fn check_owner(&self, topic_id: TopicId, topic: &Topic, place: usize) {
         let lane = &topic.lanes[place];
         let (id, is_active) = (self.topics.id(lane), lane.is(TopicLane::ACTIVE));
         let Owner::Session(session) = lane.owner(&self.sessions) else { return };
@@ -93,7 +93,9 @@ impl Hub {
             return assert!(!session.active().contains(&id), "a lane that ended is not active");
         }
         assert_eq!(session.active().contains(&id), is_active, "active lanes are listed");
-        assert!(!topic.has_something(place) || is_active, "a lane with something waiting is active");
+        let is_woken = topic.is_woken(place);
+        assert!(!is_woken || self.waking.contains(&topic_id), "lanes are woken in time");
+        assert!(!topic.has_something(place) || is_active || is_woken, "a lane with something waiting is active");
         let Some(conn_id) = session.conn() else { return };
         let conn = self.conns.get(conn_id).expect("a session's connection exists");
         if is_active && conn.is_open() && !conn.is_writing() {
@@ -106,7 +108,7 @@ impl Hub {
         assert!(conn.spent(self.now) <= WORK_CREDIT, "no more is spent than there was");
         if let Some(plain) = conn.plain {
             assert!(conn.work.is_none() && conn.is_open() && !conn.is_blocked, "a plain Transmit is all there is");
-            let PlainRun { log, run, bytes } = self.topics.plain(plain);
+            let PlainRun { log, run, bytes, .. } = self.topics.plain(plain);
             let pieces: usize = log.pieces(run).map(|(_, range)| range.len()).sum();
             assert!(bytes == pieces && bytes > 0, "the length of a plain Transmit");
         }
@@ -205,7 +207,7 @@ impl Topic {
                 continue;
             }
             self.check_limits(place, totals);
-            let is_idle = self.idle.contains(&u32::try_from(place).expect("as many lanes as sessions"));
+            let is_idle = self.is_idle(place);
             let is_woken =
                 self.next_flushed(place).is_some() || is_idle || lane.is(TopicLane::ACTIVE) || self.is_shut(place);
             assert!(is_woken, "a lane with nothing to send is woken by the next publish, or flush");
@@ -224,6 +226,8 @@ impl Topic {
         assert_eq!(self.refusing as usize, refusing, "lanes that refused");
         let keeping = watched().filter(|watched| watched.keeps_parked.is_some()).count();
         assert_eq!(self.keeping_parked as usize, keeping, "lanes that keep a publish parked");
+        let local = self.lanes.iter().filter(|lane| lane.is_local()).count();
+        assert_eq!(self.local_lanes as usize, local, "in-process lanes");
         let live = self.lanes.iter().filter(|lane| !lane.is_ended()).count();
         assert_eq!(self.live_lanes as usize, live, "lanes that have not ended");
         self.check_gates();

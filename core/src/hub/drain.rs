@@ -31,8 +31,8 @@ pub struct Transmit<'a> {
 /// What is in a Transmit.
 #[derive(Clone, Copy, Debug)]
 enum Content<'a> {
-    /// A run of a log.
-    Plain(&'a Log, Run),
+    /// A run of a log, and its bytes, where they lie in one block.
+    Plain(&'a Log, Run, Option<&'a [u8]>),
     Spelled(&'a Outstanding),
 }
 
@@ -52,7 +52,7 @@ impl<'a> Transmit<'a> {
 
     fn pieces(self) -> impl Iterator<Item = (&'a Bytes, Range<usize>)> {
         let (plain, outstanding) = match self.content {
-            Content::Plain(log, run) => (Some((log, run)), None),
+            Content::Plain(log, run, _) => (Some((log, run)), None),
             Content::Spelled(outstanding) => (None, Some(self.spelled(outstanding))),
         };
         plain.into_iter().flat_map(|(log, run)| log.pieces(run)).chain(outstanding.into_iter().flatten())
@@ -94,8 +94,8 @@ impl<'a> Transmit<'a> {
     /// The bytes, where they are one slice, as they most often are: then a plain write will do.
     #[must_use]
     pub fn single(&self) -> Option<&'a [u8]> {
-        if let Content::Plain(log, run) = self.content {
-            return log.single(run);
+        if let Content::Plain(_, _, single) = self.content {
+            return single;
         }
         let mut slices = self.slices();
         let first = slices.next();
@@ -187,7 +187,12 @@ impl Hub {
     pub(super) fn next_transmit(&mut self) -> Option<ConnId> {
         self.freeze();
         self.forget_topics();
-        while let Some(id) = self.ready.pop_front() {
+        loop {
+            if let Some(id) = self.wake_next() {
+                return Some(id);
+            }
+            let id = self.ready.pop_front()?;
+            self.wake_lanes_of(id);
             let Some(conn) = self.conns.get_mut(id) else { continue };
             conn.is_ready = false;
             if conn.is_ended() || conn.is_writing() {
@@ -218,7 +223,6 @@ impl Hub {
             }
             return Some(id);
         }
-        None
     }
 
     /// A connection, or a lane, ended within a poll: what is published in its place is to be sent by the same poll.
@@ -230,8 +234,8 @@ impl Hub {
     pub(super) fn transmit(&self, id: ConnId) -> Transmit<'_> {
         let conn = self.conns.get(id).expect("just built");
         if let Some(plain) = conn.plain {
-            let PlainRun { log, run, bytes } = self.topics.plain(plain);
-            return Transmit { hub: self, conn: id, len: bytes, content: Content::Plain(log, run) };
+            let PlainRun { log, run, single, bytes } = self.topics.plain(plain);
+            return Transmit { hub: self, conn: id, len: bytes, content: Content::Plain(log, run, single) };
         }
         let outstanding = conn.outstanding().expect("just built");
         Transmit { hub: self, conn: id, len: outstanding.len, content: Content::Spelled(outstanding) }

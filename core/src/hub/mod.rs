@@ -36,6 +36,7 @@ mod starts;
 mod takeover;
 mod timeouts;
 mod upgrade;
+mod wake;
 mod work;
 
 use alloc::boxed::Box;
@@ -132,6 +133,8 @@ pub struct Hub {
     timers: Timers<TimerKey>,
     /// Connections that have something to send and may; each at most once.
     ready: VecDeque<ConnId>,
+    /// Topics with lanes that are to be woken, in the order in which they were published to: behind all of `ready`.
+    waking: VecDeque<TopicId>,
     /// Topics, and connections with direct lanes, that were written to since the last poll.
     unfrozen: Vec<TopicId>,
     unfrozen_direct: Vec<ConnId>,
@@ -194,6 +197,7 @@ impl Hub {
             topics: Topics::new(),
             timers: Timers::new(),
             ready: VecDeque::new(),
+            waking: VecDeque::new(),
             unfrozen: Vec::new(),
             unfrozen_direct: Vec::new(),
             room: Vec::new(),
@@ -272,10 +276,11 @@ impl Hub {
     /// `bytes` of the outstanding Transmit were written. Answers exactly one [`Transmit`]; fewer than its length: the
     /// connection is blocked until [`handle_writable`](Self::handle_writable).
     pub fn handle_sent(&mut self, conn: ConnId, bytes: usize, now: Instant) {
-        self.advance(now);
+        self.pass(now);
         if self.plain_sent(conn, bytes) {
             return self.update_hub_level(); // What was freed.
         }
+        self.wake_all();
         self.sent(conn, bytes);
         self.settle(conn);
     }

@@ -145,6 +145,7 @@ impl Hub {
 
     pub(super) fn next_deadline(&self) -> Option<Deadline> {
         let has_output = !self.ready.is_empty()
+            || !self.waking.is_empty()
             || !self.effects.is_empty()
             || !self.events.is_empty()
             || !self.unfrozen.is_empty()

@@ -5,7 +5,7 @@ use super::Hub;
 use super::drain::SLICES_MAX;
 use crate::config::Options;
 use crate::conn::{Conn, Outstanding, Phase, Plain, Segment, Source};
-use crate::id::ConnId;
+use crate::id::{ConnId, TopicId};
 use crate::topics::{PlainRun, TopicLane};
 
 impl Conn {
@@ -27,33 +27,66 @@ impl Conn {
 impl Hub {
     /// Makes the next Transmit of a connection that may be written to, if it is a plain one; whether it is.
     pub(super) fn start_plain(&mut self, id: ConnId) -> bool {
-        let options = &self.config;
-        let conn = self.conns.get_mut(id).expect("the connection exists");
-        if !conn.is_plain(options) || options.outbound_bytes_rate.is_some() || self.draining.is_some() {
+        let conn = self.conns.get(id).expect("the connection exists");
+        let session = self.sessions.get(conn.session).expect("a connection's session exists");
+        let [lane] = *session.active() else { return false };
+        if !self.may_be_plain() || (self.acking_lanes > 0 && session.clock().is_some()) {
             return false;
         }
-        let session = self.sessions.get_mut(conn.session).expect("a connection's session exists");
-        let [lane_id] = *session.active() else { return false };
-        if self.acking_lanes > 0 && session.clock().is_some() {
-            return false;
-        }
-        let (topic, place) = self.topics.lane_mut(lane_id);
-        let bounds = (options.transmit_bytes_max as usize, SLICES_MAX);
-        let (Some(plain), Some(is_cut)) = (Plain::new(lane_id.index), topic.start_plain(place, bounds)) else {
-            return false;
-        };
+        let (topic_id, place) = self.topics.of_lane(lane).expect("the lane exists");
+        let Some(is_cut) = self.begin_plain(id, topic_id, place) else { return false };
         if !is_cut {
+            let (topic, place) = self.topics.lane_mut(lane);
             topic.lanes[place].set(TopicLane::ACTIVE, false);
             topic.list_idle(place);
-            session.rest(lane_id);
+            let session = self.conn_mut(id).session;
+            self.sessions.get_mut(session).expect("a connection's session exists").rest(lane);
         }
+        true
+    }
+
+    /// The same, for a lane that was to be woken, of a session with no other: then it need not be woken. The connection.
+    pub(super) fn start_woken(&mut self, topic_id: TopicId, place: usize) -> Option<ConnId> {
+        let topic = self.topics.slab.get(topic_id)?;
+        let session = self.sessions.at(topic.lanes[place].session()?)?;
+        let id = session.conn().filter(|_| session.lanes().len() == 1 && session.active().is_empty())?;
+        if !self.may_be_plain() || (self.acking_lanes > 0 && session.clock().is_some()) {
+            return None;
+        }
+        let conn = self.conns.get(id).filter(|conn| !conn.is_ready && !conn.is_writing())?;
+        let session = conn.session;
+        let is_cut = self.begin_plain(id, topic_id, place)?;
+        if is_cut {
+            let lane = self.topics.id_at(topic_id, place);
+            let topic = self.topics.slab.get_mut(topic_id).expect("just looked up");
+            topic.lanes[place].set(TopicLane::ACTIVE, true);
+            self.sessions.get_mut(session).expect("a connection's session exists").activate(lane);
+        } else {
+            self.topics.slab.get_mut(topic_id).expect("just looked up").list_idle(place);
+        }
+        Some(id)
+    }
+
+    fn may_be_plain(&self) -> bool {
+        self.config.outbound_bytes_rate.is_none() && self.draining.is_none()
+    }
+
+    /// What waits in the lane becomes the connection's plain Transmit; whether that was not all.
+    #[inline]
+    fn begin_plain(&mut self, id: ConnId, topic_id: TopicId, place: usize) -> Option<bool> {
+        let options = &self.config;
+        let conn = self.conns.get_mut(id).filter(|conn| conn.is_plain(options))?;
+        let topic = self.topics.slab.get_mut(topic_id)?;
+        let plain = Plain::new(topic.lanes[place].index())?;
+        let is_cut = topic.start_plain(place, (options.transmit_bytes_max as usize, SLICES_MAX))?;
         conn.plain = Some(plain);
         (conn.stalled_since, conn.excused_since) = (Some(self.now), Some(self.now));
-        true
+        Some(is_cut)
     }
 
     /// All of a connection's plain Transmit was sent; whether it has one, and nothing special has come up since.
     pub(super) fn plain_sent(&mut self, id: ConnId, bytes: usize) -> bool {
+        self.wake_lanes_of(id); // Then it is its turn again behind all others.
         let Some(conn) = self.conns.get_mut(id) else { return false };
         let Some(plain) = conn.plain.filter(|_| self.draining.is_none()) else { return false };
         let session = self.sessions.get(conn.session).expect("a connection's session exists");

@@ -107,7 +107,7 @@ impl Hub {
         }
         // Not before: room was made for the message.
         full.outlived.into_iter().for_each(|id| self.copy_outstanding(id));
-        self.flush_or_wait(topic_id);
+        self.flush_or_wait(topic_id, publisher == Publisher::Application);
         let topic = self.topics.slab.get(topic_id).expect("the topic exists");
         let position = Position { epoch: topic.epoch, seq: topic.head.messages };
         Ok(Published { position, matched: topic.live_lanes, is_duplicate: false })
@@ -232,36 +232,13 @@ impl Hub {
         before
     }
 
-    pub(super) fn wake_idle(&mut self, topic_id: TopicId) {
-        let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
-        let mut idle = core::mem::take(&mut topic.idle);
-        for place in idle.drain(..) {
-            let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
-            let place = place as usize;
-            topic.forget_idle(place);
-            let is_batched = topic.options.flush_interval.is_some();
-            if topic.lanes[place].is_ended() {
-                continue;
-            }
-            if is_batched && !topic.is_shut(place) && !topic.has_something(place) {
-                topic.list_idle(place); // It came when all that is flushed had been published.
-            } else {
-                self.activate_at(topic_id, place);
-            }
-        }
-        let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
-        if topic.idle.is_empty() {
-            topic.idle = idle;
-        }
-    }
-
     /// The lane has something to send, or to tell.
     pub(super) fn activate(&mut self, id: LaneId) {
         let (topic, place) = self.topics.of_lane(id).expect("the lane exists");
         self.activate_at(topic, place);
     }
 
-    fn activate_at(&mut self, topic_id: TopicId, place: usize) {
+    pub(super) fn activate_at(&mut self, topic_id: TopicId, place: usize) {
         let topic = self.topics.slab.get_mut(topic_id).expect("the topic exists");
         if topic.is_shut(place) && !topic.has_something(place) {
             return; // What opens it activates it.

@@ -103,6 +103,9 @@ impl Hub {
 
     /// Tries again the publishes that wait for room in topics that may have some.
     pub(super) fn retry_parked(&mut self) {
+        if !self.overflowed.is_empty() || !self.room.is_empty() {
+            self.wake_all();
+        }
         self.end_overflowed();
         while let Some(topic_id) = self.room.pop() {
             let Some(topic) = self.topics.slab.get_mut(topic_id) else { continue };

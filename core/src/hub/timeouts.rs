@@ -184,6 +184,7 @@ impl Hub {
 
     /// Lists a connection that has something to send and may, or sees that it is when its rate allows.
     pub(super) fn make_ready(&mut self, id: ConnId) {
+        self.wake_all(); // They come first.
         let Some(conn) = self.conns.get(id) else { return };
         if conn.is_ready || conn.is_writing() || conn.is_ended() {
             return;

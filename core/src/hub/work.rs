@@ -12,7 +12,14 @@ use crate::wire::Decoder;
 const RESTED_MAX: usize = 1_024;
 
 impl Hub {
+    /// The beginning of a call, at that time.
     pub(super) fn advance(&mut self, now: Instant) {
+        self.pass(now);
+        self.wake_all();
+    }
+
+    /// The same of a call that is not disturbed by lanes that are still to be woken.
+    pub(super) fn pass(&mut self, now: Instant) {
         self.now = self.now.max(now);
     }
 

@@ -306,6 +306,13 @@ impl Standing {
         (self.rare.is_none() && self.out_messages == 0).then_some(self.tail)
     }
 
+    /// All of it was sent. What that was.
+    #[inline]
+    pub(crate) fn plain_sent(&mut self) -> Count {
+        let (messages, bytes) = (core::mem::take(&mut self.out_messages), core::mem::take(&mut self.out_bytes));
+        Count::new(messages.into(), bytes.into())
+    }
+
     /// What is outstanding, in a lane that has nothing to remember.
     #[inline]
     pub(crate) fn plain_outstanding(&self) -> Option<Run> {

@@ -72,14 +72,18 @@ impl Log {
     }
 
     /// The same, where `run` was outstanding, directly before the tail, and was sent.
+    #[inline]
     pub(crate) fn sent(&mut self, run: Run) {
-        if let Some(block) = self.blocks.back_mut()
-            && block.first <= run.first()
-            && (block.refs > 1 || block.starts > 0)
-        {
-            (block.held, block.refs) = (block.held - 1, block.refs - 1);
-            return; // The usual case: others need the newest block, too.
+        match self.blocks.back_mut() {
+            // The usual case: others need the newest block, too.
+            Some(block) if block.first <= run.first() && (block.refs > 1 || block.starts > 0) => {
+                (block.held, block.refs) = (block.held - 1, block.refs - 1);
+            }
+            _ => self.sent_of_many(run),
         }
+    }
+
+    fn sent_of_many(&mut self, run: Run) {
         let places = self.places(run);
         places.clone().for_each(|place| self.blocks[place].held -= 1);
         if self.release(places) {

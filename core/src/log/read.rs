@@ -129,20 +129,28 @@ impl Log {
     }
 
     /// The bytes of `run`, where they lie in one block.
+    #[inline]
     pub(crate) fn single(&self, run: Run) -> Option<&[u8]> {
-        let last = run.last();
-        let block = match self.blocks.back() {
-            Some(block) if block.first == run.first() && block.last == last => return Some(&block.bytes),
-            _ => &self.blocks[self.find(run.first())],
-        };
+        match self.blocks.back() {
+            Some(block) if block.first == run.first() && block.last == run.last() => Some(&block.bytes),
+            _ => self.single_of_many(run),
+        }
+    }
+
+    fn single_of_many(&self, run: Run) -> Option<&[u8]> {
+        let (block, last) = (&self.blocks[self.find(run.first())], run.last());
         (block.last >= last)
             .then(|| &block.bytes[self.offset_before(block, run.first())..self.offset_after(block, last)])
     }
 
     /// How long `run` is, in bytes of frames.
+    #[inline]
     pub(crate) fn run_bytes(&self, run: Run) -> usize {
-        let all = || self.pieces(run).map(|(_, range)| range.len()).sum();
-        self.single(run).map_or_else(all, <[u8]>::len)
+        self.single(run).map_or_else(|| self.run_bytes_of_many(run), <[u8]>::len)
+    }
+
+    fn run_bytes_of_many(&self, run: Run) -> usize {
+        self.pieces(run).map(|(_, range)| range.len()).sum()
     }
 
     /// How far `sent` bytes of `run` reach: the cut behind the last message covered, and of the message they end in the cut

@@ -3,6 +3,7 @@
 mod batches;
 mod gates;
 mod history;
+mod idle;
 mod origin;
 mod plain;
 mod settings;
@@ -32,6 +33,7 @@ use crate::stats::{Acks, Level, Totals};
 use crate::timers::TimerId;
 use crate::watermark::ToldLevel;
 use gates::Gate;
+use idle::{Idle, NOWHERE};
 pub(crate) use origin::Origin;
 pub(crate) use plain::PlainRun;
 pub(crate) use settings::Settings;
@@ -98,6 +100,11 @@ impl TopicLane {
         self.bits & !Self::FLAGS
     }
 
+    /// The place of its session; `None`: it is in-process.
+    pub(crate) fn session(&self) -> Option<u32> {
+        (self.owner != LOCAL).then_some(self.owner)
+    }
+
     /// Whom it belongs to.
     pub(crate) fn owner(&self, sessions: &Slab<SessionId, Session>) -> Owner {
         match self.owner {
@@ -153,6 +160,8 @@ pub(crate) struct Topic {
     pub(crate) lanes: Vec<TopicLane>,
     /// Lanes that have not ended.
     pub(crate) live_lanes: u32,
+    /// In-process lanes, ended ones included.
+    pub(crate) local_lanes: u32,
     pub(crate) logs: [Option<Box<Encoded>>; ENCODINGS],
     /// Everything behind it is kept for those who come later; `None`: the topic has no history.
     history: Option<Mark>,
@@ -160,8 +169,8 @@ pub(crate) struct Topic {
     /// By `latest_place`.
     pub(crate) keyed: [Option<Box<Keyed>>; 2],
     pub(crate) settings: SettingsTable,
-    /// Lanes with nothing waiting, by place: the next publish wakes them.
-    pub(crate) idle: Vec<u32>,
+    /// Lanes with nothing waiting: the next publish wakes them.
+    pub(crate) idle: Idle,
     /// Lanes that are nearly full, these first, or have something to remember.
     watched: Vec<Watched>,
     /// What holds up lanes, by their place in `Topics::lanes`, where something may.
@@ -225,12 +234,13 @@ impl Topic {
             is_removed: false,
             lanes: Vec::new(),
             live_lanes: 0,
+            local_lanes: 0,
             logs: [const { None }; ENCODINGS],
             history: None,
             publish_ids: PublishIds::new(options.publish_ids_max),
             keyed: [const { None }; 2],
             settings: SettingsTable::default(),
-            idle: Vec::new(),
+            idle: Idle::default(),
             watched: Vec::new(),
             gates: BTreeMap::new(),
             near: 0,
@@ -397,8 +407,9 @@ impl Topics {
         self.lanes.make_room();
         let id = self.lanes.insert_with(|_| lane_place(topic_id, place));
         grow_by_an_eighth(&mut topic.lanes);
-        topic.lanes.push(TopicLane { window, index: id.index, owner, listed: u32::MAX, bits: settings });
+        topic.lanes.push(TopicLane { window, index: id.index, owner, listed: NOWHERE, bits: settings });
         topic.live_lanes += 1;
+        topic.local_lanes += u32::from(owner == LOCAL);
         if let Some(age) = age_max {
             let before = topic.age_min.filter(|_| !topic.aging.is_empty());
             topic.age_min = Some(before.map_or(age, |before| before.min(age)));
@@ -426,6 +437,7 @@ impl Topics {
         }
         assert!(is_settled, "only a settled lane goes");
         topic.settings.remove(lane.settings());
+        topic.local_lanes -= u32::from(lane.is_local());
         match latest_place(terms.policy) {
             None => topic.remove_reader(encoding),
             Some(place) => topic.remove_latest_reader(place, encoding),

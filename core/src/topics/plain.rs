@@ -10,6 +10,8 @@ use crate::stats::Count;
 pub(crate) struct PlainRun<'a> {
     pub(crate) log: &'a Log,
     pub(crate) run: Run,
+    /// Its bytes, where they lie in one block.
+    pub(crate) single: Option<&'a [u8]>,
     pub(crate) bytes: usize,
 }
 
@@ -23,7 +25,8 @@ impl Topics {
         let encoding = topic.settings.get(lane.settings()).encoding;
         let log = &topic.logs[encoding].as_ref().expect("a lane's log exists").log;
         let run = standing.outstanding();
-        PlainRun { log, run, bytes: log.run_bytes(run) }
+        let single = log.single(run);
+        PlainRun { log, run, single, bytes: single.map_or_else(|| log.run_bytes(run), <[u8]>::len) }
     }
 }
 
@@ -62,7 +65,7 @@ impl Topic {
         if is_special || log.run_bytes(run) > bytes {
             return None;
         }
-        let count = standing.sent(run.through);
+        let count = standing.plain_sent();
         let before = log.resident();
         log.sent(run);
         self.totals.send(count);

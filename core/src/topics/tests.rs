@@ -46,9 +46,8 @@ impl World {
     /// What a publish does with the idle lanes.
     fn wake(&mut self) {
         let topic = self.topics.slab.get_mut(self.topic).unwrap();
-        for place in core::mem::take(&mut topic.idle) {
-            topic.forget_idle(place as usize);
-        }
+        topic.idle.wake();
+        while topic.next_woken().is_some() {}
         self.lanes.values_mut().for_each(|is_idle| *is_idle = false);
     }
 
@@ -59,7 +58,7 @@ impl World {
         for (id, is_idle) in &self.lanes {
             let (_, place) = self.topics.lane(*id);
             assert_eq!(self.topics.id(&topic.lanes[place]), *id, "a lane is where its id says");
-            assert_eq!(topic.idle_place(place).is_some(), *is_idle);
+            assert_eq!(topic.is_idle(place), *is_idle);
         }
         let readers = topic.logs[RAW.encoding()].as_ref().map_or(0, |encoded| encoded.lanes as usize);
         assert_eq!(readers, self.lanes.len(), "a log goes with its last reader");

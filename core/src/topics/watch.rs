@@ -9,12 +9,9 @@
 use super::{Topic, TopicLane, View};
 use crate::config::Watermarks;
 use crate::lane::{Mark, Standing};
-use crate::slab::grow_by_an_eighth;
 use crate::stats::{Count, Level};
 use crate::time::Instant;
 use crate::watermark::Gauge;
-
-const NOWHERE: u32 = u32::MAX;
 
 /// A refused publish that a lane has to make room for.
 #[derive(Clone, Copy, Debug)]
@@ -29,7 +26,7 @@ pub(crate) struct Refusal {
 #[derive(Debug)]
 pub(crate) struct Watched {
     place: u32,
-    /// Where it is listed in `Topic::idle`, or `NOWHERE`.
+    /// Where it is listed in `Topic::idle`, see there.
     idle_place: u32,
     pub(crate) refusal: Option<Refusal>,
     /// It has no room for the first parked publish, a payload of so many bytes.
@@ -90,45 +87,16 @@ fn place_of(index: usize) -> u32 {
 
 /// Where a lane is listed, besides its own place.
 impl Topic {
-    /// Its place in `idle`: the next publish wakes it.
-    pub(super) fn idle_place(&self, place: usize) -> Option<usize> {
-        let lane = &self.lanes[place];
-        let listed =
-            if lane.is(TopicLane::WATCHED) { self.watched[lane.listed as usize].idle_place } else { lane.listed };
-        (listed != NOWHERE).then_some(listed as usize)
-    }
-
-    pub(super) fn set_idle_place(&mut self, place: usize, idle: Option<usize>) {
-        let listed = idle.map_or(NOWHERE, place_of);
+    /// Where it is listed in `Topic::idle`.
+    pub(super) fn idle_listing(&mut self, place: usize) -> &mut u32 {
         let lane = &mut self.lanes[place];
-        if lane.is(TopicLane::WATCHED) {
-            self.watched[lane.listed as usize].idle_place = listed;
-        } else {
-            lane.listed = listed;
-        }
+        if lane.is(TopicLane::WATCHED) { &mut self.watched[lane.listed as usize].idle_place } else { &mut lane.listed }
     }
 
-    /// The next publish wakes the lane.
-    pub(crate) fn list_idle(&mut self, place: usize) {
-        if self.idle_place(place).is_none() {
-            self.set_idle_place(place, Some(self.idle.len()));
-            grow_by_an_eighth(&mut self.idle);
-            self.idle.push(place_of(place));
-        }
-    }
-
-    fn unlist_idle(&mut self, place: usize) {
-        let Some(idle) = self.idle_place(place) else { return };
-        self.set_idle_place(place, None);
-        self.idle.swap_remove(idle);
-        if let Some(moved) = self.idle.get(idle).copied() {
-            self.set_idle_place(moved as usize, Some(idle));
-        }
-    }
-
-    /// The lane is not among the idle ones any more, all of which are woken.
-    pub(crate) fn forget_idle(&mut self, place: usize) {
-        self.set_idle_place(place, None);
+    /// The same, to be looked at.
+    pub(super) fn idle_listed(&self, place: usize) -> u32 {
+        let lane = &self.lanes[place];
+        if lane.is(TopicLane::WATCHED) { self.watched[lane.listed as usize].idle_place } else { lane.listed }
     }
 
     /// Takes a lane out of the array; the last one takes its place, and is given back.
@@ -137,9 +105,7 @@ impl Topic {
         self.unwatch(place);
         let lane = self.lanes.swap_remove(place);
         if place < self.lanes.len() {
-            if let Some(idle) = self.idle_place(place) {
-                self.idle[idle] = place_of(place);
-            }
+            self.move_idle(place);
             if let Some(index) = self.watch_place(place) {
                 self.watched[index].place = place_of(place);
             }
@@ -304,11 +270,7 @@ impl Topic {
 
     /// Recounts what is listed.
     pub(crate) fn check_lists(&self) {
-        for (index, place) in self.idle.iter().enumerate() {
-            assert_eq!(self.idle_place(*place as usize), Some(index), "an idle lane knows its place");
-        }
-        let idle = (0..self.lanes.len()).filter(|place| self.idle_place(*place).is_some()).count();
-        assert_eq!(self.idle.len(), idle, "idle lanes are listed once");
+        self.check_idle();
         for (index, watched) in self.watched.iter().enumerate() {
             assert_eq!(self.watch_place(watched.place()), Some(index), "a watched lane knows its place");
             assert!(index < self.near || !watched.is_forgettable(), "a lane is watched for a reason");

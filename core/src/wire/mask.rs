@@ -24,26 +24,37 @@ pub(super) const fn rotate(key: [u8; 4], offset: usize) -> [u8; 4] {
     u32::from_le_bytes(key).rotate_right(turns).to_le_bytes()
 }
 
-/// A number of bytes that the compiler knows, a multiple of four: it makes a few vectors of them.
+// Arrays of a length that the compiler knows, gone through byte by byte, are vectors to it; in words it takes them apart.
+
+/// The key for as many bytes; a multiple of four.
 #[inline]
-fn xor<const N: usize>(mut bytes: [u8; N], key: [u8; 4]) -> [u8; N] {
-    for word in bytes.as_chunks_mut().0 {
-        *word = (u32::from_ne_bytes(*word) ^ u32::from_ne_bytes(key)).to_ne_bytes();
+fn wide<const N: usize>(key: [u8; 4]) -> [u8; N] {
+    let mut bytes = [0; N];
+    for four in bytes.as_chunks_mut().0 {
+        *four = key;
+    }
+    bytes
+}
+
+#[inline]
+fn xor<const N: usize>(mut bytes: [u8; N], key: &[u8; N]) -> [u8; N] {
+    for (byte, mask) in bytes.iter_mut().zip(key) {
+        *byte ^= mask;
     }
     bytes
 }
 
 #[inline]
 fn or<const N: usize>(mut bytes: [u8; N], others: &[u8; N]) -> [u8; N] {
-    for (word, other) in bytes.as_chunks_mut().0.iter_mut().zip(others.as_chunks().0) {
-        *word = (u32::from_ne_bytes(*word) | u32::from_ne_bytes(*other)).to_ne_bytes();
+    for (byte, other) in bytes.iter_mut().zip(others) {
+        *byte |= other;
     }
     bytes
 }
 
 #[inline]
-fn is_ascii<const N: usize>(bytes: &[u8; N]) -> bool {
-    bytes.as_chunks().0.iter().fold(0, |any, word| any | u32::from_ne_bytes(*word)) & 0x8080_8080 == 0
+fn has_high_bit<const N: usize>(bytes: &[u8; N]) -> bool {
+    bytes.iter().fold(0, |any, byte| any | byte) & 0x80 != 0
 }
 
 /// Masks or unmasks `bytes` in place. `offset` is how many bytes of the frame's payload came before them; only its
@@ -78,17 +89,24 @@ fn run<const IS_TEXT: bool>(bytes: &mut [u8], key: [u8; 4]) -> bool {
     let Some(last) = bytes.last_chunk() else {
         return run_short(bytes, key);
     };
-    let last: [u8; 16] = xor(*last, rotate(key, bytes.len()));
-    let (mut any, mut any_block) = (last, [0; 64]);
+    let last: [u8; 16] = xor(*last, &wide(rotate(key, bytes.len())));
+    let mut any = last;
     let (blocks, rest) = bytes.as_chunks_mut();
-    for block in blocks {
-        *block = xor(*block, key);
-        if IS_TEXT {
-            any_block = or(any_block, block);
+    if !blocks.is_empty() {
+        let key: [u8; 64] = wide(key);
+        let mut any_block = [0; 64];
+        for block in blocks {
+            *block = xor(*block, &key);
+            if IS_TEXT {
+                any_block = or(any_block, block);
+            }
+        }
+        for quarter in any_block.as_chunks().0 {
+            any = or(any, quarter);
         }
     }
     for vector in rest.as_chunks_mut().0 {
-        *vector = xor(*vector, key);
+        *vector = xor(*vector, &wide(key));
         if IS_TEXT {
             any = or(any, vector);
         }
@@ -96,13 +114,7 @@ fn run<const IS_TEXT: bool>(bytes: &mut [u8], key: [u8; 4]) -> bool {
     if let Some(end) = bytes.last_chunk_mut() {
         *end = last;
     }
-    if !IS_TEXT {
-        return false;
-    }
-    for quarter in any_block.as_chunks().0 {
-        any = or(any, quarter);
-    }
-    is_ascii(&any)
+    IS_TEXT && !has_high_bit(&any)
 }
 
 /// Less than 16 bytes.
@@ -121,14 +133,14 @@ fn run_short(bytes: &mut [u8], key: [u8; 4]) -> bool {
 #[inline]
 fn run_between<const N: usize>(bytes: &mut [u8], key: [u8; 4]) -> Option<bool> {
     let (first, last) = (bytes.first_chunk::<N>()?, bytes.last_chunk::<N>()?);
-    let (first, last) = (xor(*first, key), xor(*last, rotate(key, bytes.len())));
+    let (first, last) = (xor(*first, &wide(key)), xor(*last, &wide(rotate(key, bytes.len()))));
     *bytes.first_chunk_mut()? = first;
     *bytes.last_chunk_mut()? = last;
-    Some(is_ascii(&or(first, &last)))
+    Some(!has_high_bit(&or(first, &last)))
 }
 
-/// Appends a payload, masked.
-#[inline]
+/// Appends a payload, masked. Out of line: those who do not mask would have to go round it.
+#[inline(never)]
 pub(super) fn put(out: &mut BytesMut, payload: &[u8], key: [u8; 4]) {
     let Some(last) = payload.last_chunk::<16>() else {
         let start = out.len();
@@ -138,14 +150,14 @@ pub(super) fn put(out: &mut BytesMut, payload: &[u8], key: [u8; 4]) {
     };
     let (blocks, rest) = payload.as_chunks::<64>();
     for block in blocks {
-        out.extend_from_slice(&xor(*block, key));
+        out.extend_from_slice(&xor(*block, &wide(key)));
     }
     let (vectors, rest) = rest.as_chunks::<16>();
     for vector in vectors {
-        out.extend_from_slice(&xor(*vector, key));
+        out.extend_from_slice(&xor(*vector, &wide(key)));
     }
     if !rest.is_empty() {
-        let last = xor(*last, rotate(key, payload.len()));
+        let last = xor(*last, &wide(rotate(key, payload.len())));
         out.extend_from_slice(&last[16 - rest.len()..]);
     }
 }

@@ -44,6 +44,9 @@ impl World {
         for guest in self.guests.values().filter(|guest| guest.keeps_book()) {
             let reader = guest.client.reader.as_ref().expect("keeps book");
             let side = &self.sides[guest.side];
+            if side.ended.contains_key(&guest.conn) {
+                continue; // The hub has closed the connection; its end is still on the way.
+            }
             for (topic, sub) in &reader.subs {
                 let head = heads[&(guest.side, topic.clone())];
                 let is_past = guest.past.contains(topic);
