@@ -21,7 +21,7 @@ const READ_BYTES: usize = 256 << 10;
 const READS_MAX: usize = 2;
 /// Writes per turn, and what they take at most, but for the last one; then there is input again. A turn writes to everybody who
 /// is ready, where it can: input that comes in between is one write more to each of them.
-const WRITES_MAX: usize = 4_096;
+const WRITES_MAX: usize = 16_384;
 const WRITE_BYTES_MAX: usize = 32 << 20;
 /// Events per turn.
 const EVENTS_MAX: usize = 4_096;

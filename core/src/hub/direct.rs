@@ -52,16 +52,20 @@ impl Hub {
         let compressed = self.compress_direct(id, mask, payload);
         let plain = frame::frame_bytes(payload.as_bytes().len(), is_client);
         let len = compressed.as_ref().map_or(plain, Bytes::len);
-        let direct = self.conn_mut(id).direct_mut().expect("just made");
-        let growth = direct.log.growth(len);
         let room = self.config.resident_bytes_max.saturating_sub(self.stats.resident_bytes);
+        let direct = self.conns.get_mut(id).and_then(Conn::direct_mut).expect("just made");
+        let resident = direct.log.resident();
+        self.emptied.equip_log(&mut direct.log, room);
+        let room = room - (direct.log.resident() - resident);
+        let growth = direct.log.growth(len);
         if growth > room && !self.make_room_for(growth) {
+            self.direct_progressed(id);
             self.rest(id);
             return Err(SendError::Overloaded);
         }
         let (stamp, now) = (self.stamp + 1, self.now);
         let direct = self.conn_mut(id).direct_mut().expect("just made");
-        let (was_frozen, resident) = (!direct.log.is_open(), direct.log.resident());
+        let was_frozen = !direct.log.is_open();
         direct.log.begin_tick(now);
         direct.log.append((bytes, len), (stamp, now), room, |out| match &compressed {
             Some(frame) => out.extend_from_slice(frame),
@@ -101,7 +105,7 @@ impl Hub {
         let Some(conn) = self.conns.get_mut(id) else { return };
         let Some(direct) = conn.work.as_mut().and_then(|work| work.direct.as_mut()) else { return };
         if direct.lane.load(direct.log.head()) == Count::default() {
-            direct.log.shrink(); // An idle connection owns no buffers.
+            direct.log.strip().into_iter().for_each(|parts| self.emptied.put_log(parts)); // An idle connection owns no buffers.
         }
         if direct.owes_sendable && direct.lane.is_drained(direct.log.head(), 0, self.config.watermarks.low()) {
             direct.owes_sendable = false;
