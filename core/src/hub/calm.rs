@@ -9,7 +9,7 @@ use crate::stats::Level;
 impl Hub {
     /// Whether all that `refresh` would look at is as it left it, but for the queues of messages: whatever they do, nothing is
     /// due to fall, to be paused or resumed, to be counted against a rate, or to end.
-    fn is_calm(&self, conn: &Conn) -> bool {
+    pub(super) fn is_calm(&self, conn: &Conn) -> bool {
         matches!(conn.phase, Phase::Open { .. })
             && self.draining.is_none()
             && self.limits.is_empty()
@@ -30,6 +30,7 @@ impl Hub {
             && (work.inbound.inbox_bytes() as u64) < self.inbox_high
             && !work.outbound.has_control()
             && !conn.was_paused
+            && conn.charged == conn.resident()
             && conn.is_writing() == conn.excused_since.is_some()
             && self.stats.resident_bytes <= self.config.resident_bytes_max
     }

@@ -35,6 +35,9 @@ impl Hub {
         if bytes > limits.bytes_max {
             return Err(SendError::TooLarge);
         }
+        if self.send_behind(id, payload) {
+            return Ok(());
+        }
         let conn = self.conns.get_mut(id).filter(|conn| conn.is_open()).ok_or(SendError::UnknownConnection)?;
         if conn.work.is_none() {
             self.work_mut(id);
@@ -80,6 +83,30 @@ impl Hub {
             self.refresh(id);
         }
         Ok(())
+    }
+
+    /// Puts a message directly behind another of the same tick, where nothing has to be made for it and nothing follows from it;
+    /// `false`, and nothing is done, where that is not so.
+    fn send_behind(&mut self, id: ConnId, payload: Payload<'_>) -> bool {
+        let is_plain = |conn: &&Conn| conn.role == Role::Server && conn.is_ready && !conn.is_writing();
+        let conn =
+            self.conns.get(id).filter(is_plain).filter(|conn| self.config.deflate.is_none() && self.is_calm(conn));
+        let Some(direct) = conn.filter(|conn| conn.excused_since.is_none()).and_then(Conn::direct) else {
+            return false;
+        };
+        let bytes = payload.as_bytes().len();
+        let (load, len) = (direct.lane.load(direct.log.head()), frame::frame_bytes(bytes, false));
+        let is_low =
+            load.messages + 1 < self.direct_high.messages && load.bytes + (bytes as u64) < self.direct_high.bytes;
+        if !is_low || !direct.log.takes_behind(len, self.now) {
+            return false;
+        }
+        self.stamp += 1;
+        let stamp = self.stamp;
+        let log = &mut self.conn_mut(id).direct_mut().expect("just looked at").log;
+        log.append_behind((bytes as u64, len), stamp, |out| dialect::put_payload(out, None, payload));
+        self.stats.direct.enter(1, bytes as u64);
+        true
     }
 
     /// The frame of a direct message, where it is sent compressed.

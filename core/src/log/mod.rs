@@ -211,6 +211,23 @@ impl Log {
                 chunk: Some(chunk),
             });
         }
+        self.append_behind((payload_bytes, len), stamp, write);
+    }
+
+    /// Whether `len` bytes can be appended to the block that was begun at that time, with nothing to be made for them.
+    pub(crate) fn takes_behind(&self, len: usize, now: Instant) -> bool {
+        self.takes_one_more(len) && self.blocks.back().is_some_and(|block| block.at == now)
+    }
+
+    /// The same as [`append`](Self::append), where that is so.
+    #[inline]
+    pub(crate) fn append_behind(
+        &mut self,
+        (payload_bytes, len): (u64, usize),
+        stamp: u64,
+        write: impl FnOnce(&mut BytesMut),
+    ) {
+        let seq = self.head.messages + 1;
         let block = self.blocks.back_mut().expect("a block is open");
         let before = self.buffer.len();
         write(&mut self.buffer);
