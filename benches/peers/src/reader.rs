@@ -5,14 +5,14 @@ use std::io::Read;
 use forebay_core::wire::mask::Wide;
 use forebay_core::wire::{Decoder, Item, Role};
 
-use crate::{MESSAGE_BYTES_MAX, Side, Socket};
+use crate::{MESSAGE_BYTES_MAX, READ_BYTES, Side, Socket};
 
-/// What is read at a time where it is ours to choose: it stays in the nearest cache.
+/// How long a buffer is that nobody told how long to be.
 pub const BUFFER_BYTES: usize = 16 << 10;
 
-/// What is read at a time between messages. Of one that is longer just what it lacks is read then, so that the next begins
-/// where the buffer does, and nothing has to be moved there.
-const READ_BYTES: usize = 4 << 10;
+/// What is read at a time between messages. Of one that is longer just what it lacks is read then, as much at a time as a read
+/// brings, so that the next begins where the buffer does, and nothing has to be moved there.
+const FIRST_READ_BYTES: usize = 8 << 10;
 
 /// Reads into one buffer and lends each message out of it, whole.
 ///
@@ -47,6 +47,9 @@ impl Reader {
     /// If the peer violates the protocol.
     pub fn next_message(&mut self) -> &[u8] {
         loop {
+            if self.at == self.end {
+                self.fill();
+            }
             let decoded =
                 self.decoder.decode_with(&mut self.buffer[self.at..self.end], self.wide).expect("good frames");
             let Some(item) = decoded.item else {
@@ -75,21 +78,22 @@ impl Reader {
         }
     }
 
-    /// Reads behind what is there, which goes to the front where that is cheap, or has to make room.
+    /// Reads behind what is there, which goes to the front where that is cheap: never a long message, which would be moved for
+    /// the few bytes of its header.
     fn fill(&mut self) {
         let begin = if self.message.is_empty() { self.at } else { self.message.start };
         let kept = self.end - begin;
         let wanted = match self.decoder.frame_left() {
-            0 => READ_BYTES,
-            left => usize::try_from(left).unwrap_or(usize::MAX).min(BUFFER_BYTES),
+            0 => FIRST_READ_BYTES,
+            left => usize::try_from(left).unwrap_or(usize::MAX).min(READ_BYTES),
         };
-        if begin > 0 && (begin >= 4 * kept || self.buffer.len() - self.end < wanted) {
+        if begin > 0 && begin >= 4 * kept {
             self.buffer.copy_within(begin..self.end, 0);
             self.message = 0..self.message.len();
             (self.at, self.end) = (self.at - begin, kept);
         }
         if self.buffer.len() - self.end < wanted {
-            self.buffer.resize(2 * self.buffer.len(), 0);
+            self.buffer.resize((2 * self.buffer.len()).max(self.end + wanted), 0);
         }
         self.end += self.socket.read(&mut self.buffer[self.end..][..wanted]).expect("memory does not fail");
     }
