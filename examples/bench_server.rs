@@ -3,17 +3,17 @@
 //! `cargo run --release --example bench_server -- PORT [--binding threads|smol]` (port 0: any)
 //!
 //! Text that begins with `SUB ` subscribes to the topic, whatever its name; a message that begins with `P` goes as it is, but
-//! as binary (a topic's text is JSON), to every subscriber; anything else is said back. Watch: lanes are bounded, lose their oldest messages where a subscriber does
-//! not read, and all is counted, with the default options.
+//! as binary (a topic's text is JSON), to every subscriber; anything else is said back. Watch: lanes are bounded, lose their oldest
+//! messages where a subscriber does not read, and all is counted, with the default options.
 
-use std::collections::BTreeMap;
 use std::error::Error;
 use std::io;
 
-use forebay_core::{ConnId, Event, Hub, Instant, LaneOptions, Mode, OwnedPayload, Payload, SendError, Start};
-use forebay_threads::{CloseCode, ServerOptions, TopicOptions};
+use forebay_core::Mode;
+use forebay_threads::{ServerOptions, TopicOptions};
 
-const TOPIC: &str = "t";
+mod bench;
+use bench::{Bench, TOPIC};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -49,47 +49,4 @@ async fn serve_smol(port: u16) -> io::Result<()> {
 fn options() -> ServerOptions {
     let topics = vec![(TOPIC.to_owned(), TopicOptions::default())];
     ServerOptions { topics, mode: Mode::Raw, ..ServerOptions::default() }
-}
-
-/// The application.
-#[derive(Default)]
-struct Bench {
-    /// What had no room on its way back. Nothing more is received from such a connection.
-    waiting: BTreeMap<ConnId, OwnedPayload>,
-}
-
-impl Bench {
-    fn event(&mut self, hub: &mut Hub, event: Event, now: Instant) {
-        match event {
-            Event::Received(conn) if !self.waiting.contains_key(&conn) => self.receive(hub, conn, now),
-            Event::Sendable(conn) => self.receive(hub, conn, now),
-            Event::Closed { conn, .. } => drop(self.waiting.remove(&conn)),
-            _ => {}
-        }
-    }
-
-    fn receive(&mut self, hub: &mut Hub, conn: ConnId, now: Instant) {
-        let topic = hub.find_topic(TOPIC).expect("it was declared");
-        while let Some(message) = self.waiting.remove(&conn).or_else(|| hub.receive(conn, now)) {
-            let payload = message.as_text().map_or(Payload::Binary(&message.bytes), Payload::Text);
-            if message.bytes.starts_with(b"P") {
-                if let Err(error) = hub.publish(topic, Payload::Binary(&message.bytes), now) {
-                    eprintln!("not published: {error}");
-                }
-            } else if message.is_text && message.bytes.starts_with(b"SUB ") {
-                if let Err(error) = hub.subscribe(conn, topic, LaneOptions::default(), Start::Latest, now) {
-                    eprintln!("not subscribed: {error}");
-                }
-            } else {
-                match hub.send(conn, payload, now) {
-                    Err(SendError::Full) => {
-                        self.waiting.insert(conn, message);
-                        return;
-                    }
-                    Err(SendError::Overloaded) => hub.close(conn, CloseCode::TRY_AGAIN_LATER, "out of memory", now),
-                    Ok(()) | Err(_) => {} // Or the connection has ended.
-                }
-            }
-        }
-    }
 }

@@ -3,6 +3,7 @@
 //!
 //! - `batch`: all that one read of the publisher has brought goes to each subscriber with one send.
 //! - `send`: each message goes to each subscriber with a send of its own.
+//! - `uring`: as `send`, but up to 512 sends at a time go to the kernel, with one system call (io_uring).
 //! - `echo`: all that one read has brought goes back with one send.
 //!
 //! The last argument is `TCP_NOTSENT_LOWAT` in bytes, as Forebay sets it.
@@ -13,6 +14,7 @@ use std::net::{TcpListener, TcpStream};
 use std::ops::Range;
 use std::os::fd::OwnedFd;
 
+use forebay_sys::SendRing;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
@@ -24,6 +26,7 @@ const WAITING_BYTES_MAX: usize = 256 << 10;
 enum Mode {
     Batch,
     Send,
+    Uring,
     Echo,
 }
 
@@ -44,6 +47,8 @@ struct Floor {
     /// The messages of one read as frames, one behind another, and where each of them is.
     frames: Vec<u8>,
     places: Vec<Range<usize>>,
+    /// For the mode `uring`.
+    ring: Option<SendRing>,
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -51,8 +56,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mode = match arguments.get(2).map(String::as_str) {
         Some("batch") => Mode::Batch,
         Some("send") => Mode::Send,
+        Some("uring") => Mode::Uring,
         Some("echo") => Mode::Echo,
-        _ => return Err("needs: PORT batch|send|echo [NOTSENT_LOWAT]".into()),
+        _ => return Err("needs: PORT batch|send|uring|echo [NOTSENT_LOWAT]".into()),
     };
     let lowat = arguments.get(3).map(|bytes| bytes.parse()).transpose()?;
     let listener = TcpListener::bind(("127.0.0.1", arguments[1].parse()?))?;
@@ -61,7 +67,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let epoll = epoll::create(CreateFlags::CLOEXEC)?;
     epoll::add(&epoll, &listener, EventData::new_u64(LISTENER), EventFlags::IN)?;
     let (conns, subscribers, frames, places) = <_>::default();
-    let mut floor = Floor { mode, epoll, conns, subscribers, frames, places };
+    let ring = if mode == Mode::Uring { Some(SendRing::new()?) } else { None };
+    let mut floor = Floor { mode, epoll, conns, subscribers, frames, places, ring };
     let (mut events, mut buffer) = (Vec::with_capacity(1024), vec![0; READ_BYTES]);
     loop {
         events.clear();
@@ -150,7 +157,27 @@ impl Floor {
                 let place = self.places[message].clone();
                 (0..self.subscribers.len()).try_for_each(|at| self.send(self.subscribers[at], place.clone()))
             }),
+            Mode::Uring => (0..self.places.len()).try_for_each(|message| self.send_all(self.places[message].clone())),
         }
+    }
+
+    /// One message to all subscribers, by the ring.
+    fn send_all(&mut self, place: Range<usize>) -> io::Result<()> {
+        let Some(mut ring) = self.ring.take() else { return Ok(()) };
+        let (mut results, mut waiting) = (Vec::new(), Vec::new());
+        for at in (0..self.subscribers.len()).step_by(SendRing::SENDS_MAX) {
+            let some = &self.subscribers[at..self.subscribers.len().min(at + SendRing::SENDS_MAX)];
+            let is_free = |index: &usize| self.conns[*index].as_ref().is_some_and(|conn| conn.waiting.is_empty());
+            let (free, behind): (Vec<usize>, _) = some.iter().partition(|index| is_free(index));
+            waiting.extend(behind.into_iter().map(|index: usize| (index, 0)));
+            let streams = free.iter().filter_map(|index| self.conns[*index].as_ref());
+            let sends: Vec<_> = streams.map(|conn| (&conn.stream, &self.frames[place.clone()])).collect();
+            ring.send(&sends, &mut results);
+            let sent = free.into_iter().zip(results.drain(..).map(|result| result.unwrap_or(0)));
+            waiting.extend(sent.filter(|(_, sent)| *sent < place.len()));
+        }
+        self.ring = Some(ring);
+        waiting.into_iter().try_for_each(|(index, sent)| self.send(index, place.start + sent..place.end))
     }
 
     /// What waits goes first; what a socket does not take waits until it does.

@@ -1,4 +1,4 @@
-//! Socket options, queries, poller registration, wide vectors: the only crate of Forebay in which `unsafe` may stand.
+//! Socket options, queries, poller registration, wide vectors, sends by io_uring: the only crate of Forebay in which `unsafe` may stand.
 //!
 //! Everything it offers is safe to use.
 
@@ -13,9 +13,13 @@ mod mask;
 #[cfg_attr(any(target_os = "linux", target_os = "android"), path = "poller_epoll.rs")]
 #[cfg_attr(not(any(target_os = "linux", target_os = "android")), path = "poller_portable.rs")]
 mod poller;
+#[cfg(all(target_os = "linux", feature = "uring"))]
+mod send_ring;
 
 pub use mask::{WideMask, wide_mask};
 pub use poller::{Events, Poller};
+#[cfg(all(target_os = "linux", feature = "uring"))]
+pub use send_ring::SendRing;
 
 mod sealed {
     pub trait Sealed: crate::poller::System {}
