@@ -26,8 +26,11 @@ enum At {
     LastBlock,
 }
 
-/// How much is inflated at a time, at most: what a message may take in memory beyond its own bytes.
+/// How much is inflated at a time, at most, of a message that is not long yet: what it may take in memory beyond its own bytes.
 const STEP_BYTES: usize = 16 << 10;
+
+/// The same for one that is: never more than there is of it. The end of each step takes as long as inflating some KiB.
+const LONG_STEP_BYTES: usize = 128 << 10;
 
 impl Inflater {
     /// Bytes that an inflater allocates.
@@ -91,7 +94,8 @@ impl Inflater {
             self.at = At::Blocks;
             let start = out.len();
             // What compressed text mostly becomes; one byte where it may not become anything.
-            let room = (input.len() * 4).clamp(64, STEP_BYTES).min(end - start).max(1);
+            let step = start.clamp(STEP_BYTES, LONG_STEP_BYTES);
+            let room = (input.len() * 4).clamp(64, step).min(end - start).max(1);
             let (read, written) = (self.zlib.total_in(), self.zlib.total_out());
             out.resize(start + room, 0);
             let status = self.zlib.decompress(input, &mut out[start..], InflateFlush::NoFlush);
