@@ -19,9 +19,10 @@ use crate::sockets::{Interest, Slot, Socket, Sockets};
 const READ_BYTES: usize = 256 << 10;
 /// Reads of one connection per readiness, the second only if the first was full: nobody is starved by one who floods.
 const READS_MAX: usize = 2;
-/// Writes per turn, and what they take at most, but for the last one; then there is input again. A turn writes to everybody who
-/// is ready, where it can: input that comes in between is one write more to each of them.
-const WRITES_MAX: usize = 4_096;
+/// Writes per turn (0.1 s of them), and what they take at most, but for the last one; then there is input again. A turn writes
+/// to everybody who is ready, where it can: input that comes in between is one write more to each of them. (Measured: of 5,000
+/// subscribers 4,096 at a time cost 1.6 times as much per message as all.)
+const WRITES_MAX: usize = 16_384;
 const WRITE_BYTES_MAX: usize = 32 << 20;
 /// Events per turn.
 const EVENTS_MAX: usize = 4_096;

@@ -15,6 +15,9 @@ use crate::wire::Decoder;
 /// What an inbound message that waits costs beside its bytes, so that empty ones are not free.
 pub(crate) const INBOX_ENTRY_BYTES: usize = size_of::<Waiting>();
 
+/// Whole inbound messages that wait, in the order in which they came.
+pub(crate) type Inbox = VecDeque<Waiting>;
+
 /// A whole inbound message that waits.
 #[derive(Debug)]
 pub(crate) struct Waiting {
@@ -40,7 +43,7 @@ pub(crate) struct Inbound {
     /// Bytes that are not decoded: the beginning of a header or a control frame; while stopped, what was read.
     pub(crate) undecoded: Vec<u8>,
     /// Whole messages that wait for the application, or behind a parked publish (which is the first).
-    inbox: VecDeque<Waiting>,
+    inbox: Inbox,
     /// What `inbox` counts towards `inbound_bytes_max`.
     inbox_bytes: usize,
     pub(crate) parked: Option<Parked>,
@@ -72,6 +75,11 @@ impl Inbound {
             && self.inbox.is_empty()
             && !self.is_stopped
             && self.gauge.is_idle()
+    }
+
+    /// Whether nothing of it waits but whole messages.
+    pub(crate) fn has_only_messages(&self) -> bool {
+        self.undecoded.is_empty() && self.message_began.is_none() && self.parked.is_none()
     }
 
     /// What waits, whole or not, and what is kept raw.
@@ -122,13 +130,21 @@ impl Inbound {
         bytes + (self.inbox.capacity() - capacity) * INBOX_ENTRY_BYTES
     }
 
-    pub(crate) fn pop(&mut self) -> Option<OwnedPayload> {
+    /// The message that came first, and the inbox, if that was the last: an idle connection owns no buffers.
+    pub(crate) fn pop(&mut self) -> Option<(OwnedPayload, Option<Inbox>)> {
         let Waiting { message, .. } = self.inbox.pop_front()?;
         self.inbox_bytes -= message.bytes.len() + INBOX_ENTRY_BYTES;
-        if self.inbox.is_empty() {
-            self.inbox = VecDeque::new(); // An idle connection owns no buffers.
-        }
-        Some(message)
+        Some((message, self.inbox.is_empty().then(|| core::mem::take(&mut self.inbox))))
+    }
+
+    /// Whether it has yet to be given an inbox.
+    pub(crate) fn has_no_inbox(&self) -> bool {
+        self.inbox.capacity() == 0
+    }
+
+    pub(crate) fn set_inbox(&mut self, inbox: Inbox) {
+        debug_assert!(self.has_no_inbox() && inbox.is_empty(), "it is for the first message");
+        self.inbox = inbox;
     }
 
     pub(super) fn resident(&self) -> usize {

@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 use bytes::{Bytes, BytesMut};
 
 pub(crate) use contexts::{Contexts, Inflating};
-pub(crate) use inbound::{INBOX_ENTRY_BYTES, Inbound, Parked};
+pub(crate) use inbound::{INBOX_ENTRY_BYTES, Inbound, Inbox, Parked};
 pub(crate) use limits::{Limits, reserved};
 pub(crate) use outbound::{Copied, Outbound, Outstanding, Pinned, PinnedMessage, Plain, Segment, Source};
 pub(crate) use work::{Direct, Work};

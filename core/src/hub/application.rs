@@ -4,6 +4,7 @@ use bytes::Bytes;
 use core::time::Duration;
 
 use super::Hub;
+use super::emptied::pop_inbox;
 use crate::config::{LaneOptions, Start, TopicOptions};
 use crate::error::{
     AckError, AuthenticateError, ConnectError, DocumentError, PublishError, ResumeError, SendError, SubscribeError,
@@ -252,7 +253,7 @@ impl Hub {
     pub fn receive(&mut self, conn: ConnId, now: Instant) -> Option<OwnedPayload> {
         self.advance(now);
         let state = self.conns.get_mut(conn).filter(|state| state.dialect().is_none())?;
-        let message = state.work.as_mut().and_then(|work| work.inbound.pop());
+        let message = pop_inbox(state, &mut self.emptied);
         if state.is_ended() {
             if !state.has_messages() && state.news.closed {
                 self.announce_conn(conn);

@@ -1,4 +1,4 @@
-//! What one message of many brings about: a charge, and nothing else to settle. A read may bring hundreds, and each is taken and
+//! What a message most often brings about: a charge, and nothing else to settle. A read may bring hundreds, and each is taken and
 //! answered by calls of its own.
 
 use super::Hub;
@@ -9,7 +9,7 @@ use crate::stats::Level;
 impl Hub {
     /// Whether all that `refresh` would look at is as it left it, but for the queues of messages: whatever they do, nothing is
     /// due to fall, to be paused or resumed, to be counted against a rate, or to end.
-    fn is_calm(&self, conn: &Conn) -> bool {
+    pub(super) fn is_calm(&self, conn: &Conn) -> bool {
         matches!(conn.phase, Phase::Open { .. })
             && self.draining.is_none()
             && self.limits.is_empty()
@@ -19,22 +19,42 @@ impl Hub {
             && conn.own_outbound_level() == Level::Nominal
     }
 
-    /// A message of so many bytes was taken out of the inbox of a connection; whether all is settled now, because there are more.
+    /// Bytes of a connection were read; whether all is settled, because they were whole messages, which wait for the application.
+    pub(super) fn is_settled_with_input(&self, id: ConnId) -> bool {
+        let Some(conn) = self.conns.get(id).filter(|conn| conn.has_messages() && conn.dialect().is_none()) else {
+            return false;
+        };
+        let Some(work) = conn.work.as_deref() else { return false };
+        self.is_calm(conn)
+            && work.inbound.has_only_messages()
+            && (work.inbound.inbox_bytes() as u64) < self.inbox_high
+            && !work.outbound.has_control()
+            && !conn.was_paused
+            && conn.charged == conn.resident()
+            && conn.is_writing() == conn.excused_since.is_some()
+            && self.stats.resident_bytes <= self.config.resident_bytes_max
+    }
+
+    /// A message of so many bytes was taken out of the inbox of a connection; whether all is settled now.
     pub(super) fn is_settled_without(&mut self, id: ConnId, bytes: usize) -> bool {
-        let is_calm = self.conns.get(id).is_some_and(|conn| conn.has_messages() && self.is_calm(conn));
-        if is_calm {
-            let conn = self.conn_mut(id);
-            conn.charged -= bytes;
+        let Some(conn) = self.conns.get(id).filter(|conn| self.is_calm(conn)) else { return false };
+        if conn.has_messages() {
+            self.conn_mut(id).charged -= bytes;
             self.recharge(bytes, 0);
+        } else {
+            self.rest(id);
+            self.recharge_conn(id);
         }
-        is_calm
+        true
     }
 
     /// A message was put into the direct lane of a connection, the log of which held so many bytes before; whether all is
-    /// settled now, because it is to be written to anyway and the lane is far from full.
+    /// settled now, because the lane is far from full.
     pub(super) fn is_settled_with_more(&mut self, id: ConnId, resident_before: usize) -> bool {
-        let Some(conn) = self.conns.get(id).filter(|conn| conn.is_ready || conn.is_writing()) else { return false };
-        let Some(direct) = conn.direct().filter(|_| self.is_calm(conn)) else { return false };
+        let Some(conn) = self.conns.get(id).filter(|conn| self.is_calm(conn)) else { return false };
+        let Some(direct) = conn.direct().filter(|_| conn.is_writing() == conn.excused_since.is_some()) else {
+            return false;
+        };
         let (load, resident) = (direct.lane.load(direct.log.head()), direct.log.resident());
         let is_low = load.messages < self.direct_high.messages && load.bytes < self.direct_high.bytes;
         if !is_low || self.stats.resident_bytes + resident > self.config.resident_bytes_max + resident_before {
@@ -42,6 +62,10 @@ impl Hub {
         }
         let conn = self.conn_mut(id);
         conn.charged = conn.charged - resident_before + resident;
+        if !conn.is_ready && !conn.is_writing() {
+            conn.is_ready = true;
+            self.ready.push_back(id);
+        }
         self.recharge(resident_before, resident);
         true
     }

@@ -79,6 +79,7 @@ impl Hub {
         assert_eq!(taken, 0, "a latest message is taken for as long as it is in a Transmit");
         assert_eq!(self.stats.resident_bytes, resident, "resident bytes");
         assert!(resident <= self.config.resident_bytes_max, "the budget");
+        self.emptied.check();
         assert!(self.rested.iter().all(|work| work.is_idle() && work.resident() == 0), "what rests holds nothing");
         assert!(self.overflowed.is_empty(), "consumers of full lanes are ended at the end of each call");
         assert!(self.room.is_empty(), "parked publishes are tried at the end of each call");

@@ -35,6 +35,9 @@ impl Hub {
         if bytes > limits.bytes_max {
             return Err(SendError::TooLarge);
         }
+        if self.send_behind(id, payload) {
+            return Ok(());
+        }
         let conn = self.conns.get_mut(id).filter(|conn| conn.is_open()).ok_or(SendError::UnknownConnection)?;
         if conn.work.is_none() {
             self.work_mut(id);
@@ -52,16 +55,20 @@ impl Hub {
         let compressed = self.compress_direct(id, mask, payload);
         let plain = frame::frame_bytes(payload.as_bytes().len(), is_client);
         let len = compressed.as_ref().map_or(plain, Bytes::len);
-        let direct = self.conn_mut(id).direct_mut().expect("just made");
-        let growth = direct.log.growth(len);
         let room = self.config.resident_bytes_max.saturating_sub(self.stats.resident_bytes);
+        let direct = self.conns.get_mut(id).and_then(Conn::direct_mut).expect("just made");
+        let resident = direct.log.resident();
+        self.emptied.equip_log(&mut direct.log, room);
+        let room = room - (direct.log.resident() - resident);
+        let growth = direct.log.growth(len);
         if growth > room && !self.make_room_for(growth) {
+            self.direct_progressed(id);
             self.rest(id);
             return Err(SendError::Overloaded);
         }
         let (stamp, now) = (self.stamp + 1, self.now);
         let direct = self.conn_mut(id).direct_mut().expect("just made");
-        let (was_frozen, resident) = (!direct.log.is_open(), direct.log.resident());
+        let was_frozen = !direct.log.is_open();
         direct.log.begin_tick(now);
         direct.log.append((bytes, len), (stamp, now), room, |out| match &compressed {
             Some(frame) => out.extend_from_slice(frame),
@@ -76,6 +83,30 @@ impl Hub {
             self.refresh(id);
         }
         Ok(())
+    }
+
+    /// Puts a message directly behind another of the same tick, where nothing has to be made for it and nothing follows from it;
+    /// `false`, and nothing is done, where that is not so.
+    fn send_behind(&mut self, id: ConnId, payload: Payload<'_>) -> bool {
+        let is_plain = |conn: &&Conn| conn.role == Role::Server && conn.is_ready && !conn.is_writing();
+        let conn =
+            self.conns.get(id).filter(is_plain).filter(|conn| self.config.deflate.is_none() && self.is_calm(conn));
+        let Some(direct) = conn.filter(|conn| conn.excused_since.is_none()).and_then(Conn::direct) else {
+            return false;
+        };
+        let bytes = payload.as_bytes().len();
+        let (load, len) = (direct.lane.load(direct.log.head()), frame::frame_bytes(bytes, false));
+        let is_low =
+            load.messages + 1 < self.direct_high.messages && load.bytes + (bytes as u64) < self.direct_high.bytes;
+        if !is_low || !direct.log.takes_behind(len, self.now) {
+            return false;
+        }
+        self.stamp += 1;
+        let stamp = self.stamp;
+        let log = &mut self.conn_mut(id).direct_mut().expect("just looked at").log;
+        log.append_behind((bytes as u64, len), stamp, |out| dialect::put_payload(out, None, payload));
+        self.stats.direct.enter(1, bytes as u64);
+        true
     }
 
     /// The frame of a direct message, where it is sent compressed.
@@ -101,7 +132,7 @@ impl Hub {
         let Some(conn) = self.conns.get_mut(id) else { return };
         let Some(direct) = conn.work.as_mut().and_then(|work| work.direct.as_mut()) else { return };
         if direct.lane.load(direct.log.head()) == Count::default() {
-            direct.log.shrink(); // An idle connection owns no buffers.
+            direct.log.strip().into_iter().for_each(|parts| self.emptied.put_log(parts)); // An idle connection owns no buffers.
         }
         if direct.owes_sendable && direct.lane.is_drained(direct.log.head(), 0, self.config.watermarks.low()) {
             direct.owes_sendable = false;

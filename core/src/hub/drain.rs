@@ -97,6 +97,11 @@ impl<'a> Transmit<'a> {
         if let Content::Plain(_, _, single) = self.content {
             return single;
         }
+        if let Content::Spelled(Outstanding { segments, .. }) = self.content
+            && let [Segment::Messages { source, run, is_formed: false, copy: None, .. }] = segments.as_slice()
+        {
+            return self.hub.source_log(self.conn, *source).single(*run); // The usual case.
+        }
         let mut slices = self.slices();
         let first = slices.next();
         first.filter(|_| slices.next().is_none())
@@ -179,6 +184,7 @@ impl Hub {
         while let Some(id) = self.unfrozen_direct.pop() {
             if let Some(direct) = self.conns.get_mut(id).and_then(Conn::direct_mut) {
                 direct.log.freeze();
+                direct.log.leave_large_chunk().into_iter().for_each(|parts| self.emptied.put_log(parts));
                 self.recharge_conn(id);
             }
         }

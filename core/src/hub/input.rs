@@ -211,8 +211,11 @@ impl Hub {
         let has_room = self.make_room_for(bytes.len() + crate::conn::INBOX_ENTRY_BYTES);
         if has_room {
             let message = OwnedPayload { is_text, bytes: Bytes::copy_from_slice(bytes) };
-            let now = self.now;
-            self.work_mut(id).inbound.push(message, now);
+            let (now, room) = (self.now, self.config.resident_bytes_max - self.stats.resident_bytes);
+            self.work_mut(id);
+            let inbound = &mut self.conns.get_mut(id).and_then(|conn| conn.work.as_mut()).expect("just made").inbound;
+            self.emptied.equip_inbound(inbound, room);
+            inbound.push(message, now);
             self.recharge_conn(id);
         } else {
             self.fail_overloaded(id);

@@ -13,6 +13,7 @@ mod direct;
 mod documents;
 mod drain;
 mod duplicates;
+mod emptied;
 mod forms;
 mod getters;
 mod inflate;
@@ -49,6 +50,7 @@ pub use drain::IoSlices;
 pub use drain::Transmit;
 
 use self::documents::Document;
+use self::emptied::Emptied;
 use self::overflow::Overflowed;
 use self::pressure::HubLevel;
 use crate::compressor::Compressor;
@@ -64,6 +66,7 @@ use crate::stats::{Count, Stats};
 use crate::time::Instant;
 use crate::timers::Timers;
 use crate::topics::Topics;
+use crate::watermark::least;
 use crate::wire::deflate::Inflater;
 use crate::wire::handshake::Origins;
 
@@ -111,6 +114,8 @@ pub struct Hub {
     config: Config,
     /// What fills a direct lane to its high mark.
     direct_high: Count,
+    /// The same of an inbox, in bytes.
+    inbox_high: u64,
     now: Instant,
     entropy: Entropy,
     conns: Slab<ConnId, Conn>,
@@ -162,6 +167,8 @@ pub struct Hub {
     compressor: Option<Box<Compressor>>,
     /// Emptied Transmits, for use again.
     spare: Vec<Outstanding>,
+    /// Emptied buffers of connections, for use again.
+    emptied: Emptied,
     /// What connections had that are idle again, for use again.
     #[expect(clippy::vec_box, reason = "it is lent as it is, and never moved")]
     rested: Vec<Box<Work>>,
@@ -182,6 +189,7 @@ impl Hub {
         Self {
             level: HubLevel::new(&config),
             direct_high: config.direct_lane.least(config.watermarks.high()),
+            inbox_high: least(u64::from(config.inbound_bytes_max), config.watermarks.high()),
             config,
             now,
             entropy: Entropy::new(entropy),
@@ -213,6 +221,7 @@ impl Hub {
             scratch: Vec::new(),
             compressor: None,
             spare: Vec::new(),
+            emptied: Emptied::default(),
             rested: Vec::new(),
             draining: None,
             is_backlogged: false,
@@ -270,7 +279,10 @@ impl Hub {
             Some(_) => {}
         }
         self.input(conn, bytes);
-        self.settle(conn);
+        if !self.is_settled_with_input(conn) {
+            self.refresh(conn);
+        }
+        self.retry_parked();
     }
 
     /// `bytes` of the outstanding Transmit were written. Answers exactly one [`Transmit`]; fewer than its length: the

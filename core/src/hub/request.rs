@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::Hub;
+use super::emptied::pop_inbox;
 use super::publish::Publisher;
 use crate::config::{CreateTopics, LaneOptions, Start};
 use crate::conn::{Conn, Parked};
@@ -96,8 +97,8 @@ impl Hub {
     }
 
     fn pop_inbox(&mut self, id: ConnId) {
-        if let Some(work) = self.conns.get_mut(id).and_then(|conn| conn.work.as_mut()) {
-            work.inbound.pop();
+        if let Some(conn) = self.conns.get_mut(id) {
+            pop_inbox(conn, &mut self.emptied);
         }
     }
 

@@ -250,7 +250,7 @@ impl Log {
         self.buffer.capacity() > 0 && number + 1 == self.next_chunk
     }
 
-    fn copy_survivors(&mut self, number: u64) {
+    pub(super) fn copy_survivors(&mut self, number: u64) {
         let mut copied = 0;
         for block in &mut self.blocks {
             if block.chunk == Some(number) && !block.bytes.is_empty() {

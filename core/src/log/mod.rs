@@ -16,6 +16,7 @@
 mod check;
 mod form;
 mod keep;
+mod parts;
 mod read;
 
 use alloc::collections::{BTreeMap, VecDeque};
@@ -24,6 +25,7 @@ use bytes::{Bytes, BytesMut};
 use crate::lane::Mark;
 use crate::time::Instant;
 pub(crate) use form::{Form, FormRoom, Front, Unit};
+pub(crate) use parts::Parts;
 pub(crate) use read::Plan;
 
 /// The first chunk of a log; each further one is twice as large, up to `CHUNK_BYTES_MAX`.
@@ -209,6 +211,23 @@ impl Log {
                 chunk: Some(chunk),
             });
         }
+        self.append_behind((payload_bytes, len), stamp, write);
+    }
+
+    /// Whether `len` bytes can be appended to the block that was begun at that time, with nothing to be made for them.
+    pub(crate) fn takes_behind(&self, len: usize, now: Instant) -> bool {
+        self.takes_one_more(len) && self.blocks.back().is_some_and(|block| block.at == now)
+    }
+
+    /// The same as [`append`](Self::append), where that is so.
+    #[inline]
+    pub(crate) fn append_behind(
+        &mut self,
+        (payload_bytes, len): (u64, usize),
+        stamp: u64,
+        write: impl FnOnce(&mut BytesMut),
+    ) {
+        let seq = self.head.messages + 1;
         let block = self.blocks.back_mut().expect("a block is open");
         let before = self.buffer.len();
         write(&mut self.buffer);
@@ -283,22 +302,12 @@ impl Log {
     /// Closes the newest chunk, so that it goes as soon as nobody needs its blocks.
     pub(crate) fn seal(&mut self) {
         self.freeze();
-        self.buffer = BytesMut::new();
-        if let Some(newest) = self.next_chunk.checked_sub(1) {
-            self.collect_chunk(newest);
-        }
+        self.close_chunk();
     }
 
     /// Gives back all capacity of a log that holds nothing.
     pub(crate) fn shrink(&mut self) {
-        self.seal();
-        if self.blocks.is_empty() {
-            let before = self.index_bytes();
-            self.index = VecDeque::new();
-            self.blocks = VecDeque::new();
-            self.resident -= before;
-            self.next_chunk_bytes = CHUNK_BYTES_MIN;
-        }
+        self.strip();
     }
 
     /// The cut after message `seq`, which somebody needs.
