@@ -84,6 +84,7 @@ pub fn put_request(
     offer: Option<Offer>,
 ) -> Result<(), InvalidRequest> {
     check(key, options)?;
+    out.reserve(256); // Once, for nearly all.
     let mut put = |parts: &[&str]| {
         for part in parts {
             out.extend_from_slice(part.as_bytes());
@@ -235,19 +236,16 @@ impl<'a> Collected<'a> {
     fn from(headers: &[httparse::Header<'a>]) -> Self {
         let mut all = Self::default();
         for httparse::Header { name, value } in headers {
-            let value = trim(value);
             let is = |wanted: &str| name.eq_ignore_ascii_case(wanted);
-            let once = |before: Option<Once<'_>>| Some(if before.is_none() { Once::One(value) } else { Once::More });
-            if is("Upgrade") {
-                all.upgrade |= value.eq_ignore_ascii_case(b"websocket");
-            } else if is("Connection") {
-                all.connection |= list_has(value, b"upgrade");
-            } else if is("Sec-WebSocket-Accept") {
-                all.accept = once(all.accept);
-            } else if is("Sec-WebSocket-Protocol") {
-                all.protocol = once(all.protocol);
-            } else if is(EXTENSIONS) {
-                all.has_extensions = true;
+            let once = |before: Option<_>| Some(if before.is_none() { Once::One(trim(value)) } else { Once::More });
+            // By length first: most fields are none of these.
+            match name.len() {
+                7 if is("Upgrade") => all.upgrade |= trim(value).eq_ignore_ascii_case(b"websocket"),
+                10 if is("Connection") => all.connection |= list_has(value, b"upgrade"),
+                20 if is("Sec-WebSocket-Accept") => all.accept = once(all.accept),
+                22 if is("Sec-WebSocket-Protocol") => all.protocol = once(all.protocol),
+                24 if is(EXTENSIONS) => all.has_extensions = true,
+                _ => {}
             }
         }
         all

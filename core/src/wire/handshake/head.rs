@@ -84,29 +84,22 @@ impl HeadReader {
         let room = self.bytes_max - self.buffer.len();
         let within = &input[..room.min(input.len())];
         let mut rest = within;
-        while let Some((&byte, after)) = rest.split_first() {
-            if self.matched & 1 == 0
-                && let plain @ 1.. = plain_bytes(rest)
-            {
-                self.matched = 0;
-                rest = &rest[plain..];
-                #[cfg(test)]
-                {
-                    self.work.0 += plain;
-                }
-                continue;
-            }
-            self.matched = match (byte, self.matched) {
-                (b'\r', 0 | 2) | (b'\n', 1 | 3) => self.matched + 1,
-                (b'\r' | b'\n' | 0, _) | (_, 1 | 3) => return Err(HandshakeError::StrayControl),
-                _ => 0,
+        while !rest.is_empty() {
+            let plain = if self.matched & 1 == 0 { plain_bytes(rest) } else { 0 };
+            let (matched, len) = match (self.matched, rest) {
+                _ if plain > 0 => (0, plain),
+                (0 | 2, [b'\r', b'\n', ..]) => (self.matched + 2, 2),
+                (0 | 2, [b'\r', ..]) | (1 | 3, [b'\n', ..]) => (self.matched + 1, 1),
+                (_, [b'\r' | b'\n' | 0, ..]) | (1 | 3, _) => return Err(HandshakeError::StrayControl),
+                _ => (0, 1),
             };
-            rest = after;
+            self.matched = matched;
+            rest = &rest[len..];
             #[cfg(test)]
             {
-                self.work.0 += 1;
+                self.work.0 += len;
             }
-            if self.matched == 4 {
+            if matched == 4 {
                 return Ok(Some(within.len() - rest.len()));
             }
         }
@@ -205,27 +198,25 @@ const fn repeated(byte: u8) -> u64 {
     u64::from_ne_bytes([byte; 8])
 }
 
-/// How many bytes there are before the first that is below `limit`, which is at most 128.
-const fn bytes_before_less(word: &[u8; 8], limit: u8) -> usize {
+/// How many bytes there are before the first that is below `limit`, which is at most 128, if there is one.
+#[inline]
+fn bytes_before_less(word: &[u8; 8], limit: u8) -> Option<usize> {
     let word = u64::from_le_bytes(*word);
     // The lowest of the bits that are set is right (those above it may be borrowed from): the highest bit of a byte that was
     // below the limit before it was taken away.
     let below = word.wrapping_sub(repeated(limit)) & !word & repeated(0x80);
-    below.trailing_zeros() as usize / 8
+    (below != 0).then(|| below.trailing_zeros() as usize / 8)
 }
 
 /// How many bytes there are before the first that could be CR, LF or NUL, not counting the last seven.
 fn plain_bytes(bytes: &[u8]) -> usize {
     let words = bytes.as_chunks().0;
-    let mut plain = 0;
-    for word in words {
-        let before = bytes_before_less(word, b'\r' + 1);
-        plain += before;
-        if before < 8 {
-            break;
+    for (at, word) in words.iter().enumerate() {
+        if let Some(before) = bytes_before_less(word, b'\r' + 1) {
+            return 8 * at + before;
         }
     }
-    plain
+    8 * words.len()
 }
 
 /// Where a byte is first, looked for eight at a time: `position` looks at one after the other.
@@ -233,8 +224,7 @@ fn find(bytes: &[u8], wanted: u8) -> Option<usize> {
     let (words, rest) = bytes.as_chunks();
     for (at, word) in words.iter().enumerate() {
         let differences = (u64::from_le_bytes(*word) ^ repeated(wanted)).to_le_bytes();
-        let before = bytes_before_less(&differences, 1);
-        if before < 8 {
+        if let Some(before) = bytes_before_less(&differences, 1) {
             return Some(8 * at + before);
         }
     }

@@ -3,7 +3,7 @@
 use core::mem::MaybeUninit;
 
 use super::head::Fields;
-use super::token::{as_text, is_host, is_target_char, is_token, list, list_has, trim};
+use super::token::{as_text, is_target_char, is_token, list, list_has, split_host, trim};
 use super::{FIELDS_MAX, HandshakeError};
 
 /// The longest request target.
@@ -72,28 +72,28 @@ impl<'a> Collected<'a> {
     fn from(headers: &[httparse::Header<'a>]) -> Result<Self, HandshakeError> {
         let mut all = Self::default();
         for httparse::Header { name, value } in headers {
-            let value = trim(value);
             let is = |wanted: &str| name.eq_ignore_ascii_case(wanted);
-            if is("Host") {
-                all.host.set(value, HandshakeError::HostInvalid)?;
-            } else if is("Upgrade") {
-                all.upgrade |= list_has(value, b"websocket");
-            } else if is("Connection") {
-                all.connection |= list_has(value, b"upgrade");
-            } else if is("Origin") {
-                all.origin.set(value, HandshakeError::OriginInvalid)?;
-            } else if is("Sec-WebSocket-Key") {
-                all.key.set(value, HandshakeError::KeyInvalid)?;
-            } else if is("Sec-WebSocket-Version") {
-                all.version.set(value, HandshakeError::WebSocketVersion)?;
-            } else if is(PROTOCOL) {
-                all.protocols = true;
-                if !list(value).all(is_token) {
-                    return Err(HandshakeError::ProtocolInvalid);
+            // By length first: most fields are none of these.
+            match name.len() {
+                4 if is("Host") => all.host.set(trim(value), HandshakeError::HostInvalid)?,
+                6 if is("Origin") => all.origin.set(trim(value), HandshakeError::OriginInvalid)?,
+                7 if is("Upgrade") => all.upgrade |= list_has(value, b"websocket"),
+                10 if is("Connection") => all.connection |= list_has(value, b"upgrade"),
+                // Even `Content-Length: 0`: what an intermediary makes of it is not worth a guess.
+                14 => all.body |= is("Content-Length"),
+                17 if is("Sec-WebSocket-Key") => all.key.set(trim(value), HandshakeError::KeyInvalid)?,
+                17 => all.body |= is("Transfer-Encoding"),
+                21 if is("Sec-WebSocket-Version") => {
+                    all.version.set(trim(value), HandshakeError::WebSocketVersion)?;
                 }
+                22 if is(PROTOCOL) => {
+                    all.protocols = true;
+                    if !list(value).all(is_token) {
+                        return Err(HandshakeError::ProtocolInvalid);
+                    }
+                }
+                _ => {}
             }
-            // Even `Content-Length: 0`: what an intermediary makes of it is not worth a guess.
-            all.body |= is("Content-Length") || is("Transfer-Encoding");
         }
         Ok(all)
     }
@@ -140,7 +140,8 @@ struct Get<'a> {
 
 fn parse_any(head: &[u8]) -> Result<Get<'_>, HandshakeError> {
     let (target, fields, all) = parse_head(head)?;
-    let host = all.host.0.filter(|host| is_host(host)).and_then(as_text).ok_or(HandshakeError::HostInvalid)?;
+    let host = all.host.0.and_then(as_text).filter(|host| split_host(host).is_some());
+    let host = host.ok_or(HandshakeError::HostInvalid)?;
     if all.body {
         return Err(HandshakeError::BodyNotAllowed);
     }
@@ -199,8 +200,8 @@ fn split_target<'a>(target: &'a str, host: &str) -> Option<(&'a str, Option<&'a 
         }
         local
     };
-    let (path, query) = match local.split_once('?') {
-        Some((path, query)) => (path, Some(query)),
+    let (path, query) = match local.bytes().position(|byte| byte == b'?') {
+        Some(at) => (&local[..at], Some(&local[at + 1..])),
         None => (local, None),
     };
     Some((if path.is_empty() { "/" } else { path }, query))
@@ -211,6 +212,8 @@ fn split_target<'a>(target: &'a str, host: &str) -> Option<(&'a str, Option<&'a 
 /// The last character's four spare bits may be anything: nobody reads the decoded bytes, and clients exist that write
 /// 22 random characters.
 fn is_key(key: &[u8]) -> bool {
-    matches!(key, [digits @ .., b'=', b'='] if digits.len() == 22
-        && digits.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/')))
+    let is_digit = |byte: &u8| byte.is_ascii_alphanumeric() | matches!(byte, b'+' | b'/');
+    // All of a length that the compiler knows, without a branch: it turns them into vectors.
+    let Some((digits, b"==")) = key.split_first_chunk::<22>() else { return false };
+    digits.iter().fold(true, |all, byte| all & is_digit(byte))
 }

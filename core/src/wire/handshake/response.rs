@@ -7,6 +7,7 @@ use core::fmt::Write as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::BytesMut;
+use sha1::block_api::compress;
 use sha1::{Digest as _, Sha1};
 
 use super::EXTENSIONS;
@@ -28,11 +29,29 @@ pub fn accept_key(key: &str) -> [u8; 28] {
 }
 
 pub(super) fn accept_bytes(key: &[u8]) -> [u8; 28] {
-    let digest = Sha1::new().chain_update(key).chain_update(GUID).finalize();
     let mut accept = [0; 28];
-    let written = STANDARD.encode_slice(digest, &mut accept);
+    let written = STANDARD.encode_slice(digest(key), &mut accept);
     debug_assert_eq!(written, Ok(accept.len()), "20 bytes are 28 characters");
     accept
+}
+
+fn digest(key: &[u8]) -> [u8; 20] {
+    let Ok(key) = <[u8; 24]>::try_from(key) else {
+        return Sha1::new().chain_update(key).chain_update(GUID).finalize().into(); // No key of a handshake.
+    };
+    // 60 bytes, a one bit behind them, and in the end their number in bits (RFC 3174 §4): two blocks, with nothing to buffer.
+    let mut blocks = [0; 128];
+    blocks[..24].copy_from_slice(&key);
+    blocks[24..60].copy_from_slice(GUID);
+    blocks[60] = 0x80;
+    blocks[120..].copy_from_slice(&(60_u64 * 8).to_be_bytes());
+    let mut state = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476, 0xc3d2_e1f0];
+    compress(&mut state, blocks.as_chunks().0);
+    let mut digest = [0; 20];
+    for (bytes, word) in digest.as_chunks_mut().0.iter_mut().zip(state) {
+        *bytes = u32::to_be_bytes(word);
+    }
+    digest
 }
 
 /// What a server answers.

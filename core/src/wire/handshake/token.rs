@@ -48,7 +48,7 @@ pub(super) fn split_host(value: &str) -> Option<(&str, Option<&str>)> {
             value.split_at(end + 2)
         }
         None => {
-            let end = value.find(':').unwrap_or(value.len());
+            let end = value.bytes().position(|byte| byte == b':').unwrap_or(value.len());
             if end == 0 || !value[..end].bytes().all(is_reg_name) {
                 return None;
             }

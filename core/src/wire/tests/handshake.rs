@@ -49,6 +49,19 @@ fn the_example_of_the_rfc() {
 }
 
 #[test]
+fn keys_are_hashed_whatever_is_in_them() {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    use sha1::{Digest as _, Sha1};
+    for len in [0, 1, 22, 23, 24, 25, 26, 60, 200] {
+        for first in b'!'..=b'~' {
+            let key: String = (first..=b'~').cycle().take(len).map(char::from).collect();
+            let digest = Sha1::digest([key.as_str(), "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"].concat());
+            assert_eq!(accept_key(&key).as_slice(), STANDARD.encode(digest).as_bytes(), "{key}");
+        }
+    }
+}
+
+#[test]
 fn what_is_accepted() {
     for head in [
         replaced("Upgrade: websocket", "uPGRADE:WebSocket  "),
