@@ -271,15 +271,17 @@ impl Hub {
     pub fn handle_bytes(&mut self, conn: ConnId, bytes: &[u8], now: Instant) {
         self.advance(now);
         let now = self.now;
+        let mut is_awaited = false; // Then the next deadline may be before that of its pong.
         match self.conns.get_mut(conn).filter(|conn| !conn.is_ended()) {
             None => return self.stale(),
             Some(conn) if !bytes.is_empty() => {
+                is_awaited = matches!(conn.phase, Phase::Open { is_pinged: true, .. });
                 conn.heard(now, false);
             }
             Some(_) => {}
         }
         self.input(conn, bytes);
-        if !self.is_settled_with_input(conn) {
+        if is_awaited || !self.is_settled_with_input(conn) {
             self.refresh(conn);
         }
         self.retry_parked();
