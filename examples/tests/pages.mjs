@@ -43,5 +43,6 @@ const result = await Promise.race([evaluate().catch(error => `failed: ${error.me
 const ended = new Promise(resolve => browser.on("exit", resolve))
 browser.kill()
 if (browser.exitCode === null) await ended
-rmSync(profile, { recursive: true, force: true })
+// Processes of its own may still be writing there.
+rmSync(profile, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 })
 process.stdout.write(String(result), () => process.exit())

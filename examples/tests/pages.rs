@@ -15,6 +15,7 @@ fn run(example: &str, script: &str) -> Option<String> {
     let profile = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("pages-{test}"));
     browser.arg(chromium).arg(profile).args([format!("http://{}/", server.address), script.to_owned()]);
     let output = browser.stdin(Stdio::null()).output().expect("node runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Some(String::from_utf8(output.stdout).expect("a text"))
 }
 
