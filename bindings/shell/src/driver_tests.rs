@@ -250,7 +250,7 @@ fn a_closed_connection_lingers_until_its_peer_has_closed() {
 fn a_turn_is_bounded_and_says_that_there_is_more() {
     let mut world = World::new(false);
     let (conn, seen) = world.open();
-    // A turn is at most 256 writes of 128 KiB, so this many need a second one.
+    // A turn of a test is at most 32 MiB and one write more, so this many need a second one.
     for _ in 0..10_000 {
         world.send(conn, &[0; 4_096]);
     }

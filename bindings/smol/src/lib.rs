@@ -101,9 +101,12 @@
 //! handed over in batches, both ways. What is sent or not received is bounded; what exceeds the bounds waits in TCP, at
 //! whoever sends it.
 //!
-//! A turn of the task is bounded (256 writes), and between two turns it yields to others of its thread. Whatever is
-//! awaited here may be dropped: it leaves nothing behind. A message that was to be sent or published is then not sent,
-//! or, if it has happened at that moment, sent once.
+//! A turn of the task is bounded (16,384 writes, or 256 MiB of them, which is some 0.1 s), and between two turns it yields to
+//! others of its thread, once it has worked for 1 ms. Where others must not wait for a message that goes to thousands, the
+//! server is better run on a thread of its own: `std::thread::spawn(|| smol::block_on(server.run()))`.
+//!
+//! Whatever is awaited here may be dropped: it leaves nothing behind. A message that was to be sent or published is then not
+//! sent, or, if it has happened at that moment, sent once.
 #![forbid(unsafe_code)]
 
 pub use forebay_core;
